@@ -1,0 +1,2 @@
+//! The patch format, `diff` and `apply`.
+pub mod structure;

@@ -1,0 +1,112 @@
+//! What stands inside a byte stream, as far as a diff cares.
+//!
+//! Whoever knows a container format (tar, ext4, squashfs, ...) describes a stream as a list of
+//! named [`Part`]s. The diff uses them to pair old files with new ones, to start chunks where
+//! contents start, and to open what is packed. A wrong description costs bytes, never correctness:
+//! every target is proven against its hash.
+
+use std::io;
+
+use fluvial_codec::Format;
+
+/// Bytes that can be read at any offset: a file, a block device, a buffer, a part of one.
+pub trait ReadAt: Send + Sync {
+    /// Length in bytes. It does not change while the stream is in use.
+    fn len(&self) -> u64;
+
+    /// Whether there is nothing to read.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `buf` with the bytes at `offset`.
+    ///
+    /// # Errors
+    /// Whatever the medium reports; [`io::ErrorKind::UnexpectedEof`] when the range passes the end.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+}
+
+impl ReadAt for [u8] {
+    fn len(&self) -> u64 {
+        <[u8]>::len(self) as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let range = usize::try_from(offset).ok().and_then(|from| Some(from..from.checked_add(buf.len())?));
+        let bytes = range.and_then(|range| self.get(range)).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buf.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn len(&self) -> u64 {
+        self.as_slice().len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        ReadAt::read_at(self.as_slice(), offset, buf)
+    }
+}
+
+/// A contiguous run of bytes of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Extent {
+    /// Where it starts, in bytes from the start of the stream.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+impl Extent {
+    /// The first offset behind the extent.
+    pub fn end(self) -> u64 {
+        self.offset + self.len
+    }
+}
+
+/// A run of packed bytes that unpacks on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// The packed bytes, in the stream.
+    pub extent: Extent,
+    /// What it unpacks to, in bytes, where the container tells.
+    pub plain_len: Option<u64>,
+    /// How it is packed; [`Format::Stored`] where the container kept it as it is.
+    pub format: Format,
+}
+
+/// Where the content of a part stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// As it is, in these extents, in this order. Holes are left out.
+    Plain(Vec<Extent>),
+    /// The concatenation of what these blocks unpack to.
+    Blocks(Vec<Block>),
+}
+
+/// A file, or another part worth a name, inside a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Path inside the container without a leading slash, lossy UTF-8. `<...>` where it is no file.
+    pub path: String,
+    /// Its bytes.
+    pub content: Content,
+}
+
+/// A stream, taken apart. Bytes that no part names are metadata of the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Structure {
+    /// The container's kind, in the words of its makers: `tar`, `ext4`, `squashfs`, ...
+    pub kind: &'static str,
+    /// Its parts, in the order in which they stand in the stream. Extents of two parts never overlap.
+    pub parts: Vec<Part>,
+}
+
+/// Knows container formats.
+pub trait Dissector: Send + Sync {
+    /// Takes a stream apart, or answers `None` where it knows no such container.
+    ///
+    /// `path` is the stream's name as far as known: a hint, never a proof.
+    fn dissect(&self, stream: &dyn ReadAt, path: &str) -> Option<Structure>;
+}

@@ -1,0 +1,1 @@
+//! What is inside a file: archives, file-system images, boot images, folders.

@@ -1,0 +1,2 @@
+//! The task runner: `cargo xtask ci` and `cargo xtask bench`.
+fn main() {}
