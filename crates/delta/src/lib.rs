@@ -1,2 +1,19 @@
-//! The patch format, `diff` and `apply`.
+//! The patch format of Fluvial, how patches are made, and how they are applied.
+//!
+//! A patch turns **sources** (byte streams that a device has) into **targets** (byte streams that it
+//! needs). The crate does no I/O of its own: the caller hands in what can be read and written. It
+//! reads no clock and draws no randomness: equal inputs give equal patches.
+//!
+//! docs/format.md has the byte layout.
+
+pub mod apply;
+pub mod frame;
+pub mod header;
+pub mod layout;
+pub mod limits;
+pub mod map;
+pub mod scratch;
+pub mod space;
+pub mod stream;
 pub mod structure;
+pub mod wire;

@@ -39,6 +39,16 @@ impl ReadAt for [u8] {
     }
 }
 
+impl ReadAt for &[u8] {
+    fn len(&self) -> u64 {
+        <[u8]>::len(self) as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        ReadAt::read_at(*self, offset, buf)
+    }
+}
+
 impl ReadAt for Vec<u8> {
     fn len(&self) -> u64 {
         self.as_slice().len() as u64
@@ -62,6 +72,45 @@ impl Extent {
     /// The first offset behind the extent.
     pub fn end(self) -> u64 {
         self.offset + self.len
+    }
+}
+
+/// Extents of a stream, read as one stream.
+pub struct Gathered<'a> {
+    stream: &'a dyn ReadAt,
+    extents: &'a [Extent],
+    len: u64,
+}
+
+impl<'a> Gathered<'a> {
+    /// Reads these extents of `stream` one after another.
+    pub fn new(stream: &'a dyn ReadAt, extents: &'a [Extent]) -> Self {
+        let len = extents.iter().map(|extent| extent.len).fold(0, u64::saturating_add);
+        Self { stream, extents, len }
+    }
+}
+
+impl ReadAt for Gathered<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
+        for extent in self.extents {
+            if buf.is_empty() {
+                break;
+            }
+            if offset >= extent.len {
+                offset -= extent.len;
+                continue;
+            }
+            let len = (extent.len - offset).min(buf.len() as u64) as usize;
+            let (now, later) = buf.split_at_mut(len);
+            self.stream.read_at(extent.offset + offset, now)?;
+            buf = later;
+            offset = 0;
+        }
+        if buf.is_empty() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 }
 
@@ -101,6 +150,14 @@ pub struct Structure {
     pub kind: &'static str,
     /// Its parts, in the order in which they stand in the stream. Extents of two parts never overlap.
     pub parts: Vec<Part>,
+}
+
+impl Structure {
+    /// Whether nothing in it can hold packed bytes: all parts stand as they are, and none of them
+    /// was looked into.
+    pub fn is_plain(&self) -> bool {
+        self.kind != "initrd" && self.parts.iter().all(|part| matches!(part.content, Content::Plain(_)))
+    }
 }
 
 /// Knows container formats.

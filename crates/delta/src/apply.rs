@@ -1,0 +1,515 @@
+//! Applying a patch: sources in, targets out, memory bounded by the number in the header.
+//!
+//! The order is: header ([`Patch::open`]), sources ([`check_source`]), then frames one after
+//! another ([`Patch::apply`]), at last the whole targets ([`check_target`]). Flattened bytes go to
+//! their places as they are made; between frames the caller may note a [`Checkpoint`] and later go
+//! on from there.
+
+use std::io;
+
+use fluvial_codec::{PackContext, PackError};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::frame::{FrameError, FrameReader};
+use crate::header::{Header, HeaderError, StreamInfo};
+use crate::layout::{Node, Root};
+use crate::limits::STREAM_DICTIONARY_BYTES_MAX;
+use crate::map::{MapError, PatchMap};
+use crate::scratch::ScratchStore;
+use crate::space::Space;
+use crate::stream::read_stream;
+use crate::structure::ReadAt;
+use crate::wire::WireReader;
+
+mod packing;
+mod written;
+
+use packing::{PackedSink, TargetSink};
+use written::Written;
+
+/// How many flattened bytes are made at a time.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// A target: written at any offset, read back where the patch copies from it.
+pub trait Target: ReadAt {
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// Whatever the medium reports: a full disk, a read-only device.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// How far applying has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The first frame that is still to be applied.
+    pub frame: usize,
+}
+
+/// What the caller is told, and asked, while a patch is applied.
+pub trait ApplyObserver {
+    /// So many more bytes of the targets are made. Answering `false` cancels.
+    fn made(&mut self, _bytes: u64) -> bool {
+        true
+    }
+
+    /// Everything before `checkpoint` is written. Worth noting once the targets are synced.
+    ///
+    /// # Errors
+    /// Whatever keeps the checkpoint from being noted; applying stops.
+    fn checkpoint(&mut self, _checkpoint: Checkpoint) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Applying failed.
+#[derive(Debug, Error)]
+pub enum ApplyError {
+    /// The header cannot be read.
+    #[error("the patch's header cannot be read")]
+    Header(#[from] HeaderError),
+    /// The map is not what was written.
+    #[error("the patch's map does not match its checksum")]
+    MapCorrupt,
+    /// The map cannot be read.
+    #[error("the patch's map cannot be read")]
+    Map(#[from] MapError),
+    /// The patch ends too early.
+    #[error("the patch ends inside {what}: {have} of {need} bytes are here")]
+    Truncated {
+        /// The part in which it ends.
+        what: &'static str,
+        /// The patch's length in bytes.
+        have: u64,
+        /// The length it should have, in bytes.
+        need: u64,
+    },
+    /// The header names another number of sources or targets than the caller hands in.
+    #[error("the patch needs {need} {what}, {have} given")]
+    Arity {
+        /// Sources or targets.
+        what: &'static str,
+        /// How many the header names.
+        need: usize,
+        /// How many were given.
+        have: usize,
+    },
+    /// A frame's bytes are not those that were written.
+    #[error("frame {0} does not match its checksum")]
+    FrameCorrupt(usize),
+    /// A frame cannot be decoded.
+    #[error("frame {frame} cannot be applied")]
+    Frame {
+        /// The frame's index.
+        frame: usize,
+        /// Why.
+        #[source]
+        source: FrameError,
+    },
+    /// Frames and layout differ in length.
+    #[error("the frames make other lengths than the layout takes")]
+    Lengths,
+    /// A content cannot be packed as its recipe says.
+    #[error("a content cannot be packed as the patch says")]
+    Pack(#[from] PackError),
+    /// What a recipe makes is of another length than the layout says.
+    #[error("a packed content has {made} bytes, {expected} expected")]
+    PackedLen {
+        /// What the recipe made, in bytes, at least.
+        made: u64,
+        /// What the layout says, in bytes.
+        expected: u64,
+    },
+    /// The patch itself cannot be read.
+    #[error("the patch cannot be read")]
+    ReadPatch(#[source] io::Error),
+    /// A source cannot be read.
+    #[error("source '{name}' cannot be read")]
+    ReadSource {
+        /// The source's name in the patch.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A source is not what the patch was made from.
+    #[error("source '{name}' is not the one that this patch was made from: {difference}")]
+    WrongSource {
+        /// The source's name in the patch.
+        name: String,
+        /// What differs, in words.
+        difference: String,
+    },
+    /// A target cannot be written.
+    #[error("the target cannot be written")]
+    WriteTarget(#[source] io::Error),
+    /// A target cannot be read back.
+    #[error("target '{name}' cannot be read back")]
+    ReadTarget {
+        /// The target's name in the patch.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The finished target is not what was promised.
+    #[error("target '{name}' came out wrong")]
+    WrongTarget {
+        /// The target's name in the patch.
+        name: String,
+    },
+    /// A checkpoint could not be noted.
+    #[error("progress cannot be noted")]
+    Journal(#[source] io::Error),
+    /// The checkpoint to go on from is not one of this patch.
+    #[error("there is no frame {0} to go on from")]
+    NoSuchCheckpoint(usize),
+    /// The caller cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// A patch whose header and map have been read and checked.
+pub struct Patch<'a> {
+    bytes: &'a dyn ReadAt,
+    /// Its header.
+    pub header: Header,
+    /// Its map.
+    pub map: PatchMap,
+    /// Where each frame starts in the patch, and in the flattened target.
+    frame_starts: Vec<(u64, u64)>,
+}
+
+impl<'a> Patch<'a> {
+    /// Reads the header and the map of a patch. The frames are not touched.
+    ///
+    /// # Errors
+    /// [`ApplyError`]: what is damaged, or not understood.
+    pub fn open(bytes: &'a dyn ReadAt) -> Result<Self, ApplyError> {
+        let (header, header_end) = Header::read(bytes)?;
+        let map_end = header_end + u64::from(header.map_packed_len);
+        let frames_len: u64 = header.frames.iter().map(|frame| u64::from(frame.packed_len)).sum();
+        if map_end + frames_len > bytes.len() {
+            let what = if map_end > bytes.len() { "its map" } else { "its frames" };
+            // The map is needed for anything at all; a frame that is not here yet is missed later.
+            if map_end > bytes.len() {
+                return Err(ApplyError::Truncated { what, have: bytes.len(), need: map_end + frames_len });
+            }
+        }
+        let mut packed = vec![0; header.map_packed_len as usize];
+        bytes.read_at(header_end, &mut packed).map_err(ApplyError::ReadPatch)?;
+        if Sha256::digest(&packed)[..] != header.map_sha256 {
+            return Err(ApplyError::MapCorrupt);
+        }
+        let map = read_map(&packed, &header)?;
+        let (mut at, mut flat) = (map_end, 0_u64);
+        let mut frame_starts = Vec::with_capacity(header.frames.len());
+        for frame in &header.frames {
+            frame_starts.push((at, flat));
+            at += u64::from(frame.packed_len);
+            flat = flat.checked_add(frame.flat_len).ok_or(ApplyError::Lengths)?;
+        }
+        let laid_out: u64 = map.roots.iter().map(|root| root.node.flat_len()).fold(0, u64::saturating_add);
+        if laid_out != flat {
+            return Err(ApplyError::Lengths);
+        }
+        Ok(Self { bytes, header, map, frame_starts })
+    }
+
+    /// The patch's whole length in bytes, as its header says.
+    pub fn len(&self) -> u64 {
+        let frames: u64 = self.header.frames.iter().map(|frame| u64::from(frame.packed_len)).sum();
+        self.frames_start() + frames
+    }
+
+    fn frames_start(&self) -> u64 {
+        self.header.to_bytes().len() as u64 + u64::from(self.header.map_packed_len)
+    }
+
+    /// Fetches a frame and checks its hash.
+    ///
+    /// # Errors
+    /// The patch ends before it, cannot be read, or is damaged there.
+    pub fn frame(&self, index: usize) -> Result<Vec<u8>, ApplyError> {
+        let info = &self.header.frames[index];
+        let (start, _) = self.frame_starts[index];
+        if start + u64::from(info.packed_len) > self.bytes.len() {
+            return Err(ApplyError::Truncated {
+                what: "its frames",
+                have: self.bytes.len(),
+                need: self.len(),
+            });
+        }
+        let mut bytes = vec![0; info.packed_len as usize];
+        self.bytes.read_at(start, &mut bytes).map_err(ApplyError::ReadPatch)?;
+        if Sha256::digest(&bytes)[..] != info.sha256 {
+            return Err(ApplyError::FrameCorrupt(index));
+        }
+        Ok(bytes)
+    }
+
+    /// Makes the targets from the sources, beginning at a checkpoint that an earlier run noted, or at
+    /// [`Checkpoint::default`]. Sources must have been checked, and targets must be checked after.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; the targets then hold what was made so far.
+    pub fn apply(
+        &self,
+        sources: &[&dyn ReadAt],
+        targets: &[&dyn Target],
+        scratch: &dyn ScratchStore,
+        from: Checkpoint,
+        observer: &mut dyn ApplyObserver,
+    ) -> Result<(), ApplyError> {
+        let arity = |what, need: usize, have: usize| {
+            if need == have { Ok(()) } else { Err(ApplyError::Arity { what, need, have }) }
+        };
+        arity("sources", self.header.sources.len(), sources.len())?;
+        arity("targets", self.header.targets.len(), targets.len())?;
+        if from.frame > self.header.frames.len() {
+            return Err(ApplyError::NoSuchCheckpoint(from.frame));
+        }
+        for (source, info) in sources.iter().zip(&self.header.sources) {
+            check_size(source.len(), info)?;
+        }
+        let mut space = Space::new(sources, scratch);
+        for &block in &self.map.blocks {
+            space.push(block);
+        }
+        let mut run = Run {
+            patch: self,
+            written: Written::new(&space, &self.map, targets),
+            targets,
+            observer,
+            next_frame: from.frame,
+            reader: None,
+            flat: self.frame_starts.get(from.frame).map_or(u64::MAX, |start| start.1),
+            buf: vec![0; CHUNK_BYTES],
+            context: PackContext::default(),
+        };
+        run.all()
+    }
+}
+
+fn read_map(packed: &[u8], header: &Header) -> Result<PatchMap, ApplyError> {
+    let stream = |source| ApplyError::Map(MapError::Stream(source));
+    let mut reader = WireReader::new(packed);
+    let bytes = read_stream(&mut reader)
+        .map_err(MapError::Field)?
+        .read_all(header.map_len as usize)
+        .map_err(stream)?;
+    reader.finish().map_err(MapError::Field)?;
+    let source_len = header.sources.iter().map(|source| source.size).fold(0, u64::saturating_add);
+    let target_sizes: Vec<u64> = header.targets.iter().map(|target| target.size).collect();
+    Ok(PatchMap::from_bytes(&bytes, source_len, &target_sizes)?)
+}
+
+/// One run over the frames.
+struct Run<'a, 'o> {
+    patch: &'a Patch<'a>,
+    written: Written<'a>,
+    targets: &'a [&'a dyn Target],
+    observer: &'o mut dyn ApplyObserver,
+    next_frame: usize,
+    reader: Option<FrameReader>,
+    /// The next flattened byte to be made.
+    flat: u64,
+    buf: Vec<u8>,
+    context: PackContext,
+}
+
+impl Run<'_, '_> {
+    fn all(&mut self) -> Result<(), ApplyError> {
+        let patch = self.patch;
+        let mut start = 0;
+        for root in &patch.map.roots {
+            let end = start + root.node.flat_len();
+            if end > self.flat {
+                self.root(root, start)?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Makes a root, from the middle where a checkpoint stands in it.
+    fn root(&mut self, root: &Root, start: u64) -> Result<(), ApplyError> {
+        let mut sink = TargetSink::new(self.targets[root.target as usize], &root.extents);
+        match &root.node {
+            Node::Plain(len) => {
+                sink.skip(self.flat - start);
+                self.plain(start + len - self.flat, &mut sink)
+            }
+            // Checkpoints inside of packed roots are not noted: packers keep their state in memory.
+            Node::Packed(_) if self.flat != start => Err(ApplyError::NoSuchCheckpoint(self.next_frame)),
+            node @ Node::Packed(_) => self.node(node, &mut sink),
+        }
+    }
+
+    fn node(&mut self, node: &Node, sink: &mut dyn Sink) -> Result<(), ApplyError> {
+        match node {
+            Node::Plain(len) => self.plain(*len, sink),
+            Node::Packed(packed) => {
+                let corrections = match packed.corrections_len() {
+                    0 => Vec::new(),
+                    len => {
+                        self.open_frame(false)?;
+                        let frame = self.next_frame - 1;
+                        let reader = self.reader.as_mut().ok_or(ApplyError::Lengths)?;
+                        reader.take_corrections(len).map_err(|source| ApplyError::Frame { frame, source })?
+                    }
+                };
+                let recipes = &self.patch.map.recipes;
+                let mut inner =
+                    PackedSink::new(&packed.pieces, recipes, corrections, sink, std::mem::take(&mut self.context));
+                for child in &packed.children {
+                    self.node(child, &mut inner)?;
+                }
+                self.context = inner.finish()?;
+                Ok(())
+            }
+        }
+    }
+
+    fn plain(&mut self, mut len: u64, sink: &mut dyn Sink) -> Result<(), ApplyError> {
+        while len > 0 {
+            self.open_frame(sink.is_target())?;
+            let frame = self.next_frame - 1;
+            let reader = self.reader.as_mut().ok_or(ApplyError::Lengths)?;
+            let want = len.min(self.buf.len() as u64) as usize;
+            self.written.made = self.flat;
+            let made = reader
+                .read(&self.written, &mut self.buf[..want])
+                .map_err(|source| ApplyError::Frame { frame, source })?;
+            if made == 0 {
+                return Err(ApplyError::Lengths);
+            }
+            sink.write(&self.buf[..made])?;
+            self.flat += made as u64;
+            len -= made as u64;
+            if !self.observer.made(made as u64) {
+                return Err(ApplyError::Cancelled);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that a frame is open that makes the next byte. Frames that end here are noted as
+    /// done where no packer holds bytes back.
+    fn open_frame(&mut self, can_resume: bool) -> Result<(), ApplyError> {
+        while self.reader.as_ref().is_none_or(|reader| reader.left() == 0) {
+            // Free the old frame's dictionaries before the next frame is fetched.
+            let was_open = self.reader.take().is_some();
+            if was_open && can_resume {
+                let checkpoint = Checkpoint { frame: self.next_frame };
+                self.observer.checkpoint(checkpoint).map_err(ApplyError::Journal)?;
+            }
+            let info = self.patch.header.frames.get(self.next_frame).ok_or(ApplyError::Lengths)?;
+            let bytes = self.patch.frame(self.next_frame)?;
+            let frame = self.next_frame;
+            let reader = FrameReader::new(&bytes, self.flat, info.flat_len, self.written.old_len())
+                .map_err(|source| ApplyError::Frame { frame, source })?;
+            self.reader = Some(reader);
+            self.next_frame += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Takes made bytes in order.
+trait Sink {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ApplyError>;
+
+    /// Whether bytes reach the target at once, so that a checkpoint may stand between any two.
+    fn is_target(&self) -> bool {
+        false
+    }
+}
+
+fn check_size(size: u64, info: &StreamInfo) -> Result<(), ApplyError> {
+    if size == info.size {
+        return Ok(());
+    }
+    let difference = format!("it has {size} bytes, the patch needs {}", info.size);
+    Err(ApplyError::WrongSource { name: info.name.clone(), difference })
+}
+
+/// Reads a source and compares it with what the header says. `progress` hears how many bytes have
+/// been read since its last call, and cancels by answering `false`.
+///
+/// # Errors
+/// [`ApplyError::WrongSource`], [`ApplyError::ReadSource`], [`ApplyError::Cancelled`].
+pub fn check_source(
+    source: &dyn ReadAt,
+    info: &StreamInfo,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<(), ApplyError> {
+    check_size(source.len(), info)?;
+    let digest = sha256_of(source, progress).map_err(|source| match source {
+        HashError::Cancelled => ApplyError::Cancelled,
+        HashError::Read(source) => ApplyError::ReadSource { name: info.name.clone(), source },
+    })?;
+    if digest != info.sha256 {
+        let difference = "its SHA-256 differs, so it was changed or is another version".to_owned();
+        return Err(ApplyError::WrongSource { name: info.name.clone(), difference });
+    }
+    Ok(())
+}
+
+/// Reads a finished target back and compares it with what the header promises.
+///
+/// # Errors
+/// [`ApplyError::WrongTarget`], [`ApplyError::ReadTarget`], [`ApplyError::Cancelled`].
+pub fn check_target(
+    target: &dyn ReadAt,
+    info: &StreamInfo,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<(), ApplyError> {
+    let wrong = || ApplyError::WrongTarget { name: info.name.clone() };
+    if target.len() != info.size {
+        return Err(wrong());
+    }
+    let digest = sha256_of(target, progress).map_err(|source| match source {
+        HashError::Cancelled => ApplyError::Cancelled,
+        HashError::Read(source) => ApplyError::ReadTarget { name: info.name.clone(), source },
+    })?;
+    if digest == info.sha256 { Ok(()) } else { Err(wrong()) }
+}
+
+/// Why a stream could not be hashed.
+#[derive(Debug)]
+pub(crate) enum HashError {
+    Cancelled,
+    Read(io::Error),
+}
+
+/// The SHA-256 of a whole stream, read in steps of 256 KiB.
+pub(crate) fn sha256_of(
+    stream: &dyn ReadAt,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<[u8; 32], HashError> {
+    let mut hash = Sha256::new();
+    let mut buf = vec![0; CHUNK_BYTES];
+    let mut offset = 0;
+    while offset < stream.len() {
+        let len = (stream.len() - offset).min(CHUNK_BYTES as u64) as usize;
+        stream.read_at(offset, &mut buf[..len]).map_err(HashError::Read)?;
+        hash.update(&buf[..len]);
+        offset += len as u64;
+        if !progress(len as u64) {
+            return Err(HashError::Cancelled);
+        }
+    }
+    Ok(hash.finalize().into())
+}
+
+/// What applying takes beside dictionaries, packers and covers, in bytes: the program itself, its
+/// buffers, one frame, the cache of unpacked blocks.
+pub(crate) fn base_memory_bytes(frame_packed_max: u64, map_len: u64) -> u64 {
+    const PROGRAM_BYTES: u64 = 10 << 20;
+    let cache = (crate::space::CACHE_BYTES as u64) + crate::limits::BLOCK_PLAIN_BYTES_MAX;
+    PROGRAM_BYTES + 2 * frame_packed_max + 4 * map_len + cache + 2 * CHUNK_BYTES as u64
+}
+
+const _: () = assert!(STREAM_DICTIONARY_BYTES_MAX.is_power_of_two());

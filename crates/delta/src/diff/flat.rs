@@ -1,0 +1,134 @@
+//! The flattened target: what is packed stands here unpacked.
+
+use std::io;
+
+use crate::layout::{Node, Root};
+use crate::structure::{Extent, ReadAt};
+
+/// A run of flattened bytes, and where the diff can read them.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) place: RunPlace,
+    pub(super) len: u64,
+    /// The file that starts here or goes on; `None` for metadata of a container.
+    pub(super) path: Option<String>,
+}
+
+/// Where a run's bytes can be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum RunPlace {
+    /// In a target, at this offset.
+    Target { target: u32, offset: u64 },
+    /// In the spool of unpacked bytes, at this offset.
+    Spool(u64),
+}
+
+/// A root that was taken apart: what the layout says of it, and its flattened bytes.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) root: Root,
+    pub(super) runs: Vec<Run>,
+    /// Corrections of packed contents by the flattened offset at which they start, in order.
+    pub(super) corrections: Vec<(u64, Vec<u8>)>,
+}
+
+/// A file of the new side, or a stretch of metadata, in flattened bytes.
+#[derive(Debug, Clone)]
+pub(super) struct FlatPart {
+    pub(super) path: Option<String>,
+    pub(super) extent: Extent,
+}
+
+/// All flattened bytes, readable at any offset.
+pub(super) struct Flat<'a> {
+    targets: &'a [&'a dyn ReadAt],
+    spool: &'a dyn ReadAt,
+    runs: Vec<Run>,
+    starts: Vec<u64>,
+    len: u64,
+    /// Bytes up to here can be copied from by what comes later.
+    pub(super) readable_end: u64,
+    /// The layout, in flattened order.
+    pub(super) roots: Vec<Root>,
+    /// Corrections by flattened offset.
+    pub(super) corrections: Vec<(u64, Vec<u8>)>,
+}
+
+impl<'a> Flat<'a> {
+    /// Puts the roots in order: first what can be read again once it is written, so that what comes
+    /// after may copy from it.
+    pub(super) fn new(mut built: Vec<Built>, targets: &'a [&'a dyn ReadAt], spool: &'a dyn ReadAt) -> Self {
+        let is_readable = |built: &Built| match &built.root.node {
+            Node::Plain(_) => true,
+            Node::Packed(packed) => packed.is_readable() && built.root.extents.len() == 1,
+        };
+        built.sort_by_key(|built| !is_readable(built));
+        let mut flat = Self {
+            targets,
+            spool,
+            runs: Vec::new(),
+            starts: Vec::new(),
+            len: 0,
+            readable_end: 0,
+            roots: Vec::new(),
+            corrections: Vec::new(),
+        };
+        for built in built {
+            let readable = is_readable(&built);
+            for (at, bytes) in built.corrections {
+                flat.corrections.push((flat.len + at, bytes));
+            }
+            for run in built.runs {
+                flat.starts.push(flat.len);
+                flat.len += run.len;
+                flat.runs.push(run);
+            }
+            if readable {
+                flat.readable_end = flat.len;
+            }
+            flat.roots.push(built.root);
+        }
+        flat
+    }
+
+    /// The files and the stretches between them, in flattened order.
+    pub(super) fn parts(&self) -> Vec<FlatPart> {
+        let mut parts: Vec<FlatPart> = Vec::new();
+        for (run, &offset) in self.runs.iter().zip(&self.starts) {
+            match parts.last_mut() {
+                Some(last) if last.path == run.path && last.extent.end() == offset => last.extent.len += run.len,
+                _ => parts.push(FlatPart { path: run.path.clone(), extent: Extent { offset, len: run.len } }),
+            }
+        }
+        parts
+    }
+}
+
+impl ReadAt for Flat<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
+        while !buf.is_empty() {
+            let index = self.starts.partition_point(|&start| start <= offset);
+            let index = index.checked_sub(1).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let run = &self.runs[index];
+            let inner = offset - self.starts[index];
+            let len = run.len.saturating_sub(inner).min(buf.len() as u64) as usize;
+            if len == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let (now, later) = buf.split_at_mut(len);
+            match run.place {
+                RunPlace::Target { target, offset } => {
+                    self.targets[target as usize].read_at(offset + inner, now)?;
+                }
+                RunPlace::Spool(offset) => self.spool.read_at(offset + inner, now)?,
+            }
+            buf = later;
+            offset += len as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,482 @@
+//! The new side: targets taken apart, packed contents opened where they can be packed again.
+
+use std::sync::Mutex;
+
+use fluvial_codec::{Budget, Format, Prover, Recipe};
+use rayon::prelude::*;
+
+use super::DiffError;
+use super::flat::{Built, Run, RunPlace};
+use super::old::{OldFiles, fingerprint};
+use crate::layout::{Node, Packed, Piece, Root};
+use crate::limits::NESTING_MAX;
+use crate::scratch::Scratch;
+use crate::structure::{Block, Content, Dissector, Extent, Gathered, Part, ReadAt};
+
+/// Takes targets apart.
+pub(super) struct Opener<'a> {
+    pub(super) dissector: &'a dyn Dissector,
+    pub(super) old: &'a OldFiles,
+    pub(super) budget: Budget,
+    pub(super) recipes: Mutex<Vec<Recipe>>,
+    pub(super) spool: Mutex<Box<dyn Scratch>>,
+}
+
+/// A packed content, opened: nodes and bytes.
+struct Opened {
+    node: Node,
+    runs: Vec<Run>,
+    corrections: Vec<(u64, Vec<u8>)>,
+}
+
+/// A piece of a content, proven.
+struct Proven {
+    piece: Piece,
+    plain: Vec<u8>,
+    corrections: Vec<u8>,
+}
+
+impl Opener<'_> {
+    /// Takes one target apart into roots, in target order.
+    pub(super) fn open(&self, target: u32, stream: &dyn ReadAt, path: &str) -> Result<Vec<Built>, DiffError> {
+        let parts = match self.dissector.dissect(stream, path) {
+            Some(structure) => structure.parts,
+            None => vec![whole(stream, path)],
+        };
+        let opened: Vec<Vec<(Vec<Extent>, Opened)>> = parts
+            .par_iter()
+            .map_init(|| Prover::new(self.budget), |prover, part| self.open_part(stream, part, prover))
+            .collect::<Result<_, _>>()?;
+        let mut packed: Vec<(Vec<Extent>, Opened)> = opened.into_iter().flatten().collect();
+        packed.sort_by_key(|(extents, _)| extents[0].offset);
+        let names = named_extents(&parts);
+        let mut built = plain_roots(target, stream.len(), &packed, &names);
+        built.extend(packed.into_iter().map(|(extents, opened)| Built {
+            root: Root { target, extents, node: opened.node },
+            runs: opened.runs,
+            corrections: opened.corrections,
+        }));
+        built.sort_by_key(|built| built.root.extents[0].offset);
+        Ok(built)
+    }
+
+    /// Opens what is packed in a part of a target; each result stands at its extents.
+    fn open_part(
+        &self,
+        stream: &dyn ReadAt,
+        part: &Part,
+        prover: &mut Prover,
+    ) -> Result<Vec<(Vec<Extent>, Opened)>, DiffError> {
+        match &part.content {
+            Content::Plain(extents) => {
+                let len: u64 = extents.iter().map(|extent| extent.len).sum();
+                if len > super::PACKED_BYTES_MAX || len == 0 {
+                    return Ok(Vec::new());
+                }
+                // A look at the start tells of most files that nothing is packed in them.
+                let structure = self.dissector.dissect(&Gathered::new(stream, extents), &part.path);
+                if structure.is_none_or(|structure| structure.is_plain()) {
+                    return Ok(Vec::new());
+                }
+                let content = read_extents(stream, extents)?;
+                let opened = self.open_bytes(&content, &part.path, 1, prover)?;
+                Ok(opened.map(|opened| split_into_roots(extents, opened)).unwrap_or_default())
+            }
+            Content::Blocks(blocks) => self.open_blocks(stream, blocks, &part.path, prover),
+        }
+    }
+
+    /// Opens the packed contents inside of a content in memory; `None` where there are none.
+    fn open_bytes(
+        &self,
+        content: &[u8],
+        path: &str,
+        depth: usize,
+        prover: &mut Prover,
+    ) -> Result<Option<Opened>, DiffError> {
+        if depth > NESTING_MAX {
+            return Ok(None);
+        }
+        let Some(structure) = self.dissector.dissect(&content, path) else { return Ok(None) };
+        let mut packed = Vec::new();
+        for part in &structure.parts {
+            let path = format!("{path}//{}", part.path);
+            match &part.content {
+                Content::Plain(extents) => {
+                    let [extent] = extents[..] else { continue };
+                    let inner = &content[extent.offset as usize..extent.end() as usize];
+                    if let Some(opened) = self.open_bytes(inner, &path, depth + 1, prover)? {
+                        packed.push((extent, opened));
+                    }
+                }
+                Content::Blocks(blocks) => {
+                    for block in blocks.iter().filter(|block| block.format != Format::Stored) {
+                        let bytes = &content[block.extent.offset as usize..block.extent.end() as usize];
+                        if self.old.packed.contains(&fingerprint(bytes)) {
+                            continue;
+                        }
+                        let Some(proven) = self.prove(block.format, bytes, prover) else { continue };
+                        let len = proven.piece.packed_len;
+                        let opened = self.open_proven(vec![proven], &path, depth + 1, prover)?;
+                        packed.push((Extent { offset: block.extent.offset, len }, opened));
+                    }
+                }
+            }
+        }
+        let names = named_extents(&structure.parts);
+        packed.sort_by_key(|(extent, _)| extent.offset);
+        Ok(Some(self.assemble(content, path, packed, &names)?))
+    }
+
+    /// A content of plain bytes with packed contents in between.
+    fn assemble(
+        &self,
+        content: &[u8],
+        path: &str,
+        packed: Vec<(Extent, Opened)>,
+        names: &[(Extent, &str)],
+    ) -> Result<Opened, DiffError> {
+        let mut nodes = Vec::new();
+        let mut runs = Vec::new();
+        let mut corrections = Vec::new();
+        let mut at = 0;
+        let mut flat = 0;
+        let mut plain = |from: u64, to: u64, runs: &mut Vec<Run>, nodes: &mut Vec<Node>| {
+            if from == to {
+                return Ok(0);
+            }
+            let start = self.spooled(&content[from as usize..to as usize])?;
+            let place = |offset: u64| RunPlace::Spool(start + offset - from);
+            cut_at_names(Extent { offset: from, len: to - from }, names, Some(path), place, runs);
+            nodes.push(Node::Plain(to - from));
+            Ok::<u64, DiffError>(to - from)
+        };
+        for (extent, opened) in packed {
+            flat += plain(at, extent.offset, &mut runs, &mut nodes)?;
+            corrections.extend(opened.corrections.into_iter().map(|(offset, bytes)| (flat + offset, bytes)));
+            flat += opened.node.flat_len();
+            runs.extend(opened.runs);
+            match opened.node {
+                // Nested plain containers (a cpio in a cpio) need no node of their own.
+                Node::Packed(packed) if packed.pieces.is_empty() => nodes.extend(packed.children),
+                node => nodes.push(node),
+            }
+            at = extent.end();
+        }
+        plain(at, content.len() as u64, &mut runs, &mut nodes)?;
+        Ok(Opened { node: Node::Packed(Packed { pieces: Vec::new(), children: nodes }), runs, corrections })
+    }
+
+    /// Opens a part that its container keeps packed.
+    fn open_blocks(
+        &self,
+        stream: &dyn ReadAt,
+        blocks: &[Block],
+        path: &str,
+        prover: &mut Prover,
+    ) -> Result<Vec<(Vec<Extent>, Opened)>, DiffError> {
+        let mut packed = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            if block.extent.len > super::PACKED_BYTES_MAX {
+                return Ok(Vec::new());
+            }
+            packed.push(read_extents(stream, &[block.extent])?);
+        }
+        let known: Vec<bool> = blocks
+            .iter()
+            .zip(&packed)
+            .map(|(block, bytes)| {
+                block.format == Format::Stored || self.old.packed.contains(&fingerprint(bytes))
+            })
+            .collect();
+        if known.iter().all(|&known| known) {
+            return Ok(Vec::new());
+        }
+        if let Some(opened) = self.open_nested(blocks, &packed, path, prover)? {
+            return Ok(vec![opened]);
+        }
+        let mut opened = Vec::new();
+        let mut run: Vec<Proven> = Vec::new();
+        let mut start = 0;
+        for ((block, bytes), known) in blocks.iter().zip(&packed).zip(known) {
+            let end: u64 = start + run.iter().map(|proven| proven.piece.packed_len).sum::<u64>();
+            let proven = if known { None } else { self.prove(block.format, bytes, prover) };
+            if !run.is_empty() && (proven.is_none() || end != block.extent.offset) {
+                let extent = Extent { offset: start, len: end - start };
+                opened.push((vec![extent], self.open_proven(std::mem::take(&mut run), path, 1, prover)?));
+            }
+            if run.is_empty() {
+                start = block.extent.offset;
+            }
+            let cut = proven.as_ref().is_some_and(|proven| proven.piece.packed_len < block.extent.len);
+            run.extend(proven);
+            if cut {
+                // Bytes follow that are not part of the stream: the next block cannot be joined.
+                let len = run.iter().map(|proven| proven.piece.packed_len).sum();
+                let extent = Extent { offset: start, len };
+                opened.push((vec![extent], self.open_proven(std::mem::take(&mut run), path, 1, prover)?));
+            }
+        }
+        if !run.is_empty() {
+            let len = run.iter().map(|proven| proven.piece.packed_len).sum();
+            let extent = Extent { offset: start, len };
+            opened.push((vec![extent], self.open_proven(run, path, 1, prover)?));
+        }
+        Ok(opened)
+    }
+
+    /// Opens blocks whose content is itself a container with something packed in it: all of them, so
+    /// that the content is whole.
+    fn open_nested(
+        &self,
+        blocks: &[Block],
+        packed: &[Vec<u8>],
+        path: &str,
+        prover: &mut Prover,
+    ) -> Result<Option<(Vec<Extent>, Opened)>, DiffError> {
+        if blocks.len() < 2 {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        let mut plain = Vec::new();
+        for (block, bytes) in blocks.iter().zip(packed) {
+            if block.format == Format::Stored {
+                content.extend_from_slice(bytes);
+                continue;
+            }
+            let limit = block.plain_len.unwrap_or(crate::limits::BLOCK_PLAIN_BYTES_MAX);
+            if block.format.decode_block(bytes, limit as usize, &mut plain).is_err() {
+                return Ok(None);
+            }
+            content.extend_from_slice(&plain);
+            if content.len() as u64 > super::PACKED_BYTES_MAX {
+                return Ok(None);
+            }
+        }
+        let Some(structure) = self.dissector.dissect(&content, path) else { return Ok(None) };
+        if structure.is_plain() {
+            return Ok(None);
+        }
+        let mut proven = Vec::new();
+        for (block, bytes) in blocks.iter().zip(packed) {
+            let Some(piece) = self.prove(block.format, bytes, prover) else { return Ok(None) };
+            if piece.piece.packed_len != block.extent.len {
+                return Ok(None);
+            }
+            proven.push(piece);
+        }
+        let extents = blocks.iter().map(|block| block.extent).collect();
+        Ok(Some((join(extents), self.open_proven(proven, path, 1, prover)?)))
+    }
+
+    /// A packed content whose pieces are proven; what it holds is opened in turn.
+    fn open_proven(
+        &self,
+        proven: Vec<Proven>,
+        path: &str,
+        depth: usize,
+        prover: &mut Prover,
+    ) -> Result<Opened, DiffError> {
+        let mut content = Vec::new();
+        let mut pieces = Vec::new();
+        let mut own_corrections = Vec::new();
+        for proven in proven {
+            content.extend_from_slice(&proven.plain);
+            own_corrections.extend_from_slice(&proven.corrections);
+            pieces.push(proven.piece);
+        }
+        let inner = match self.open_bytes(&content, path, depth, prover)? {
+            Some(inner) => inner,
+            None => self.assemble(&content, path, Vec::new(), &[])?,
+        };
+        let Node::Packed(Packed { children, .. }) = inner.node else {
+            return Err(DiffError::Internal("an assembled content is always a list of nodes"));
+        };
+        let mut corrections = inner.corrections;
+        if !own_corrections.is_empty() {
+            corrections.insert(0, (0, own_corrections));
+        }
+        Ok(Opened { node: Node::Packed(Packed { pieces, children }), runs: inner.runs, corrections })
+    }
+
+    fn prove(&self, format: Format, packed: &[u8], prover: &mut Prover) -> Option<Proven> {
+        let unpacked = prover.unpack(format, packed).ok()?;
+        if unpacked.plain.is_empty() || unpacked.corrections.len() > crate::limits::CORRECTIONS_BYTES_MAX / 64 {
+            return None;
+        }
+        let piece = Piece {
+            recipe: self.recipe_index(unpacked.recipe),
+            plain_len: unpacked.plain.len() as u64,
+            packed_len: unpacked.packed_len as u64,
+            corrections_len: unpacked.corrections.len() as u32,
+        };
+        Some(Proven { piece, plain: unpacked.plain, corrections: unpacked.corrections })
+    }
+
+    fn recipe_index(&self, recipe: Recipe) -> u32 {
+        let mut recipes = self.recipes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let index = recipes.iter().position(|known| *known == recipe).unwrap_or_else(|| {
+            recipes.push(recipe);
+            recipes.len() - 1
+        });
+        index as u32
+    }
+
+    fn spooled(&self, bytes: &[u8]) -> Result<u64, DiffError> {
+        let mut spool = self.spool.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let start = spool.len();
+        spool.append(bytes).map_err(DiffError::Scratch)?;
+        Ok(start)
+    }
+}
+
+fn whole(stream: &dyn ReadAt, path: &str) -> Part {
+    let extent = Extent { offset: 0, len: stream.len() };
+    Part { path: path.to_owned(), content: Content::Plain(vec![extent]) }
+}
+
+fn read_extents(stream: &dyn ReadAt, extents: &[Extent]) -> Result<Vec<u8>, DiffError> {
+    let len: u64 = extents.iter().map(|extent| extent.len).sum();
+    let mut bytes = vec![0; len as usize];
+    let mut at = 0;
+    for extent in extents {
+        let end = at + extent.len as usize;
+        stream.read_at(extent.offset, &mut bytes[at..end]).map_err(DiffError::ReadNew)?;
+        at = end;
+    }
+    Ok(bytes)
+}
+
+/// The packed contents among a plain content's nodes, each with its place. The plain nodes between
+/// them stay where they are, in the target.
+fn split_into_roots(extents: &[Extent], opened: Opened) -> Vec<(Vec<Extent>, Opened)> {
+    let Node::Packed(Packed { children, .. }) = opened.node else { return Vec::new() };
+    let mut runs = opened.runs.into_iter().peekable();
+    let mut corrections = opened.corrections.into_iter().peekable();
+    let mut roots = Vec::new();
+    let (mut made, mut flat) = (0, 0);
+    for node in children {
+        let (made_len, flat_len) = (node.made_len(), node.flat_len());
+        let end = flat + flat_len;
+        let (mut own_runs, mut own_corrections) = (Vec::new(), Vec::new());
+        let mut taken = 0;
+        while taken < flat_len
+            && let Some(run) = runs.next()
+        {
+            taken += run.len;
+            own_runs.push(run);
+        }
+        while let Some((offset, bytes)) = corrections.next_if(|(offset, _)| *offset < end) {
+            own_corrections.push((offset - flat, bytes));
+        }
+        if let Node::Packed(_) = node {
+            let place = slice(extents, Extent { offset: made, len: made_len });
+            roots.push((place, Opened { node, runs: own_runs, corrections: own_corrections }));
+        }
+        made += made_len;
+        flat = end;
+    }
+    roots
+}
+
+/// The extents that a range of a content takes.
+fn slice(extents: &[Extent], range: Extent) -> Vec<Extent> {
+    let mut start = 0;
+    let mut sliced = Vec::new();
+    for extent in extents {
+        let from = range.offset.max(start);
+        let to = range.end().min(start + extent.len);
+        if from < to {
+            sliced.push(Extent { offset: extent.offset + from - start, len: to - from });
+        }
+        start += extent.len;
+    }
+    join(sliced)
+}
+
+/// Extents that follow one another as one.
+fn join(extents: Vec<Extent>) -> Vec<Extent> {
+    let mut joined: Vec<Extent> = Vec::new();
+    for extent in extents {
+        match joined.last_mut() {
+            Some(last) if last.end() == extent.offset => last.len += extent.len,
+            _ => joined.push(extent),
+        }
+    }
+    joined
+}
+
+/// Where plain parts stand, in order.
+fn named_extents(parts: &[Part]) -> Vec<(Extent, &str)> {
+    let mut names: Vec<(Extent, &str)> = parts
+        .iter()
+        .flat_map(|part| {
+            let extents: Vec<Extent> = match &part.content {
+                Content::Plain(extents) => extents.clone(),
+                Content::Blocks(blocks) => blocks.iter().map(|block| block.extent).collect(),
+            };
+            extents.into_iter().map(|extent| (extent, part.path.as_str()))
+        })
+        .filter(|(extent, _)| extent.len > 0)
+        .collect();
+    names.sort_by_key(|(extent, _)| extent.offset);
+    names
+}
+
+/// Cuts `extent` at the names in it and appends the runs. With `prefix`, names are below that path
+/// and the rest belongs to it.
+fn cut_at_names(
+    extent: Extent,
+    names: &[(Extent, &str)],
+    prefix: Option<&str>,
+    place: impl Fn(u64) -> RunPlace,
+    runs: &mut Vec<Run>,
+) {
+    let mut at = extent.offset;
+    let mut push = |from: u64, to: u64, name: Option<&str>| {
+        if from < to {
+            let path = match (prefix, name) {
+                (Some(prefix), Some(name)) => Some(format!("{prefix}//{name}")),
+                (prefix, name) => name.or(prefix).map(str::to_owned),
+            };
+            runs.push(Run { place: place(from), len: to - from, path });
+        }
+    };
+    let first = names.partition_point(|(named, _)| named.end() <= extent.offset);
+    for (named, name) in &names[first..] {
+        if named.offset >= extent.end() {
+            break;
+        }
+        let from = named.offset.max(at);
+        let to = named.end().min(extent.end());
+        push(at, from, None);
+        push(from, to, Some(name));
+        at = at.max(to);
+    }
+    push(at, extent.end(), None);
+}
+
+/// Roots for all bytes of a target that no packed content takes.
+fn plain_roots(
+    target: u32,
+    target_len: u64,
+    packed: &[(Vec<Extent>, Opened)],
+    names: &[(Extent, &str)],
+) -> Vec<Built> {
+    let mut taken: Vec<Extent> = packed.iter().flat_map(|(extents, _)| extents.iter().copied()).collect();
+    taken.push(Extent { offset: target_len, len: 0 });
+    taken.sort();
+    let mut built = Vec::new();
+    let mut at = 0;
+    for taken in taken {
+        if at < taken.offset {
+            let extent = Extent { offset: at, len: taken.offset - at };
+            let mut runs = Vec::new();
+            cut_at_names(extent, names, None, |offset| RunPlace::Target { target, offset }, &mut runs);
+            let root = Root { target, extents: vec![extent], node: Node::Plain(extent.len) };
+            built.push(Built { root, runs, corrections: Vec::new() });
+        }
+        at = at.max(taken.end());
+    }
+    built
+}

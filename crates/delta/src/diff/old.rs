@@ -1,0 +1,144 @@
+//! The old side: the address space with everything packed opened, and the files in it by address.
+
+use std::collections::HashSet;
+use std::io::Read;
+
+use fluvial_codec::Format;
+
+use super::DiffError;
+use crate::limits::{BLOCK_PLAIN_BYTES_MAX, NESTING_MAX};
+use crate::map::SourceBlock;
+use crate::space::{Range, Space};
+use crate::structure::{Block, Content, Dissector, Extent, Gathered, ReadAt};
+
+/// A file of the old side, by address.
+#[derive(Debug, Clone)]
+pub(super) struct OldPart {
+    pub(super) path: String,
+    pub(super) extents: Vec<Extent>,
+}
+
+/// The fingerprint of packed bytes: BLAKE3, cut to 128 bits.
+pub(super) type Fingerprint = [u8; 16];
+
+pub(super) fn fingerprint(bytes: &[u8]) -> Fingerprint {
+    let mut print = [0; 16];
+    print.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
+    print
+}
+
+/// What was found on the old side.
+#[derive(Debug, Default)]
+pub(super) struct OldFiles {
+    pub(super) parts: Vec<OldPart>,
+    /// Packed blocks that stand somewhere in the space as they are.
+    pub(super) packed: HashSet<Fingerprint>,
+}
+
+/// Opens a source: blocks go to `space`, files to `files`.
+pub(super) fn explore(
+    space: &mut Space<'_>,
+    stream: Extent,
+    path: &str,
+    dissector: &dyn Dissector,
+    files: &mut OldFiles,
+) -> Result<(), DiffError> {
+    let mut work = vec![(stream, path.to_owned(), 0)];
+    while let Some((stream, path, depth)) = work.pop() {
+        let structure = dissector.dissect(&Gathered::new(&*space, &[stream]), &path);
+        let Some(structure) = structure else {
+            if depth == 0 {
+                files.parts.push(OldPart { path, extents: vec![stream] });
+            }
+            continue;
+        };
+        for part in structure.parts {
+            let path = if depth == 0 { part.path } else { format!("{path}//{}", part.path) };
+            let (extents, content) = match part.content {
+                Content::Plain(extents) => {
+                    let extents: Vec<_> = extents.iter().map(|&extent| inside(stream, extent)).collect();
+                    let content = gather(space, &extents);
+                    (extents, content)
+                }
+                Content::Blocks(blocks) => {
+                    let content = push_blocks(space, stream, &blocks, files)?;
+                    (content.into_iter().collect(), content)
+                }
+            };
+            if let Some(content) = content
+                && depth < NESTING_MAX
+                && content.len > 0
+            {
+                work.push((content, path.clone(), depth + 1));
+            }
+            files.parts.push(OldPart { path, extents });
+        }
+    }
+    Ok(())
+}
+
+fn inside(stream: Extent, extent: Extent) -> Extent {
+    Extent { offset: stream.offset + extent.offset, len: extent.len }
+}
+
+/// One run of addresses for a content in several extents.
+fn gather(space: &mut Space<'_>, extents: &[Extent]) -> Option<Extent> {
+    match extents {
+        [] => None,
+        [one] => Some(*one),
+        many => {
+            // Aliases cost a few bytes each in the patch, and only where they are used.
+            let len = many.iter().map(|extent| extent.len).sum();
+            let starts: Vec<u64> = many
+                .iter()
+                .map(|&packed| space.push(SourceBlock { packed, plain_len: packed.len, format: Format::Stored }))
+                .collect();
+            Some(Extent { offset: starts[0], len })
+        }
+    }
+}
+
+/// Appends what the blocks unpack to; `None` where one of them cannot be unpacked.
+fn push_blocks(
+    space: &mut Space<'_>,
+    stream: Extent,
+    blocks: &[Block],
+    files: &mut OldFiles,
+) -> Result<Option<Extent>, DiffError> {
+    let mut ready = Vec::with_capacity(blocks.len());
+    let mut packed = Vec::new();
+    for block in blocks {
+        let extent = inside(stream, block.extent);
+        if block.format != Format::Stored && extent.len <= super::PACKED_BYTES_MAX {
+            packed.resize(extent.len as usize, 0);
+            space.read_at(extent.offset, &mut packed).map_err(DiffError::ReadOld)?;
+            files.packed.insert(fingerprint(&packed));
+        }
+        let Some(plain_len) = plain_len(space, extent, block) else { return Ok(None) };
+        ready.push(SourceBlock { packed: extent, plain_len, format: block.format });
+    }
+    let len = ready.iter().map(|block| block.plain_len).sum();
+    let starts: Vec<u64> = ready.into_iter().map(|block| space.push(block)).collect();
+    Ok(starts.first().map(|&offset| Extent { offset, len }))
+}
+
+/// The length of a block's content; `None` where it cannot be unpacked.
+fn plain_len(space: &Space<'_>, extent: Extent, block: &Block) -> Option<u64> {
+    if block.format == Format::Stored {
+        return Some(extent.len);
+    }
+    if let Some(len) = block.plain_len
+        && len <= BLOCK_PLAIN_BYTES_MAX
+        && extent.len <= super::PACKED_BYTES_MAX
+    {
+        let mut packed = vec![0; extent.len as usize];
+        space.read_at(extent.offset, &mut packed).ok()?;
+        let mut plain = Vec::new();
+        block.format.decode_block(&packed, len as usize, &mut plain).ok()?;
+        return (plain.len() as u64 == len).then_some(len);
+    }
+    let reader = block.format.reader(Box::new(Range::new(space, extent))).ok()?;
+    let mut reader = reader.take(super::PLAIN_BYTES_MAX + 1);
+    let len = std::io::copy(&mut reader, &mut std::io::sink()).ok()?;
+    (len <= super::PLAIN_BYTES_MAX).then_some(len)
+}

@@ -1,0 +1,233 @@
+//! How the flattened target becomes the targets.
+//!
+//! A diff works on flattened bytes: what is packed inside a target stands there unpacked, in an
+//! order that lets later parts copy from earlier ones. The layout says where every flattened byte
+//! goes: straight to a place in a target, or through one or more packers first.
+
+use crate::limits::{BLOCK_PLAIN_BYTES_MAX, CORRECTIONS_BYTES_MAX, LAYOUT_NODES_MAX, NESTING_MAX, STREAM_SIZE_MAX};
+use crate::structure::Extent;
+use crate::wire::{WireError, WireReader, WireWriter};
+
+/// A run of flattened bytes, and what is done with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// So many bytes stand in the parent as they are.
+    Plain(u64),
+    /// The children's bytes are packed, then stand in the parent.
+    Packed(Packed),
+}
+
+/// A content that is cut into pieces, each packed on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// The pieces, in order. Their plain lengths add up to what the children make.
+    pub pieces: Vec<Piece>,
+    /// What the content is made of.
+    pub children: Vec<Node>,
+}
+
+/// One packed stream: a whole gzip file, or one block of a compressed file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Index of the recipe in the map's list.
+    pub recipe: u32,
+    /// Length of the content in bytes; never zero.
+    pub plain_len: u64,
+    /// Length of what the recipe makes of it, in bytes.
+    pub packed_len: u64,
+    /// Length of its corrections in bytes.
+    pub corrections_len: u32,
+}
+
+/// A node and its place in a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// Index of the target.
+    pub target: u32,
+    /// Where the bytes go, in order. One extent, but for fragmented files.
+    pub extents: Vec<Extent>,
+    /// What makes the bytes.
+    pub node: Node,
+}
+
+impl Node {
+    /// How many flattened bytes the node takes.
+    pub fn flat_len(&self) -> u64 {
+        match self {
+            Self::Plain(len) => *len,
+            Self::Packed(packed) => packed.children.iter().map(Self::flat_len).sum(),
+        }
+    }
+
+    /// How many bytes it makes for its parent.
+    pub fn made_len(&self) -> u64 {
+        match self {
+            Self::Plain(len) => *len,
+            Self::Packed(packed) => packed.pieces.iter().map(|piece| piece.packed_len).sum(),
+        }
+    }
+}
+
+impl Packed {
+    /// Whether each piece can be unpacked again from the finished target in one go, so that later
+    /// parts of the patch may copy from its content.
+    pub fn is_readable(&self) -> bool {
+        self.pieces.iter().all(|piece| piece.plain_len <= BLOCK_PLAIN_BYTES_MAX)
+            && self.children.iter().all(|child| matches!(child, Node::Plain(_)))
+    }
+
+    /// How many bytes of corrections all pieces take together.
+    pub fn corrections_len(&self) -> u64 {
+        self.pieces.iter().map(|piece| u64::from(piece.corrections_len)).sum()
+    }
+}
+
+/// Writes a layout.
+pub fn write_layout(roots: &[Root], writer: &mut WireWriter) {
+    writer.number(roots.len() as u64);
+    let mut expected = (0, 0);
+    for root in roots {
+        writer.signed(i64::from(root.target) - expected.0);
+        writer.number(root.extents.len() as u64);
+        for (index, extent) in root.extents.iter().enumerate() {
+            writer.signed(extent.offset.wrapping_sub(expected.1) as i64);
+            if index + 1 < root.extents.len() {
+                writer.number(extent.len);
+            }
+            expected.1 = extent.end();
+        }
+        expected.0 = i64::from(root.target);
+        write_node(&root.node, writer);
+    }
+}
+
+fn write_node(node: &Node, writer: &mut WireWriter) {
+    match node {
+        Node::Plain(len) => {
+            writer.number(0);
+            writer.number(*len);
+        }
+        Node::Packed(packed) => {
+            writer.number(packed.pieces.len() as u64);
+            for piece in &packed.pieces {
+                writer.number(u64::from(piece.recipe));
+                writer.number(piece.plain_len);
+                writer.number(piece.packed_len);
+                writer.number(u64::from(piece.corrections_len));
+            }
+            writer.number(packed.children.len() as u64);
+            packed.children.iter().for_each(|child| write_node(child, writer));
+        }
+    }
+}
+
+/// Reads a layout and checks that it fits targets of the given sizes: every extent stands inside its
+/// target, pieces and children agree, and no recipe is named that is not there.
+///
+/// # Errors
+/// [`WireError`].
+pub fn read_layout(
+    reader: &mut WireReader<'_>,
+    target_sizes: &[u64],
+    recipes: usize,
+) -> Result<Vec<Root>, WireError> {
+    let count = reader.count("the number of layout roots", LAYOUT_NODES_MAX)?;
+    let mut nodes_left = LAYOUT_NODES_MAX - count;
+    let mut roots = Vec::new();
+    let mut expected = (0_i64, 0_u64);
+    for _ in 0..count {
+        let target = expected.0.wrapping_add(reader.signed()?);
+        let target = u32::try_from(target).map_err(|_| WireError::Invalid("a root names no target"))?;
+        let size =
+            *target_sizes.get(target as usize).ok_or(WireError::Invalid("a root names no target"))?;
+        expected.0 = i64::from(target);
+        let extent_count = reader.count("the number of extents", LAYOUT_NODES_MAX)?;
+        let mut extents = Vec::new();
+        for index in 0..extent_count {
+            let offset = expected.1.wrapping_add(reader.signed()? as u64);
+            let last = index + 1 == extent_count;
+            let len = if last { 0 } else { reader.limited("an extent", STREAM_SIZE_MAX)? };
+            expected.1 = offset.wrapping_add(len);
+            extents.push(Extent { offset, len });
+        }
+        let node = read_node(reader, recipes, NESTING_MAX, &mut nodes_left)?;
+        let earlier: u64 = extents.iter().map(|extent| extent.len).fold(0, u64::saturating_add);
+        let made = made_len_checked(&node)?;
+        let last = extents.last_mut().ok_or(WireError::Invalid("a root has no place"))?;
+        last.len =
+            made.checked_sub(earlier).ok_or(WireError::Invalid("a root's extents are longer than it is"))?;
+        expected.1 = last.offset.wrapping_add(last.len);
+        if extents.iter().any(|extent| extent.offset.checked_add(extent.len).is_none_or(|end| end > size)) {
+            return Err(WireError::Invalid("a root passes the end of its target"));
+        }
+        roots.push(Root { target, extents, node });
+    }
+    Ok(roots)
+}
+
+fn made_len_checked(node: &Node) -> Result<u64, WireError> {
+    let too_long = WireError::Invalid("a layout is longer than any target");
+    let made = match node {
+        Node::Plain(len) => *len,
+        Node::Packed(packed) => {
+            packed.pieces.iter().try_fold(0_u64, |sum, piece| sum.checked_add(piece.packed_len)).ok_or(too_long)?
+        }
+    };
+    if made > STREAM_SIZE_MAX { Err(too_long) } else { Ok(made) }
+}
+
+fn read_node(
+    reader: &mut WireReader<'_>,
+    recipes: usize,
+    depth: usize,
+    nodes_left: &mut usize,
+) -> Result<Node, WireError> {
+    let pieces_len = reader.count("the number of pieces", LAYOUT_NODES_MAX)?;
+    if pieces_len == 0 {
+        return Ok(Node::Plain(reader.limited("a plain node", STREAM_SIZE_MAX)?));
+    }
+    let depth = depth.checked_sub(1).ok_or(WireError::Invalid("packed streams are nested too deeply"))?;
+    take_nodes(nodes_left, pieces_len)?;
+    let mut pieces = Vec::new();
+    let mut plain_len = 0_u64;
+    let mut corrections_len = 0_u64;
+    for _ in 0..pieces_len {
+        let piece = Piece {
+            recipe: reader.limited("a recipe's index", u64::from(u32::MAX))? as u32,
+            plain_len: reader.limited("a piece", STREAM_SIZE_MAX)?,
+            packed_len: reader.limited("a packed piece", STREAM_SIZE_MAX)?,
+            corrections_len: reader.limited("corrections", CORRECTIONS_BYTES_MAX as u64)? as u32,
+        };
+        if piece.recipe as usize >= recipes {
+            return Err(WireError::Invalid("a piece names no recipe"));
+        }
+        if piece.plain_len == 0 {
+            return Err(WireError::Invalid("a piece is empty"));
+        }
+        plain_len = plain_len.saturating_add(piece.plain_len);
+        corrections_len += u64::from(piece.corrections_len);
+        pieces.push(piece);
+    }
+    if corrections_len > CORRECTIONS_BYTES_MAX as u64 {
+        return Err(WireError::Invalid("the corrections of one content are above the limit"));
+    }
+    let children_len = reader.count("the number of children", LAYOUT_NODES_MAX)?;
+    take_nodes(nodes_left, children_len)?;
+    let mut children = Vec::new();
+    let mut made = 0_u64;
+    for _ in 0..children_len {
+        let child = read_node(reader, recipes, depth, nodes_left)?;
+        made = made.saturating_add(made_len_checked(&child)?);
+        children.push(child);
+    }
+    if made != plain_len {
+        return Err(WireError::Invalid("pieces and children differ in length"));
+    }
+    Ok(Node::Packed(Packed { pieces, children }))
+}
+
+fn take_nodes(nodes_left: &mut usize, count: usize) -> Result<(), WireError> {
+    *nodes_left =
+        nodes_left.checked_sub(count).ok_or(WireError::Invalid("the layout has too many nodes"))?;
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! The map section of a patch: which packed streams of the sources are read unpacked, how targets
+//! are laid out, and which files cost the most.
+
+use fluvial_codec::{Format, Recipe, RecipeError};
+use thiserror::Error;
+
+use crate::layout::{Root, read_layout, write_layout};
+use crate::limits::{
+    DERIVED_BLOCKS_MAX, NAME_BYTES_MAX, RECIPE_BYTES_MAX, RECIPES_MAX, STREAM_SIZE_MAX,
+};
+use crate::structure::Extent;
+use crate::wire::{WireError, WireReader, WireWriter};
+
+/// Most files that the cost table names.
+pub const COSTS_MAX: usize = 256;
+
+/// A packed run of old bytes, appended to the old address space as what it unpacks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceBlock {
+    /// Where the packed bytes stand: in a source, or in what earlier blocks unpack to.
+    pub packed: Extent,
+    /// The content's length in bytes.
+    pub plain_len: u64,
+    /// How it is packed. [`Format::Stored`] makes the block an alias: scattered extents of a file
+    /// become one contiguous run of addresses.
+    pub format: Format,
+}
+
+/// What one file of the targets takes in the patch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileCost {
+    /// Path of the file; nested containers are joined by `//`.
+    pub path: String,
+    /// Its length in flattened bytes.
+    pub flat_len: u64,
+    /// How many bytes of the patch it takes, as far as streams shared by many can be split.
+    pub patch_bytes: u64,
+}
+
+/// The map section.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PatchMap {
+    /// Blocks appended to the old address space, in this order, behind the sources.
+    pub blocks: Vec<SourceBlock>,
+    /// Recipes that the layout's pieces name by index.
+    pub recipes: Vec<Recipe>,
+    /// Where flattened bytes go, in flattened order.
+    pub roots: Vec<Root>,
+    /// The files that cost the most, dearest first. For people; nothing depends on it.
+    pub costs: Vec<FileCost>,
+}
+
+/// A map could not be read.
+#[derive(Debug, Error)]
+pub enum MapError {
+    /// A field has no meaning.
+    #[error("a field of the map")]
+    Field(#[from] WireError),
+    /// Its bytes cannot be unpacked.
+    #[error("the map cannot be unpacked")]
+    Stream(#[source] std::io::Error),
+    /// A recipe cannot be followed here.
+    #[error("a recipe of the map")]
+    Recipe(#[from] RecipeError),
+}
+
+impl PatchMap {
+    /// The map as it stands in a patch, before it is packed.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = WireWriter::default();
+        writer.number(self.blocks.len() as u64);
+        // Column by column: equal neighbours pack better.
+        self.blocks.iter().for_each(|block| writer.number(u64::from(block.format.code())));
+        self.blocks.iter().for_each(|block| writer.number(block.plain_len));
+        self.blocks.iter().for_each(|block| writer.number(block.packed.len));
+        let mut expected = 0;
+        for block in &self.blocks {
+            writer.signed(block.packed.offset.wrapping_sub(expected) as i64);
+            expected = block.packed.end();
+        }
+        writer.number(self.recipes.len() as u64);
+        self.recipes.iter().for_each(|recipe| writer.string(&recipe.to_bytes()));
+        write_layout(&self.roots, &mut writer);
+        writer.number(self.costs.len() as u64);
+        for cost in &self.costs {
+            writer.string(cost.path.as_bytes());
+            writer.number(cost.flat_len);
+            writer.number(cost.patch_bytes);
+        }
+        writer.bytes
+    }
+
+    /// Reads a map for sources of `source_len` bytes together and targets of the given sizes.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn from_bytes(bytes: &[u8], source_len: u64, target_sizes: &[u64]) -> Result<Self, MapError> {
+        let mut reader = WireReader::new(bytes);
+        let blocks = read_blocks(&mut reader, source_len)?;
+        let count = reader.count("the number of recipes", RECIPES_MAX)?;
+        let mut recipes = Vec::new();
+        for _ in 0..count {
+            recipes.push(Recipe::from_bytes(reader.string("a recipe's length", RECIPE_BYTES_MAX)?)?);
+        }
+        let roots = read_layout(&mut reader, target_sizes, recipes.len())?;
+        let count = reader.count("the number of file costs", COSTS_MAX)?;
+        let mut costs = Vec::new();
+        for _ in 0..count {
+            costs.push(FileCost {
+                path: reader.name(NAME_BYTES_MAX)?,
+                flat_len: reader.number()?,
+                patch_bytes: reader.number()?,
+            });
+        }
+        reader.finish()?;
+        Ok(Self { blocks, recipes, roots, costs })
+    }
+}
+
+fn read_blocks(reader: &mut WireReader<'_>, source_len: u64) -> Result<Vec<SourceBlock>, WireError> {
+    let count = reader.count("the number of source blocks", DERIVED_BLOCKS_MAX)?;
+    let mut formats = Vec::new();
+    for _ in 0..count {
+        let code = reader.limited("a format's code", 255)? as u8;
+        formats.push(Format::from_code(code).ok_or(WireError::Invalid("an unknown compression format"))?);
+    }
+    let mut lengths = Vec::new();
+    for _ in 0..2 * count {
+        lengths.push(reader.limited("a source block", STREAM_SIZE_MAX)?);
+    }
+    let (plain, packed) = lengths.split_at(count);
+    let mut blocks = Vec::new();
+    let (mut expected, mut space_len) = (0_u64, source_len);
+    for ((&format, &plain_len), &packed_len) in formats.iter().zip(plain).zip(packed) {
+        let offset = expected.wrapping_add(reader.signed()? as u64);
+        let end = offset.checked_add(packed_len).filter(|&end| end <= space_len);
+        expected = end.ok_or(WireError::Invalid("a source block stands outside of the sources"))?;
+        if format == Format::Stored && plain_len != packed_len {
+            return Err(WireError::Invalid("a stored block changes its length"));
+        }
+        space_len = space_len
+            .checked_add(plain_len)
+            .filter(|&len| len <= 4 * STREAM_SIZE_MAX)
+            .ok_or(WireError::Invalid("the sources unpack to more than any device holds"))?;
+        blocks.push(SourceBlock { packed: Extent { offset, len: packed_len }, plain_len, format });
+    }
+    Ok(blocks)
+}

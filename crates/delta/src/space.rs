@@ -1,0 +1,234 @@
+//! The old address space: every byte that a device has, under one address.
+//!
+//! The sources stand one behind the other, then what their packed blocks unpack to. A small block
+//! is unpacked whenever it is read and kept in a bounded cache; a large one is unpacked once, to
+//! temporary storage.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use fluvial_codec::Format;
+
+use crate::limits::BLOCK_PLAIN_BYTES_MAX;
+use crate::map::SourceBlock;
+use crate::scratch::{Scratch, ScratchStore};
+use crate::structure::{Extent, ReadAt};
+
+/// Bytes of unpacked blocks that are kept.
+pub const CACHE_BYTES: usize = 4 << 20;
+const COPY_BYTES: usize = 256 << 10;
+
+/// The sources and what they unpack to.
+pub struct Space<'a> {
+    sources: &'a [&'a dyn ReadAt],
+    source_starts: Vec<u64>,
+    blocks: Vec<SourceBlock>,
+    block_starts: Vec<u64>,
+    len: u64,
+    spooled: Vec<OnceLock<Arc<dyn Scratch>>>,
+    scratch: &'a dyn ScratchStore,
+    cache: BlockCache,
+}
+
+impl<'a> Space<'a> {
+    /// A space of these sources, with no blocks yet.
+    pub fn new(sources: &'a [&'a dyn ReadAt], scratch: &'a dyn ScratchStore) -> Self {
+        let mut len = 0;
+        let mut source_starts = Vec::with_capacity(sources.len());
+        for source in sources {
+            source_starts.push(len);
+            len += source.len();
+        }
+        Self {
+            sources,
+            source_starts,
+            blocks: Vec::new(),
+            block_starts: Vec::new(),
+            len,
+            spooled: Vec::new(),
+            scratch,
+            cache: BlockCache::default(),
+        }
+    }
+
+    /// Appends what a block unpacks to; answers its address.
+    ///
+    /// The block must stand inside what the space holds so far; maps are checked for that when
+    /// they are read.
+    pub fn push(&mut self, block: SourceBlock) -> u64 {
+        let start = self.len;
+        self.blocks.push(block);
+        self.block_starts.push(start);
+        self.spooled.push(OnceLock::new());
+        self.len += block.plain_len;
+        start
+    }
+
+    /// The blocks pushed so far.
+    pub fn blocks(&self) -> &[SourceBlock] {
+        &self.blocks
+    }
+
+    /// The addresses that a block's content takes.
+    pub fn block_extent(&self, index: usize) -> Extent {
+        Extent { offset: self.block_starts[index], len: self.blocks[index].plain_len }
+    }
+
+    /// The block that holds an address, unless it stands in a source.
+    pub fn block_at(&self, address: u64) -> Option<usize> {
+        (address >= self.sources_len() && address < self.len)
+            .then(|| self.block_starts.partition_point(|&start| start <= address) - 1)
+    }
+
+    /// Length of the sources together: the address of the first block.
+    pub fn sources_len(&self) -> u64 {
+        self.block_starts.first().copied().unwrap_or(self.len)
+    }
+
+    fn read_source(&self, address: u64, buf: &mut [u8]) -> io::Result<usize> {
+        // Empty sources share their start with the next one: the last of them holds the bytes.
+        let index = self.source_starts.partition_point(|&start| start <= address) - 1;
+        let source = self.sources[index];
+        let offset = address - self.source_starts[index];
+        let len = source.len().saturating_sub(offset).min(buf.len() as u64) as usize;
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        source.read_at(offset, &mut buf[..len])?;
+        Ok(len)
+    }
+
+    fn read_block(&self, index: usize, address: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let block = &self.blocks[index];
+        let offset = address - self.block_starts[index];
+        let len = (block.plain_len - offset).min(buf.len() as u64) as usize;
+        let buf = &mut buf[..len];
+        if block.format == Format::Stored {
+            self.read_at(block.packed.offset + offset, buf)?;
+        } else if block.plain_len <= BLOCK_PLAIN_BYTES_MAX {
+            let plain = self.cache.get(index, || self.unpack_block(block))?;
+            buf.copy_from_slice(&plain[offset as usize..][..len]);
+        } else {
+            self.spool(index)?.read_at(offset, buf)?;
+        }
+        Ok(len)
+    }
+
+    fn unpack_block(&self, block: &SourceBlock) -> io::Result<Vec<u8>> {
+        let mut packed = vec![0; block.packed.len as usize];
+        self.read_at(block.packed.offset, &mut packed)?;
+        let mut plain = Vec::new();
+        block
+            .format
+            .decode_block(&packed, block.plain_len as usize, &mut plain)
+            .map_err(io::Error::other)?;
+        if plain.len() as u64 != block.plain_len {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a block unpacks to another length"));
+        }
+        Ok(plain)
+    }
+
+    fn spool(&self, index: usize) -> io::Result<Arc<dyn Scratch>> {
+        let cell = &self.spooled[index];
+        if let Some(scratch) = cell.get() {
+            return Ok(Arc::clone(scratch));
+        }
+        let block = &self.blocks[index];
+        let mut scratch = self.scratch.create()?;
+        let packed = Box::new(Range::new(self, block.packed));
+        let mut plain = block.format.reader(packed)?.take(block.plain_len);
+        let mut buf = vec![0; COPY_BYTES];
+        loop {
+            let len = plain.read(&mut buf)?;
+            if len == 0 {
+                break;
+            }
+            scratch.append(&buf[..len])?;
+        }
+        if scratch.len() != block.plain_len {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a stream unpacks to another length"));
+        }
+        // Two readers may have unpacked at once; either result will do.
+        Ok(Arc::clone(cell.get_or_init(|| Arc::from(scratch))))
+    }
+}
+
+impl ReadAt for Space<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, mut address: u64, mut buf: &mut [u8]) -> io::Result<()> {
+        if address.checked_add(buf.len() as u64).is_none_or(|end| end > self.len) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        while !buf.is_empty() {
+            let len = match self.block_at(address) {
+                Some(index) => self.read_block(index, address, buf)?,
+                None => self.read_source(address, buf)?,
+            };
+            address += len as u64;
+            buf = &mut buf[len..];
+        }
+        Ok(())
+    }
+}
+
+/// Reads an extent of a stream from its start to its end.
+pub struct Range<'a> {
+    stream: &'a dyn ReadAt,
+    rest: Extent,
+}
+
+impl<'a> Range<'a> {
+    /// Reads `extent` of `stream`.
+    pub fn new(stream: &'a dyn ReadAt, extent: Extent) -> Self {
+        Self { stream, rest: extent }
+    }
+}
+
+impl Read for Range<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.rest.len.min(buf.len() as u64) as usize;
+        self.stream.read_at(self.rest.offset, &mut buf[..len])?;
+        self.rest = Extent { offset: self.rest.offset + len as u64, len: self.rest.len - len as u64 };
+        Ok(len)
+    }
+}
+
+/// Unpacked blocks, the least recently used dropped first.
+#[derive(Default)]
+pub struct BlockCache {
+    entries: Mutex<VecDeque<(usize, Arc<Vec<u8>>)>>,
+}
+
+impl BlockCache {
+    /// The content of block `index`: from the cache, or made by `unpack`.
+    ///
+    /// # Errors
+    /// Those of `unpack`.
+    pub fn get(
+        &self,
+        index: usize,
+        unpack: impl FnOnce() -> io::Result<Vec<u8>>,
+    ) -> io::Result<Arc<Vec<u8>>> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = entries.iter().position(|(key, _)| *key == index) {
+            let entry = entries.remove(at).ok_or(io::ErrorKind::NotFound)?;
+            let plain = Arc::clone(&entry.1);
+            entries.push_back(entry);
+            return Ok(plain);
+        }
+        // Unpacking reads the space again when streams are nested: the lock must not be held.
+        drop(entries);
+        let plain = Arc::new(unpack()?);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.push_back((index, Arc::clone(&plain)));
+        let mut held: usize = entries.iter().map(|(_, plain)| plain.len()).sum();
+        while held > CACHE_BYTES && entries.len() > 1 {
+            held -= entries.pop_front().map_or(0, |(_, plain)| plain.len());
+        }
+        Ok(plain)
+    }
+}
