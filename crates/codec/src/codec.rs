@@ -1,0 +1,56 @@
+//! The codecs. Each has a module of its own, and stands behind two traits: [`Method`] packs,
+//! [`Codec`] finds out how a stream was packed.
+
+pub(crate) mod lz4;
+pub(crate) mod stored;
+pub(crate) mod zstd;
+
+use std::fmt;
+
+use crate::format::Format;
+use crate::packer::{PackContext, PackError, Packer};
+use crate::prover::{Bench, Found};
+use crate::recipe::RecipeError;
+
+/// A way to pack, with its parameters: what a recipe holds.
+pub(crate) trait Method: fmt::Display {
+    /// Appends the version and the parameters; the method's `read` takes them back.
+    fn write(&self, bytes: &mut Vec<u8>);
+
+    /// Checks that the engine is linked in the version that the recipe asks for.
+    fn check_linked(&self) -> Result<(), RecipeError>;
+
+    /// See [`Recipe::pack_memory_bytes`](crate::Recipe::pack_memory_bytes).
+    fn memory_bytes(&self, plain_len: u64) -> u64;
+
+    /// Packs into `packed`, which is empty.
+    fn pack_block(
+        &self,
+        plain: &[u8],
+        corrections: &[u8],
+        context: &mut PackContext,
+        packed: &mut Vec<u8>,
+    ) -> Result<(), PackError>;
+
+    /// Packs as content comes.
+    fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError>;
+}
+
+/// Finds out how the streams of one format were packed.
+pub(crate) trait Codec {
+    /// Finds a recipe, proven on `bench`, with which `plain` packs to exactly `packed`.
+    fn prove(&self, packed: &[u8], plain: &[u8], bench: &mut Bench<'_>) -> Option<Found>;
+}
+
+/// The codec of a format; `None` where the format can only be decoded.
+pub(crate) fn codec(format: Format) -> Option<&'static dyn Codec> {
+    Some(match format {
+        Format::Stored => &stored::Stored,
+        Format::Zstd => &zstd::Zstd,
+        Format::Lz4Block => &lz4::Block,
+        Format::Lz4Legacy => &lz4::Legacy,
+        Format::Gzip | Format::Zlib | Format::Deflate | Format::Xz | Format::Lzma | Format::Lz4Frame => {
+            return None;
+        }
+    })
+}

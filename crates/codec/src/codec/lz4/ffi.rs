@@ -1,0 +1,274 @@
+//! The linked liblz4 behind safe functions: the only unsafe code of the crate.
+//!
+//! The block functions take slices and never touch a byte outside of them; the states are owned,
+//! sized by the library itself and initialised by the library on every call.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::io;
+use std::ptr;
+
+use lz4_sys as sys;
+
+unsafe extern "C" {
+    fn LZ4_sizeofState() -> c_int;
+    fn LZ4_sizeofStateHC() -> c_int;
+    fn LZ4_compress_fast_extState(
+        state: *mut c_void,
+        src: *const c_char,
+        dst: *mut c_char,
+        src_len: c_int,
+        dst_capacity: c_int,
+        acceleration: c_int,
+    ) -> c_int;
+    fn LZ4_compress_HC_extStateHC(
+        state: *mut c_void,
+        src: *const c_char,
+        dst: *mut c_char,
+        src_len: c_int,
+        dst_capacity: c_int,
+        level: c_int,
+    ) -> c_int;
+}
+
+/// The longest input of the block functions (`LZ4_MAX_INPUT_SIZE`).
+pub(crate) const INPUT_BYTES_MAX: usize = 0x7e00_0000;
+
+/// The linked version: 11000 is 1.10.0.
+pub(crate) fn version() -> u32 {
+    // SAFETY: takes nothing and returns a constant.
+    unsafe { sys::LZ4_versionNumber() }.unsigned_abs()
+}
+
+/// The most bytes that `len` bytes can pack to; `None` for more than [`INPUT_BYTES_MAX`].
+pub(crate) fn bound(len: usize) -> Option<usize> {
+    (len <= INPUT_BYTES_MAX).then(|| len + len / 255 + 16)
+}
+
+/// Working memory of the block compressors, kept between calls.
+pub(crate) struct State {
+    fast: Vec<u64>,
+    hc: Vec<u64>,
+}
+
+impl State {
+    pub(crate) fn new() -> Self {
+        State { fast: Vec::new(), hc: Vec::new() }
+    }
+
+    /// Size of the working memory of the fast compressor.
+    pub(crate) fn fast_bytes() -> usize {
+        // SAFETY: takes nothing and returns a constant.
+        unsafe { LZ4_sizeofState() }.unsigned_abs() as usize
+    }
+
+    /// Size of the working memory of the high compressor.
+    pub(crate) fn hc_bytes() -> usize {
+        // SAFETY: takes nothing and returns a constant.
+        unsafe { LZ4_sizeofStateHC() }.unsigned_abs() as usize
+    }
+
+    /// Packs `plain` as one block behind what `packed` holds already: at level 3 to 12 by the high
+    /// compressor, below by the fast one. `None` if `plain` passes [`INPUT_BYTES_MAX`] or there is
+    /// no memory.
+    pub(crate) fn compress(&mut self, plain: &[u8], level: Level, packed: &mut Vec<u8>) -> Option<()> {
+        let bound = bound(plain.len())?;
+        packed.reserve(bound);
+        let spare = packed.spare_capacity_mut();
+        let capacity = c_int::try_from(bound).ok()?;
+        let plain_len = c_int::try_from(plain.len()).ok()?;
+        let written = match level {
+            Level::Fast(acceleration) => {
+                let state = aligned(&mut self.fast, Self::fast_bytes());
+                // SAFETY: `state` is aligned to 8 bytes and of the size that the library asks for,
+                // which initialises it itself; `plain` is valid for `plain_len` bytes; `spare` was
+                // reserved with at least `capacity` bytes, to which writes are confined; nothing
+                // overlaps, for `packed` is borrowed mutably.
+                unsafe {
+                    LZ4_compress_fast_extState(
+                        state,
+                        plain.as_ptr().cast(),
+                        spare.as_mut_ptr().cast(),
+                        plain_len,
+                        capacity,
+                        c_int::from(acceleration),
+                    )
+                }
+            }
+            Level::High(level) => {
+                let state = aligned(&mut self.hc, Self::hc_bytes());
+                // SAFETY: as above, with the state of the high compressor.
+                unsafe {
+                    LZ4_compress_HC_extStateHC(
+                        state,
+                        plain.as_ptr().cast(),
+                        spare.as_mut_ptr().cast(),
+                        plain_len,
+                        capacity,
+                        c_int::from(level),
+                    )
+                }
+            }
+        };
+        let written = usize::try_from(written).ok().filter(|&written| written > 0 && written <= bound)?;
+        // SAFETY: the library has written `written` bytes, at most `bound`, from the old end on.
+        unsafe { packed.set_len(packed.len() + written) };
+        Some(())
+    }
+}
+
+/// How hard a block compressor works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Level {
+    /// The fast compressor with this acceleration.
+    Fast(u8),
+    /// The high compressor at this level.
+    High(u8),
+}
+
+/// A buffer of at least `len` bytes, aligned to 8 bytes.
+fn aligned(buf: &mut Vec<u64>, len: usize) -> *mut c_void {
+    buf.resize(len.div_ceil(8), 0);
+    buf.as_mut_ptr().cast()
+}
+
+/// Decodes one block behind what `plain` holds already, at most `plain_len_max` bytes of it.
+pub(crate) fn decompress(packed: &[u8], plain_len_max: usize, plain: &mut Vec<u8>) -> io::Result<()> {
+    let invalid =
+        || io::Error::new(io::ErrorKind::InvalidData, "malformed LZ4 block, or longer than allowed");
+    let packed_len = c_int::try_from(packed.len()).map_err(|_| invalid())?;
+    // A byte of a block stands for at most 255 bytes of content: no need for a larger buffer.
+    let capacity = plain_len_max.min(packed.len().saturating_mul(255)).min(INPUT_BYTES_MAX);
+    plain.reserve(capacity);
+    let spare = plain.spare_capacity_mut();
+    // SAFETY: `packed` is valid for `packed_len` bytes, `spare` was reserved with at least
+    // `capacity` bytes, and this function is made for untrusted input: it stays inside of both.
+    let written = unsafe {
+        sys::LZ4_decompress_safe(
+            packed.as_ptr().cast(),
+            spare.as_mut_ptr().cast(),
+            packed_len,
+            c_int::try_from(capacity).map_err(|_| invalid())?,
+        )
+    };
+    let written = usize::try_from(written).map_err(|_| invalid())?;
+    if written > capacity {
+        return Err(invalid());
+    }
+    // SAFETY: the library has written `written` bytes, at most `capacity`, from the old end on.
+    unsafe { plain.set_len(plain.len() + written) };
+    Ok(())
+}
+
+/// A decoder of LZ4 frames.
+pub(crate) struct FrameContext(sys::LZ4FDecompressionContext);
+
+// SAFETY: the context is plain memory that only its owner touches; it has no tie to a thread.
+unsafe impl Send for FrameContext {}
+
+impl FrameContext {
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut context = sys::LZ4FDecompressionContext(ptr::null_mut());
+        // SAFETY: writes a pointer to a new context to `context`, or answers with an error code.
+        let code = unsafe { sys::LZ4F_createDecompressionContext(&mut context, sys::LZ4F_VERSION) };
+        check(code)?;
+        Ok(FrameContext(context))
+    }
+
+    /// Decodes from `packed` into `plain`. Tells the bytes taken and given, and whether the frame
+    /// has ended.
+    pub(crate) fn step(&mut self, packed: &[u8], plain: &mut [u8]) -> io::Result<(usize, usize, bool)> {
+        let (mut taken, mut given) = (packed.len(), plain.len());
+        // SAFETY: both pointers are valid for the lengths that stand behind them, which the library
+        // replaces by what it took and gave; no options are passed; the context is alive.
+        let hint = unsafe {
+            sys::LZ4F_decompress(
+                self.0,
+                plain.as_mut_ptr(),
+                &mut given,
+                packed.as_ptr(),
+                &mut taken,
+                ptr::null(),
+            )
+        };
+        check(hint)?;
+        Ok((taken.min(packed.len()), given.min(plain.len()), hint == 0))
+    }
+}
+
+impl Drop for FrameContext {
+    fn drop(&mut self) {
+        // SAFETY: the context came from the library, and nobody uses it after.
+        unsafe { sys::LZ4F_freeDecompressionContext(self.0) };
+    }
+}
+
+/// Turns an error code of the frame functions into an error.
+fn check(code: usize) -> io::Result<()> {
+    // SAFETY: only looks at the number.
+    if unsafe { sys::LZ4F_isError(code) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "malformed LZ4 frame"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_bound_is_the_library_s() {
+        for len in [0, 1, 254, 255, 256, 65_536, 8 << 20, INPUT_BYTES_MAX] {
+            // SAFETY: only looks at the number.
+            let theirs = unsafe { sys::LZ4_compressBound(c_int::try_from(len).unwrap()) };
+            assert_eq!(bound(len), Some(usize::try_from(theirs).unwrap()));
+        }
+        assert_eq!(bound(INPUT_BYTES_MAX + 1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_come_back_and_stay_in_their_bounds(
+            plain in proptest::collection::vec(0_u8..4, 0..5000),
+            before: Vec<u8>,
+            level in 0_u8..=12,
+        ) {
+            let level = if level < 3 { Level::Fast(level + 1) } else { Level::High(level) };
+            let mut state = State::new();
+            let mut packed = before.clone();
+            state.compress(&plain, level, &mut packed).unwrap();
+            prop_assert_eq!(&packed[..before.len()], &before[..]);
+            let mut again = Vec::new();
+            state.compress(&plain, level, &mut again).unwrap();
+            prop_assert_eq!(&packed[before.len()..], &again[..]);
+            let mut out = before.clone();
+            decompress(&again, plain.len(), &mut out).unwrap();
+            prop_assert_eq!(&out[before.len()..], &plain[..]);
+            if !plain.is_empty() {
+                prop_assert!(decompress(&again, plain.len() - 1, &mut Vec::new()).is_err());
+            }
+        }
+
+        #[test]
+        fn any_block_decodes_within_its_limit(packed: Vec<u8>, limit in 0_usize..10_000) {
+            let mut plain = Vec::new();
+            let _ = decompress(&packed, limit, &mut plain);
+            prop_assert!(plain.len() <= limit);
+        }
+
+        #[test]
+        fn any_frame_is_decoded_or_refused(tail: Vec<u8>) {
+            let mut context = FrameContext::new().unwrap();
+            let mut packed = [&[0x04_u8, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82][..], &tail].concat();
+            let mut plain = [0; 512];
+            while let Ok((taken, given, false)) = context.step(&packed, &mut plain) {
+                if taken + given == 0 {
+                    break;
+                }
+                packed.drain(..taken);
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Recipes: engine, version and parameters, and their bytes.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::codec::{Method, lz4, stored, zstd};
+use crate::packer::{PackContext, PackError, Packer};
+use crate::varint;
+
+/// The longest recipe, in bytes.
+const RECIPE_BYTES_MAX: usize = 256;
+
+/// How content is packed so that the original bytes come back.
+///
+/// Its bytes are: the number of the method, one byte, then what the method needs; the version of
+/// the engine comes first (numbers as LEB128).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Recipe(Way);
+
+/// The methods there are. Their numbers are part of the patch format and never change.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Way {
+    Stored(stored::Recipe),
+    Zstd(zstd::Recipe),
+    Lz4Block(lz4::BlockRecipe),
+    Lz4Legacy(lz4::LegacyRecipe),
+}
+
+/// Why the bytes of a recipe were refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RecipeError {
+    /// The bytes break off, go on behind the end, or hold a number out of range.
+    #[error("the recipe is malformed")]
+    Malformed,
+    /// No method of this number is known: the recipe is of a later version of this program.
+    #[error("method {0} is not known")]
+    Method(u8),
+    /// The engine is linked in another version, whose output may differ.
+    #[error("{engine} {wanted} is wanted, but {linked} is linked")]
+    Version {
+        /// Name of the engine.
+        engine: &'static str,
+        /// The version in the recipe, in the engine's own counting.
+        wanted: u32,
+        /// The version of this program.
+        linked: u32,
+    },
+    /// The engine packs differently on this kind of machine.
+    #[error("{engine} packs differently on this kind of machine")]
+    Machine {
+        /// Name of the engine.
+        engine: &'static str,
+    },
+}
+
+impl RecipeError {
+    /// Checks a version against the linked one.
+    pub(crate) fn check_version(engine: &'static str, wanted: u32, linked: u32) -> Result<(), Self> {
+        if wanted == linked { Ok(()) } else { Err(RecipeError::Version { engine, wanted, linked }) }
+    }
+}
+
+impl Recipe {
+    fn method(&self) -> &dyn Method {
+        match &self.0 {
+            Way::Stored(recipe) => recipe,
+            Way::Zstd(recipe) => recipe,
+            Way::Lz4Block(recipe) => recipe,
+            Way::Lz4Legacy(recipe) => recipe,
+        }
+    }
+
+    fn number(&self) -> u8 {
+        match self.0 {
+            Way::Stored(_) => 0,
+            Way::Zstd(_) => 1,
+            Way::Lz4Block(_) => 2,
+            Way::Lz4Legacy(_) => 3,
+        }
+    }
+
+    /// The bytes of the recipe, for a patch: a handful.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![self.number()];
+        self.method().write(&mut bytes);
+        bytes
+    }
+
+    /// Reads a recipe, and checks that this program can follow it.
+    ///
+    /// # Errors
+    /// If the bytes are malformed, or the engine is linked in another version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Recipe, RecipeError> {
+        let (&number, mut rest) = bytes.split_first().ok_or(RecipeError::Malformed)?;
+        if bytes.len() > RECIPE_BYTES_MAX {
+            return Err(RecipeError::Malformed);
+        }
+        let way = match number {
+            0 => Way::Stored(stored::Recipe),
+            1 => Way::Zstd(zstd::Recipe::read(&mut rest)?),
+            2 => Way::Lz4Block(lz4::BlockRecipe::read(&mut rest)?),
+            3 => Way::Lz4Legacy(lz4::LegacyRecipe::read(&mut rest)?),
+            _ => return Err(RecipeError::Method(number)),
+        };
+        if !rest.is_empty() {
+            return Err(RecipeError::Malformed);
+        }
+        let recipe = Recipe(way);
+        recipe.method().check_linked()?;
+        Ok(recipe)
+    }
+
+    /// The most heap that packing `plain_len` bytes takes, in bytes, the packer's own buffers
+    /// included; not the corrections, nor the buffer that takes what is packed.
+    pub fn pack_memory_bytes(&self, plain_len: u64) -> u64 {
+        self.method().memory_bytes(plain_len)
+    }
+
+    /// Packs `plain` into `packed`, which is cleared first. Made for small blocks: what `context`
+    /// holds is used again.
+    ///
+    /// # Errors
+    /// If the corrections do not fit, or the engine fails.
+    pub fn pack_block(
+        &self,
+        plain: &[u8],
+        corrections: &[u8],
+        context: &mut PackContext,
+        packed: &mut Vec<u8>,
+    ) -> Result<(), PackError> {
+        packed.clear();
+        self.method().pack_block(plain, corrections, context, packed)
+    }
+
+    /// Starts to pack `plain_len` bytes as they come.
+    ///
+    /// # Errors
+    /// If the recipe cannot be followed here, or the corrections do not fit.
+    pub fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
+        self.method().check_linked()?;
+        self.method().packer(plain_len, corrections)
+    }
+}
+
+impl From<Way> for Recipe {
+    fn from(way: Way) -> Self {
+        Recipe(way)
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.method(), f)
+    }
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recipe({self})")
+    }
+}
+
+/// Reads a number that fits 32 bits.
+pub(crate) fn take_u32(bytes: &mut &[u8]) -> Result<u32, RecipeError> {
+    varint::take(bytes).and_then(|value| u32::try_from(value).ok()).ok_or(RecipeError::Malformed)
+}
+
+/// Reads one byte.
+pub(crate) fn take_u8(bytes: &mut &[u8]) -> Result<u8, RecipeError> {
+    let (&byte, rest) = bytes.split_first().ok_or(RecipeError::Malformed)?;
+    *bytes = rest;
+    Ok(byte)
+}
