@@ -335,6 +335,9 @@ impl Run<'_, '_> {
 
     /// Makes a root, from the middle where a checkpoint stands in it.
     fn root(&mut self, root: &Root, start: u64) -> Result<(), ApplyError> {
+        if self.flat == start {
+            self.note_checkpoint()?;
+        }
         let mut sink = TargetSink::new(self.targets[root.target as usize], &root.extents);
         match &root.node {
             Node::Plain(len) => {
@@ -360,9 +363,9 @@ impl Run<'_, '_> {
                         reader.take_corrections(len).map_err(|source| ApplyError::Frame { frame, source })?
                     }
                 };
-                let recipes = &self.patch.map.recipes;
+                let packings = &self.patch.map.packings;
                 let mut inner =
-                    PackedSink::new(&packed.pieces, recipes, corrections, sink, std::mem::take(&mut self.context));
+                    PackedSink::new(&packed.pieces, packings, corrections, sink, std::mem::take(&mut self.context));
                 for child in &packed.children {
                     self.node(child, &mut inner)?;
                 }
@@ -395,16 +398,24 @@ impl Run<'_, '_> {
         Ok(())
     }
 
+    /// Notes that everything up to here is written, when a frame has just ended.
+    fn note_checkpoint(&mut self) -> Result<(), ApplyError> {
+        if self.reader.take_if(|reader| reader.left() == 0).is_some() {
+            let checkpoint = Checkpoint { frame: self.next_frame };
+            self.observer.checkpoint(checkpoint).map_err(ApplyError::Journal)?;
+        }
+        Ok(())
+    }
+
     /// Sees to it that a frame is open that makes the next byte. Frames that end here are noted as
     /// done where no packer holds bytes back.
     fn open_frame(&mut self, can_resume: bool) -> Result<(), ApplyError> {
         while self.reader.as_ref().is_none_or(|reader| reader.left() == 0) {
-            // Free the old frame's dictionaries before the next frame is fetched.
-            let was_open = self.reader.take().is_some();
-            if was_open && can_resume {
-                let checkpoint = Checkpoint { frame: self.next_frame };
-                self.observer.checkpoint(checkpoint).map_err(ApplyError::Journal)?;
+            if can_resume {
+                self.note_checkpoint()?;
             }
+            // Free the old frame's dictionaries before the next frame is fetched.
+            self.reader = None;
             let info = self.patch.header.frames.get(self.next_frame).ok_or(ApplyError::Lengths)?;
             let bytes = self.patch.frame(self.next_frame)?;
             let frame = self.next_frame;

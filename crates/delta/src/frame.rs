@@ -46,6 +46,10 @@ pub struct FrameBuilder {
     literals: Vec<u8>,
     corrections: Vec<u8>,
     covers: usize,
+    /// The last cover, which the next one may continue: its address and length.
+    open: Option<(u64, u64)>,
+    /// Literal bytes before it.
+    open_gap: u64,
     literal_len: u64,
     zeros: u64,
     nonzeros: u64,
@@ -94,14 +98,40 @@ impl FrameBuilder {
         self.literal_len += bytes.len() as u64;
     }
 
-    /// Appends a cover; its residual follows by [`FrameBuilder::residual`].
+    /// Appends a cover; its residual follows by [`FrameBuilder::residual`]. A cover that goes on where
+    /// the last one ended is joined with it.
     pub fn cover(&mut self, address: u64, len: u64) {
-        self.literal_lens.number(self.literal_len);
+        match &mut self.open {
+            Some((start, open_len)) if self.literal_len == 0 && *start + *open_len == address && address != self.old_len =>
+            {
+                *open_len += len;
+            }
+            _ => {
+                self.close_cover();
+                self.open = Some((address, len));
+                self.open_gap = std::mem::take(&mut self.literal_len);
+            }
+        }
+    }
+
+    /// Writes the cover that may still have grown.
+    fn close_cover(&mut self) {
+        let Some((address, len)) = self.open.take() else { return };
+        self.literal_lens.number(self.open_gap);
         self.cover_lens.number(len);
-        let code = self.expected.encode(self.old_len, len, self.literal_len, address);
+        let code = self.expected.encode(self.old_len, len, self.open_gap, address);
         self.addresses.number(code);
-        self.literal_len = 0;
         self.covers += 1;
+    }
+
+    /// Appends a residual of zeros: cover bytes that are what is expected.
+    pub fn same(&mut self, len: u64) {
+        self.zeros += len;
+    }
+
+    /// How many covers it has.
+    pub fn covers(&self) -> usize {
+        self.covers
     }
 
     /// Appends the difference of so many cover bytes from what is expected there.
@@ -146,6 +176,7 @@ impl FrameBuilder {
 
     /// The frame's bytes, packed.
     pub fn finish(mut self, effort: Effort) -> Vec<u8> {
+        self.close_cover();
         if self.nonzeros > 0 {
             self.runs.number(self.nonzeros);
         }

@@ -2,11 +2,12 @@
 //!
 //! A patch turns **sources** (byte streams that a device has) into **targets** (byte streams that it
 //! needs). The crate does no I/O of its own: the caller hands in what can be read and written. It
-//! reads no clock and draws no randomness: equal inputs give equal patches.
+//! reads no clock and draws no randomness.
 //!
 //! docs/format.md has the byte layout.
 
 pub mod apply;
+pub mod diff;
 pub mod frame;
 pub mod header;
 pub mod layout;

@@ -26,6 +26,15 @@ pub struct SourceBlock {
     pub format: Format,
 }
 
+/// How a piece of a target is packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packing {
+    /// The format of the packed bytes: how they are read again.
+    pub format: Format,
+    /// How they are made.
+    pub recipe: Recipe,
+}
+
 /// What one file of the targets takes in the patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileCost {
@@ -42,8 +51,8 @@ pub struct FileCost {
 pub struct PatchMap {
     /// Blocks appended to the old address space, in this order, behind the sources.
     pub blocks: Vec<SourceBlock>,
-    /// Recipes that the layout's pieces name by index.
-    pub recipes: Vec<Recipe>,
+    /// Packings that the layout's pieces name by index.
+    pub packings: Vec<Packing>,
     /// Where flattened bytes go, in flattened order.
     pub roots: Vec<Root>,
     /// The files that cost the most, dearest first. For people; nothing depends on it.
@@ -78,8 +87,11 @@ impl PatchMap {
             writer.signed(block.packed.offset.wrapping_sub(expected) as i64);
             expected = block.packed.end();
         }
-        writer.number(self.recipes.len() as u64);
-        self.recipes.iter().for_each(|recipe| writer.string(&recipe.to_bytes()));
+        writer.number(self.packings.len() as u64);
+        for packing in &self.packings {
+            writer.number(u64::from(packing.format.code()));
+            writer.string(&packing.recipe.to_bytes());
+        }
         write_layout(&self.roots, &mut writer);
         writer.number(self.costs.len() as u64);
         for cost in &self.costs {
@@ -98,11 +110,13 @@ impl PatchMap {
         let mut reader = WireReader::new(bytes);
         let blocks = read_blocks(&mut reader, source_len)?;
         let count = reader.count("the number of recipes", RECIPES_MAX)?;
-        let mut recipes = Vec::new();
+        let mut packings = Vec::new();
         for _ in 0..count {
-            recipes.push(Recipe::from_bytes(reader.string("a recipe's length", RECIPE_BYTES_MAX)?)?);
+            let format = read_format(&mut reader)?;
+            let recipe = Recipe::from_bytes(reader.string("a recipe's length", RECIPE_BYTES_MAX)?)?;
+            packings.push(Packing { format, recipe });
         }
-        let roots = read_layout(&mut reader, target_sizes, recipes.len())?;
+        let roots = read_layout(&mut reader, target_sizes, packings.len())?;
         let count = reader.count("the number of file costs", COSTS_MAX)?;
         let mut costs = Vec::new();
         for _ in 0..count {
@@ -113,16 +127,20 @@ impl PatchMap {
             });
         }
         reader.finish()?;
-        Ok(Self { blocks, recipes, roots, costs })
+        Ok(Self { blocks, packings, roots, costs })
     }
+}
+
+fn read_format(reader: &mut WireReader<'_>) -> Result<Format, WireError> {
+    let code = reader.limited("a format's code", 255)? as u8;
+    Format::from_code(code).ok_or(WireError::Invalid("an unknown compression format"))
 }
 
 fn read_blocks(reader: &mut WireReader<'_>, source_len: u64) -> Result<Vec<SourceBlock>, WireError> {
     let count = reader.count("the number of source blocks", DERIVED_BLOCKS_MAX)?;
     let mut formats = Vec::new();
     for _ in 0..count {
-        let code = reader.limited("a format's code", 255)? as u8;
-        formats.push(Format::from_code(code).ok_or(WireError::Invalid("an unknown compression format"))?);
+        formats.push(read_format(reader)?);
     }
     let mut lengths = Vec::new();
     for _ in 0..2 * count {

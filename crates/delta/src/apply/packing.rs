@@ -1,10 +1,11 @@
 //! Sinks: the way of made bytes through packers into a target.
 
-use fluvial_codec::{PackContext, Packer, Recipe};
+use fluvial_codec::{PackContext, Packer};
 
 use super::{ApplyError, Sink, Target};
 use crate::layout::Piece;
 use crate::limits::BLOCK_PLAIN_BYTES_MAX;
+use crate::map::Packing;
 use crate::structure::Extent;
 
 /// Writes to extents of a target, one after another.
@@ -61,7 +62,7 @@ impl Sink for TargetSink<'_> {
 /// Packs pieces of a content one after another.
 pub(super) struct PackedSink<'a> {
     pieces: &'a [Piece],
-    recipes: &'a [Recipe],
+    packings: &'a [Packing],
     corrections: Vec<u8>,
     corrections_taken: usize,
     sink: &'a mut dyn Sink,
@@ -83,14 +84,14 @@ enum State {
 impl<'a> PackedSink<'a> {
     pub(super) fn new(
         pieces: &'a [Piece],
-        recipes: &'a [Recipe],
+        packings: &'a [Packing],
         corrections: Vec<u8>,
         sink: &'a mut dyn Sink,
         context: PackContext,
     ) -> Self {
         Self {
             pieces,
-            recipes,
+            packings,
             corrections,
             corrections_taken: 0,
             sink,
@@ -115,7 +116,7 @@ impl<'a> PackedSink<'a> {
             State::Block(Vec::with_capacity(piece.plain_len as usize))
         } else {
             let corrections = &self.corrections[self.corrections_taken..][..piece.corrections_len as usize];
-            let recipe = &self.recipes[piece.recipe as usize];
+            let recipe = &self.packings[piece.recipe as usize].recipe;
             State::Stream(recipe.packer(piece.plain_len, corrections)?, 0)
         };
         Ok(())
@@ -129,7 +130,7 @@ impl<'a> PackedSink<'a> {
                 let corrections =
                     &self.corrections[self.corrections_taken..][..piece.corrections_len as usize];
                 let mut packed = Vec::new();
-                self.recipes[piece.recipe as usize].pack_block(
+                self.packings[piece.recipe as usize].recipe.pack_block(
                     &plain,
                     corrections,
                     &mut self.context,

@@ -49,7 +49,7 @@ impl<'a> Written<'a> {
                     let mut at = (flat, extent.offset);
                     for piece in &packed.pieces {
                         let packed = Extent { offset: at.1, len: piece.packed_len };
-                        let format = map.recipes[piece.recipe as usize].format();
+                        let format = map.packings[piece.recipe as usize].format;
                         let place = Place::Block { packed, format };
                         segments.push(Segment { flat: at.0, len: piece.plain_len, target, place });
                         at = (at.0 + piece.plain_len, packed.end());

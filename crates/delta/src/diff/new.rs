@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use fluvial_codec::{Budget, Format, Prover, Recipe};
+use fluvial_codec::{Budget, Format, Prover};
 use rayon::prelude::*;
 
 use super::DiffError;
@@ -10,6 +10,7 @@ use super::flat::{Built, Run, RunPlace};
 use super::old::{OldFiles, fingerprint};
 use crate::layout::{Node, Packed, Piece, Root};
 use crate::limits::NESTING_MAX;
+use crate::map::Packing;
 use crate::scratch::Scratch;
 use crate::structure::{Block, Content, Dissector, Extent, Gathered, Part, ReadAt};
 
@@ -18,7 +19,7 @@ pub(super) struct Opener<'a> {
     pub(super) dissector: &'a dyn Dissector,
     pub(super) old: &'a OldFiles,
     pub(super) budget: Budget,
-    pub(super) recipes: Mutex<Vec<Recipe>>,
+    pub(super) packings: Mutex<Vec<Packing>>,
     pub(super) spool: Mutex<Box<dyn Scratch>>,
 }
 
@@ -141,7 +142,7 @@ impl Opener<'_> {
         let mut corrections = Vec::new();
         let mut at = 0;
         let mut flat = 0;
-        let mut plain = |from: u64, to: u64, runs: &mut Vec<Run>, nodes: &mut Vec<Node>| {
+        let plain = |from: u64, to: u64, runs: &mut Vec<Run>, nodes: &mut Vec<Node>| {
             if from == to {
                 return Ok(0);
             }
@@ -305,7 +306,7 @@ impl Opener<'_> {
             return None;
         }
         let piece = Piece {
-            recipe: self.recipe_index(unpacked.recipe),
+            recipe: self.packing_index(Packing { format, recipe: unpacked.recipe }),
             plain_len: unpacked.plain.len() as u64,
             packed_len: unpacked.packed_len as u64,
             corrections_len: unpacked.corrections.len() as u32,
@@ -313,11 +314,11 @@ impl Opener<'_> {
         Some(Proven { piece, plain: unpacked.plain, corrections: unpacked.corrections })
     }
 
-    fn recipe_index(&self, recipe: Recipe) -> u32 {
-        let mut recipes = self.recipes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let index = recipes.iter().position(|known| *known == recipe).unwrap_or_else(|| {
-            recipes.push(recipe);
-            recipes.len() - 1
+    fn packing_index(&self, packing: Packing) -> u32 {
+        let mut packings = self.packings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let index = packings.iter().position(|known| *known == packing).unwrap_or_else(|| {
+            packings.push(packing);
+            packings.len() - 1
         });
         index as u32
     }

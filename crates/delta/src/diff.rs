@@ -1,0 +1,402 @@
+//! Making a patch.
+//!
+//! 1. Both sides are taken apart: files are named, what is packed is opened ([`old`], [`new`]).
+//! 2. Content that stands elsewhere byte for byte is found by content-defined chunks ([`exact`]).
+//! 3. The gaps are filled with approximate matches from a suffix array ([`search`]).
+//! 4. Covers and literals are encoded in frames ([`encode`]).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Mutex;
+
+use fluvial_codec::{Budget, Effort as SearchEffort};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::apply::{HashError, base_memory_bytes, sha256_of};
+use crate::frame::Cover;
+use crate::header::{Header, StreamInfo};
+use crate::layout::{Node, Root};
+use crate::limits::BLOCK_PLAIN_BYTES_MAX;
+use crate::map::{PatchMap, SourceBlock};
+use crate::scratch::ScratchStore;
+use crate::space::Space;
+use crate::stream::{Effort, decode_memory_bytes, write_stream};
+use crate::structure::{Dissector, Extent, ReadAt};
+use crate::wire::WireWriter;
+
+mod approximate;
+mod candidates;
+mod chunks;
+mod encode;
+mod exact;
+mod flat;
+mod new;
+mod old;
+mod search;
+mod suffix;
+
+use encode::Piece;
+use flat::Flat;
+use new::Opener;
+use old::OldFiles;
+
+/// A packed stream longer than this, in bytes, is not opened: it would have to be held in memory.
+const PACKED_BYTES_MAX: u64 = 256 << 20;
+/// A stream that unpacks to more than this, in bytes, is not opened.
+const PLAIN_BYTES_MAX: u64 = 512 << 20;
+/// Old content that is searched at a time, in bytes: five times as much memory is taken.
+const GROUP_BYTES: u64 = 64 << 20;
+
+/// How much work goes into a small patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preset {
+    /// An answer in seconds.
+    Fast,
+    /// Small, in minutes for a system image.
+    #[default]
+    Default,
+    /// As small as can be.
+    Max,
+}
+
+/// How a patch is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiffOptions {
+    /// How much work goes into it.
+    pub preset: Preset,
+    /// The most memory that applying may take, in bytes. Contents whose packing would take more stay
+    /// packed.
+    pub apply_memory_bytes: u64,
+}
+
+impl Default for DiffOptions {
+    fn default() -> Self {
+        Self { preset: Preset::Default, apply_memory_bytes: 64 << 20 }
+    }
+}
+
+/// A byte stream by name.
+#[derive(Clone, Copy)]
+pub struct Named<'a> {
+    /// Its name: a path in the old root file system, or what the caller calls it.
+    pub name: &'a str,
+    /// Its bytes.
+    pub bytes: &'a dyn ReadAt,
+}
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Both sides are hashed.
+    Hash,
+    /// Both sides are taken apart.
+    Open,
+    /// Equal content is looked for.
+    Match,
+    /// Similar content is looked for.
+    Search,
+    /// The patch is encoded.
+    Encode,
+}
+
+/// What the caller is told while a patch is made; called from several threads.
+pub trait DiffObserver: Sync {
+    /// A phase begins that handles about so many bytes.
+    fn begin(&self, _phase: Phase, _bytes: u64) {}
+
+    /// So many more bytes of the phase are done. Answering `false` cancels.
+    fn advance(&self, _bytes: u64) -> bool {
+        true
+    }
+}
+
+/// Hears nothing, cancels nothing.
+pub struct Unobserved;
+
+impl DiffObserver for Unobserved {}
+impl crate::apply::ApplyObserver for Unobserved {}
+
+/// A patch could not be made.
+#[derive(Debug, Error)]
+pub enum DiffError {
+    /// An old stream cannot be read.
+    #[error("the old side cannot be read")]
+    ReadOld(#[source] io::Error),
+    /// A new stream cannot be read.
+    #[error("the new side cannot be read")]
+    ReadNew(#[source] io::Error),
+    /// Temporary storage failed.
+    #[error("temporary storage failed")]
+    Scratch(#[source] io::Error),
+    /// The patch cannot be written.
+    #[error("the patch cannot be written")]
+    Write(#[source] io::Error),
+    /// A suffix array does not fit into memory.
+    #[error("not enough memory to search the old side")]
+    Memory,
+    /// Applying would take more memory than allowed.
+    #[error("applying would take {needed} bytes of memory, {allowed} are allowed")]
+    OverBudget {
+        /// What it would take, in bytes.
+        needed: u64,
+        /// What is allowed, in bytes.
+        allowed: u64,
+    },
+    /// A fault of this program.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+    /// The caller cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// What a patch came to.
+#[derive(Debug, Clone)]
+pub struct DiffReport {
+    /// The header, as it stands in the patch.
+    pub header: Header,
+    /// The patch's length in bytes.
+    pub patch_bytes: u64,
+}
+
+/// Makes a patch from `old` to `new`, and writes it.
+///
+/// Memory: five bytes for each byte of old content that is searched at a time (64 MiB, one group for
+/// each thread of the current rayon pool), the longest packed stream that is opened, unpacked and
+/// packed again, and about 100 MiB.
+///
+/// # Errors
+/// [`DiffError`].
+pub fn diff(
+    old: &[Named<'_>],
+    new: &[Named<'_>],
+    dissector: &dyn Dissector,
+    scratch: &dyn ScratchStore,
+    options: &DiffOptions,
+    observer: &dyn DiffObserver,
+    patch: &mut dyn io::Write,
+) -> Result<DiffReport, DiffError> {
+    let total = |streams: &[Named<'_>]| streams.iter().map(|stream| stream.bytes.len()).sum::<u64>();
+    let bytes = total(old) + total(new);
+    observer.begin(Phase::Hash, bytes);
+    let (sources, targets) = rayon::join(
+        || infos(old, observer, DiffError::ReadOld),
+        || infos(new, observer, DiffError::ReadNew),
+    );
+    let (sources, targets) = (sources?, targets?);
+
+    observer.begin(Phase::Open, bytes);
+    let old_streams: Vec<&dyn ReadAt> = old.iter().map(|stream| stream.bytes).collect();
+    let new_streams: Vec<&dyn ReadAt> = new.iter().map(|stream| stream.bytes).collect();
+    let mut space = Space::new(&old_streams, scratch);
+    let mut files = OldFiles::default();
+    let same = sources.len() == targets.len()
+        && sources.iter().zip(&targets).all(|(source, target)| source.sha256 == target.sha256);
+    let nothing = Nothing;
+    // Equal sides need no look inside.
+    let dissector: &dyn Dissector = if same { &nothing } else { dissector };
+    let mut start = 0;
+    for stream in old {
+        let extent = Extent { offset: start, len: stream.bytes.len() };
+        old::explore(&mut space, extent, stream.name, dissector, &mut files)?;
+        start = extent.end();
+    }
+    let opener = Opener {
+        dissector,
+        old: &files,
+        budget: budget(options),
+        packings: Mutex::default(),
+        spool: Mutex::new(scratch.create().map_err(DiffError::Scratch)?),
+    };
+    let mut built = Vec::new();
+    for (index, stream) in new.iter().enumerate() {
+        built.extend(opener.open(index as u32, stream.bytes, stream.name)?);
+    }
+    let packings = opener.packings.into_inner().map_err(|_| DiffError::Internal("a thread panicked"))?;
+    let spool = opener.spool.into_inner().map_err(|_| DiffError::Internal("a thread panicked"))?;
+    let flat = Flat::new(built, &new_streams, &*spool);
+
+    let parts = flat.parts();
+    let exact = exact_covers(&space, &flat, &files, &parts, observer)?;
+    let groups =
+        candidates::groups(&space, &files.parts, &parts, &exact, flat.len(), GROUP_BYTES);
+    let gap_bytes = groups.iter().flat_map(|group| &group.gaps).map(|gap| gap.extent.len).sum();
+    observer.begin(Phase::Search, gap_bytes);
+    let advance = |bytes| observer.advance(bytes);
+    let approximate = search::fill(&space, &flat, &groups, &advance)?;
+    drop(groups);
+
+    observer.begin(Phase::Encode, flat.len());
+    let mut pieces: Vec<Piece> = exact.into_iter().map(|cover| Piece { cover, exact: true }).collect();
+    pieces.extend(approximate.into_iter().map(|cover| Piece { cover, exact: false }));
+    pieces.sort_unstable_by_key(|piece| piece.cover.flat);
+    let (lean, blocks) = keep_used_blocks(&space, &old_streams, scratch, &mut pieces);
+    let frames = encode::encode(&lean, &flat, &parts, &pieces, options.preset)?;
+
+    let map = PatchMap { blocks, packings, roots: flat.roots.clone(), costs: frames.costs.clone() };
+    let mut packed_map = WireWriter::default();
+    let map_bytes = map.to_bytes();
+    write_stream(&map_bytes, Effort::Smallest, &mut packed_map);
+    let frame_max = frames.bytes.iter().map(Vec::len).max().unwrap_or(0) as u64;
+    let apply_memory_bytes = base_memory_bytes(frame_max, map_bytes.len() as u64)
+        + frames.memory_bytes
+        + packing_memory_bytes(&map)
+        + unpacking_memory_bytes(&map);
+    if apply_memory_bytes > options.apply_memory_bytes {
+        return Err(DiffError::OverBudget { needed: apply_memory_bytes, allowed: options.apply_memory_bytes });
+    }
+    let header = Header {
+        sources,
+        targets,
+        apply_memory_bytes,
+        scratch_bytes: spooled_bytes(&map),
+        map_packed_len: packed_map.bytes.len() as u32,
+        map_len: map_bytes.len() as u32,
+        map_sha256: Sha256::digest(&packed_map.bytes).into(),
+        frames: frames.infos,
+    };
+    let mut patch_bytes = 0;
+    for bytes in [header.to_bytes(), packed_map.bytes].iter().chain(&frames.bytes) {
+        patch.write_all(bytes).map_err(DiffError::Write)?;
+        patch_bytes += bytes.len() as u64;
+    }
+    Ok(DiffReport { header, patch_bytes })
+}
+
+/// Knows no containers.
+struct Nothing;
+
+impl Dissector for Nothing {
+    fn dissect(&self, _: &dyn ReadAt, _: &str) -> Option<crate::structure::Structure> {
+        None
+    }
+}
+
+fn infos(
+    streams: &[Named<'_>],
+    observer: &dyn DiffObserver,
+    error: fn(io::Error) -> DiffError,
+) -> Result<Vec<StreamInfo>, DiffError> {
+    let info = |stream: &Named<'_>| {
+        let sha256 = sha256_of(stream.bytes, &mut |bytes| observer.advance(bytes)).map_err(|why| match why {
+            HashError::Cancelled => DiffError::Cancelled,
+            HashError::Read(source) => error(source),
+        })?;
+        Ok(StreamInfo { name: stream.name.to_owned(), size: stream.bytes.len(), sha256 })
+    };
+    streams.iter().map(info).collect()
+}
+
+fn budget(options: &DiffOptions) -> Budget {
+    // What applying takes besides packing, at most: see the parts that are added up in `diff`.
+    const OTHER_BYTES: u64 = 26 << 20;
+    Budget {
+        memory_bytes: options.apply_memory_bytes.saturating_sub(OTHER_BYTES),
+        plain_bytes_max: PLAIN_BYTES_MAX,
+        effort: match options.preset {
+            Preset::Fast => SearchEffort::Fast,
+            Preset::Default => SearchEffort::Default,
+            Preset::Max => SearchEffort::Max,
+        },
+    }
+}
+
+fn exact_covers(
+    space: &Space<'_>,
+    flat: &Flat<'_>,
+    files: &OldFiles,
+    parts: &[flat::FlatPart],
+    observer: &dyn DiffObserver,
+) -> Result<Vec<Cover>, DiffError> {
+    observer.begin(Phase::Match, flat.len());
+    let blocks = (0..space.blocks().len()).map(|index| space.block_extent(index));
+    let old_extents = files.parts.iter().flat_map(|part| part.extents.iter().copied());
+    let old_cuts = exact::cuts(space.len(), old_extents.chain(blocks));
+    let new_cuts = exact::cuts(flat.len(), parts.iter().map(|part| part.extent));
+    let (old_chunks, new_chunks) =
+        rayon::join(|| exact::chunks_of(space, &old_cuts), || exact::chunks_of(flat, &new_cuts));
+    let old_chunks = old_chunks.map_err(DiffError::ReadOld)?;
+    let new_chunks = new_chunks.map_err(DiffError::ReadNew)?;
+    exact::find(space, flat, &old_chunks, &new_chunks, &|bytes| observer.advance(bytes))
+}
+
+/// A space with only the blocks that covers use, directly or through other blocks; covers are moved
+/// to its addresses.
+fn keep_used_blocks<'a>(
+    space: &Space<'a>,
+    sources: &'a [&'a dyn ReadAt],
+    scratch: &'a dyn ScratchStore,
+    pieces: &mut [Piece],
+) -> (Space<'a>, Vec<SourceBlock>) {
+    let mut used = vec![false; space.blocks().len()];
+    let mark = |extent: Extent, used: &mut Vec<bool>| {
+        let mut address = extent.offset;
+        while address < extent.end() {
+            match space.block_at(address) {
+                Some(index) => {
+                    used[index] = true;
+                    address = space.block_extent(index).end();
+                }
+                None => address = extent.end().min(space.sources_len()).max(address + 1),
+            }
+        }
+    };
+    for piece in pieces.iter().filter(|piece| piece.cover.address < space.len()) {
+        mark(Extent { offset: piece.cover.address, len: piece.cover.len }, &mut used);
+    }
+    for index in (0..used.len()).rev() {
+        if used[index] {
+            mark(space.blocks()[index].packed, &mut used);
+        }
+    }
+    let mut lean = Space::new(sources, scratch);
+    // Where each used block's addresses move, down by so much.
+    let mut moved: BTreeMap<u64, u64> = BTreeMap::new();
+    let new_address = |address: u64, moved: &BTreeMap<u64, u64>| {
+        moved.range(..=address).next_back().map_or(address, |(_, shift)| address - shift)
+    };
+    for (index, block) in space.blocks().iter().enumerate().filter(|(index, _)| used[*index]) {
+        let offset = new_address(block.packed.offset, &moved);
+        let block = SourceBlock { packed: Extent { offset, ..block.packed }, ..*block };
+        let start = lean.push(block);
+        let old_start = space.block_extent(index).offset;
+        moved.insert(old_start, old_start - start);
+    }
+    moved.insert(space.len(), space.len() - lean.len());
+    for piece in pieces {
+        piece.cover.address = new_address(piece.cover.address, &moved);
+    }
+    let blocks = lean.blocks().to_vec();
+    (lean, blocks)
+}
+
+/// The most memory that any packer takes, in bytes, with those it is nested in.
+fn packing_memory_bytes(map: &PatchMap) -> u64 {
+    fn node_bytes(node: &Node, map: &PatchMap) -> u64 {
+        let Node::Packed(packed) = node else { return 0 };
+        let own = packed.pieces.iter().map(|piece| {
+            let recipe = &map.packings[piece.recipe as usize].recipe;
+            let whole = if piece.plain_len <= BLOCK_PLAIN_BYTES_MAX { piece.plain_len + piece.packed_len } else { 0 };
+            recipe.pack_memory_bytes(piece.plain_len) + whole + u64::from(piece.corrections_len)
+        });
+        let inner = packed.children.iter().map(|child| node_bytes(child, map)).max();
+        own.max().unwrap_or(0) + inner.unwrap_or(0) + packed.corrections_len()
+    }
+    map.roots.iter().map(|Root { node, .. }| node_bytes(node, map)).max().unwrap_or(0)
+}
+
+/// The most memory that unpacking a large source block takes, in bytes.
+fn unpacking_memory_bytes(map: &PatchMap) -> u64 {
+    if spooled_bytes(map) > 0 { decode_memory_bytes(8 << 20) } else { 0 }
+}
+
+fn spooled_bytes(map: &PatchMap) -> u64 {
+    map.blocks
+        .iter()
+        .filter(|block| {
+            block.format != fluvial_codec::Format::Stored && block.plain_len > BLOCK_PLAIN_BYTES_MAX
+        })
+        .map(|block| block.plain_len)
+        .sum()
+}

@@ -1,0 +1,183 @@
+//! Approximate matches: content that resembles old content, with differences in between.
+//!
+//! The idea is bsdiff's (C. Percival, 2003): from an exact match, go on at the same distance as long
+//! as most bytes agree. What differs here: aligned runs are skipped without a search, exact
+//! matches on both sides of a gap take part, and old content is searched in groups of like files,
+//! so that memory does not grow with the image.
+
+use super::exact::common_prefix;
+use super::suffix::SuffixArray;
+
+/// A match of an approximate cover: positions in the text and in the gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Aligned {
+    pub(super) text: usize,
+    pub(super) gap: usize,
+    pub(super) len: usize,
+}
+
+/// How covers are chosen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taste {
+    /// A new alignment must match so many bytes more than the present one.
+    pub(super) score_min: usize,
+    /// While so many bytes agree at the present alignment, no better one is looked for.
+    pub(super) run_min: usize,
+}
+
+impl Default for Taste {
+    fn default() -> Self {
+        Self { score_min: 16, run_min: 32 }
+    }
+}
+
+/// Covers one gap. `left` is the text position that continues the match before the gap, `right` the
+/// one where the match after it begins.
+pub(super) fn cover_gap(
+    array: &SuffixArray,
+    gap: &[u8],
+    left: Option<usize>,
+    right: Option<usize>,
+    taste: Taste,
+    covers: &mut Vec<Aligned>,
+) {
+    let text = array.text();
+    let mut scan = 0;
+    // The present alignment: it began at `start` in the gap.
+    let mut start = 0;
+    let mut shift = left.map(|left| left as isize);
+    while scan < gap.len() {
+        let run = shift.map_or(0, |shift| run_len(text, gap, scan, shift));
+        if run >= taste.run_min {
+            scan += run;
+            continue;
+        }
+        let near = shift.map_or(0, |shift| (scan as isize + shift).max(0) as usize);
+        let found = array.longest(&gap[scan..], near);
+        if found.len < taste.score_min.min(8) {
+            scan += 1;
+            continue;
+        }
+        let found_shift = found.position as isize - scan as isize;
+        if shift == Some(found_shift) {
+            scan += found.len;
+            continue;
+        }
+        let present = shift.map_or(0, |shift| agreement(text, gap, scan, found.len, shift));
+        if found.len < present + taste.score_min {
+            scan += 1;
+            continue;
+        }
+        finish_alignment(text, gap, start, shift, scan, Some(found_shift), covers, &mut start);
+        shift = Some(found_shift);
+        scan += found.len;
+    }
+    let right_shift = right.map(|right| right as isize - gap.len() as isize);
+    let mut end = 0;
+    if right_shift.is_some() && right_shift == shift {
+        push(covers, start, gap.len(), shift);
+    } else {
+        finish_alignment(text, gap, start, shift, gap.len(), right_shift, covers, &mut end);
+        if end < gap.len() {
+            push(covers, end, gap.len(), right_shift);
+        }
+    }
+}
+
+/// Ends the alignment that began at `start`, where another is to go on from `scan`: both are extended
+/// over the bytes between as far as they agree. Writes where the other one begins.
+#[allow(clippy::too_many_arguments)]
+fn finish_alignment(
+    text: &[u8],
+    gap: &[u8],
+    start: usize,
+    shift: Option<isize>,
+    scan: usize,
+    next_shift: Option<isize>,
+    covers: &mut Vec<Aligned>,
+    next_start: &mut usize,
+) {
+    let mut forward = shift.map_or(0, |shift| forward_len(text, gap, start, scan, shift));
+    let mut backward = next_shift.map_or(0, |shift| backward_len(text, gap, start, scan, shift));
+    if start + forward + backward > scan
+        && let (Some(shift), Some(next_shift)) = (shift, next_shift)
+    {
+        let overlap = start + forward + backward - scan;
+        let from = start + forward - overlap;
+        // The best place to change over: left of it the one agrees more, right of it the other.
+        let (mut best, mut best_score, mut score) = (0, 0_i64, 0_i64);
+        for index in 0..overlap {
+            let byte = gap[from + index];
+            score += i64::from(text[(from as isize + index as isize + shift) as usize] == byte);
+            score -= i64::from(text[(from as isize + index as isize + next_shift) as usize] == byte);
+            if score > best_score {
+                best_score = score;
+                best = index + 1;
+            }
+        }
+        forward = forward - overlap + best;
+        backward -= best;
+    }
+    push(covers, start, start + forward, shift);
+    *next_start = scan - backward;
+}
+
+fn push(covers: &mut Vec<Aligned>, from: usize, to: usize, shift: Option<isize>) {
+    if let Some(shift) = shift
+        && from < to
+    {
+        covers.push(Aligned { text: (from as isize + shift) as usize, gap: from, len: to - from });
+    }
+}
+
+/// How many bytes agree in a row at an alignment.
+fn run_len(text: &[u8], gap: &[u8], at: usize, shift: isize) -> usize {
+    let position = at as isize + shift;
+    if position < 0 || position as usize >= text.len() {
+        return 0;
+    }
+    common_prefix(&text[position as usize..], &gap[at..])
+}
+
+/// How many of `len` bytes agree at an alignment.
+fn agreement(text: &[u8], gap: &[u8], at: usize, len: usize, shift: isize) -> usize {
+    (at..at + len)
+        .filter(|&index| {
+            let position = index as isize + shift;
+            position >= 0 && text.get(position as usize) == Some(&gap[index])
+        })
+        .count()
+}
+
+/// How far an alignment is worth going on: where twice the agreeing bytes exceed all of them most.
+fn forward_len(text: &[u8], gap: &[u8], start: usize, end: usize, shift: isize) -> usize {
+    let (mut best, mut best_len, mut score) = (0, 0, 0_i64);
+    for index in start..end {
+        let position = index as isize + shift;
+        if position < 0 || position as usize >= text.len() {
+            break;
+        }
+        score += if text[position as usize] == gap[index] { 1 } else { -1 };
+        if score >= best {
+            best = score;
+            best_len = index + 1 - start;
+        }
+    }
+    best_len
+}
+
+fn backward_len(text: &[u8], gap: &[u8], start: usize, end: usize, shift: isize) -> usize {
+    let (mut best, mut best_len, mut score) = (0, 0, 0_i64);
+    for index in (start..end).rev() {
+        let position = index as isize + shift;
+        if position < 0 || position as usize >= text.len() {
+            break;
+        }
+        score += if text[position as usize] == gap[index] { 1 } else { -1 };
+        if score > best {
+            best = score;
+            best_len = end - index;
+        }
+    }
+    best_len
+}

@@ -1,0 +1,245 @@
+//! From covers to the bytes of a patch.
+
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use super::flat::{Flat, FlatPart};
+use super::{DiffError, Preset};
+use crate::frame::{Cover, FrameBuilder};
+use crate::header::FrameInfo;
+use crate::limits::FRAME_COVERS_MAX;
+use crate::map::{COSTS_MAX, FileCost};
+use crate::space::Space;
+use crate::stream::Effort;
+use crate::structure::ReadAt;
+
+/// A frame is ended at the next start of a file once its guessed size passes this, in bytes.
+const FRAME_WEIGHT: u64 = 1 << 20;
+/// And wherever it is once it passes this.
+const FRAME_WEIGHT_MAX: u64 = 3 << 20;
+const STEP_BYTES: usize = 256 << 10;
+
+/// A cover, and whether it is known to match byte for byte.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) cover: Cover,
+    pub(super) exact: bool,
+}
+
+/// The frames of a patch, packed.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    pub(super) infos: Vec<FrameInfo>,
+    pub(super) bytes: Vec<Vec<u8>>,
+    /// The most memory that decoding one of them takes, in bytes, beside its packed bytes.
+    pub(super) memory_bytes: u64,
+    pub(super) costs: Vec<FileCost>,
+}
+
+impl Preset {
+    fn effort(self) -> Effort {
+        match self {
+            Self::Fast => Effort::Zstd(6),
+            Self::Default | Self::Max => Effort::Smallest,
+        }
+    }
+}
+
+/// Encodes all flattened bytes. `pieces` are in flattened order and do not overlap.
+pub(super) fn encode(
+    space: &Space<'_>,
+    flat: &Flat<'_>,
+    parts: &[FlatPart],
+    pieces: &[Piece],
+    preset: Preset,
+) -> Result<Frames, DiffError> {
+    let mut encoder = Encoder {
+        space,
+        flat,
+        frame: FrameBuilder::new(space.len()),
+        frame_start: 0,
+        finished: Vec::new(),
+        at: 0,
+        weights: Vec::new(),
+        corrections: flat.corrections.iter().peekable(),
+        old: vec![0; STEP_BYTES],
+        new: vec![0; STEP_BYTES],
+    };
+    let mut pieces = pieces.iter().copied().peekable();
+    for (index, part) in parts.iter().enumerate() {
+        if encoder.frame.weight() >= FRAME_WEIGHT {
+            encoder.end_frame();
+        }
+        let before = encoder.frame.weight();
+        encoder.part(part, &mut pieces)?;
+        let after = encoder.frame.weight();
+        encoder.weights.push((encoder.finished.len(), index, after.saturating_sub(before)));
+    }
+    encoder.end_frame();
+    pack(encoder.finished, &encoder.weights, parts, preset)
+}
+
+struct Encoder<'a, 'c> {
+    space: &'a Space<'a>,
+    flat: &'a Flat<'a>,
+    frame: FrameBuilder,
+    frame_start: u64,
+    finished: Vec<(FrameBuilder, u64)>,
+    /// The next flattened byte.
+    at: u64,
+    /// Frame, part and how much the frame's weight grew.
+    weights: Vec<(usize, usize, u64)>,
+    corrections: std::iter::Peekable<std::slice::Iter<'c, (u64, Vec<u8>)>>,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+impl Encoder<'_, '_> {
+    fn part(
+        &mut self,
+        part: &FlatPart,
+        pieces: &mut std::iter::Peekable<impl Iterator<Item = Piece>>,
+    ) -> Result<(), DiffError> {
+        let end = part.extent.end();
+        while self.at < end {
+            if self.frame.weight() >= FRAME_WEIGHT_MAX || self.frame.covers() >= FRAME_COVERS_MAX {
+                self.end_frame();
+            }
+            self.take_corrections();
+            // A piece may run over several parts: it is cut, and joined again by the frame.
+            let Some(piece) = pieces.peek_mut() else {
+                self.literal(end)?;
+                continue;
+            };
+            if piece.cover.flat > self.at {
+                self.literal(piece.cover.flat.min(end))?;
+                continue;
+            }
+            // Corrections belong to the frame in which their content starts: stop there.
+            let stop = self.corrections.peek().map_or(end, |(at, _)| *at).min(end);
+            let len = piece.cover.len.min(stop - self.at);
+            let now = Piece { cover: Cover { len, ..piece.cover }, exact: piece.exact };
+            piece.cover = Cover {
+                flat: piece.cover.flat + len,
+                address: piece.cover.address + len,
+                len: piece.cover.len - len,
+            };
+            if piece.cover.len == 0 {
+                pieces.next();
+            }
+            self.cover(now)?;
+        }
+        Ok(())
+    }
+
+    /// Corrections of contents that start at the next byte.
+    fn take_corrections(&mut self) {
+        while let Some((_, bytes)) = self.corrections.next_if(|(at, _)| *at == self.at) {
+            self.frame.corrections(bytes);
+        }
+    }
+
+    fn literal(&mut self, mut end: u64) -> Result<(), DiffError> {
+        end = self.corrections.peek().map_or(end, |(at, _)| end.min(*at));
+        end = end.min(self.at + STEP_BYTES as u64);
+        let bytes = &mut self.new[..(end - self.at) as usize];
+        self.flat.read_at(self.at, bytes).map_err(DiffError::ReadNew)?;
+        self.frame.literal(bytes);
+        self.at = end;
+        Ok(())
+    }
+
+    fn cover(&mut self, piece: Piece) -> Result<(), DiffError> {
+        let Piece { cover, exact } = piece;
+        self.frame.cover(cover.address, cover.len);
+        if exact {
+            self.frame.same(cover.len);
+            self.at = cover.flat_end();
+            return Ok(());
+        }
+        let mut done = 0;
+        while done < cover.len {
+            let len = (cover.len - done).min(STEP_BYTES as u64) as usize;
+            let (old, new) = (&mut self.old[..len], &mut self.new[..len]);
+            self.space.read_at(cover.address + done, old).map_err(DiffError::ReadOld)?;
+            self.flat.read_at(cover.flat + done, new).map_err(DiffError::ReadNew)?;
+            self.frame.residual(old, new);
+            done += len as u64;
+        }
+        self.at = cover.flat_end();
+        Ok(())
+    }
+
+    fn end_frame(&mut self) {
+        if self.at > self.frame_start {
+            let frame = std::mem::replace(&mut self.frame, FrameBuilder::new(self.space.len()));
+            self.finished.push((frame, self.at - self.frame_start));
+            self.frame_start = self.at;
+        }
+    }
+}
+
+/// Packs the frames and shares their sizes out among the files.
+fn pack(
+    finished: Vec<(FrameBuilder, u64)>,
+    weights: &[(usize, usize, u64)],
+    parts: &[FlatPart],
+    preset: Preset,
+) -> Result<Frames, DiffError> {
+    let frame_weights: Vec<u64> = finished.iter().map(|(frame, _)| frame.weight()).collect();
+    let memory_bytes = finished.iter().map(|(frame, _)| frame.decode_memory_bytes()).max().unwrap_or(0);
+    let flat_lens: Vec<u64> = finished.iter().map(|(_, len)| *len).collect();
+    let bytes: Vec<Vec<u8>> =
+        finished.into_par_iter().with_max_len(1).map(|(frame, _)| frame.finish(preset.effort())).collect();
+    if !bytes.iter().all(|frame| crate::frame::fits(frame)) {
+        return Err(DiffError::Internal("a frame passes its limit"));
+    }
+    let mut costs: Vec<FileCost> = Vec::new();
+    for &(frame, part, weight) in weights {
+        // Where a part is cut over frames the last one stands for it: this is a guide for people.
+        let packed = bytes.get(frame).map_or(0, |frame| frame.len() as u64);
+        let patch_bytes = weight * packed / frame_weights.get(frame).copied().unwrap_or(0).max(1);
+        if patch_bytes > 0 {
+            let part = &parts[part];
+            let path = part.path.clone().unwrap_or_else(|| "<metadata>".to_owned());
+            costs.push(FileCost { path, flat_len: part.extent.len, patch_bytes });
+        }
+    }
+    let infos = bytes
+        .iter()
+        .zip(flat_lens)
+        .map(|(bytes, flat_len)| FrameInfo {
+            packed_len: bytes.len() as u32,
+            flat_len,
+            sha256: Sha256::digest(bytes).into(),
+        })
+        .collect();
+    Ok(Frames { infos, bytes, memory_bytes, costs: dearest(costs) })
+}
+
+/// The files that cost the most, each once; no more names than the patch's size allows.
+fn dearest(costs: Vec<FileCost>) -> Vec<FileCost> {
+    let mut by_path: std::collections::BTreeMap<String, FileCost> = std::collections::BTreeMap::new();
+    for cost in costs {
+        by_path
+            .entry(cost.path.clone())
+            .and_modify(|sum| {
+                sum.flat_len += cost.flat_len;
+                sum.patch_bytes += cost.patch_bytes;
+            })
+            .or_insert(cost);
+    }
+    let mut costs: Vec<FileCost> = by_path.into_values().collect();
+    costs.sort_by_key(|cost| std::cmp::Reverse(cost.patch_bytes));
+    // One part in five hundred of the patch for names, and always room for one.
+    let total: u64 = costs.iter().map(|cost| cost.patch_bytes).sum();
+    let mut room = (total / 500).max(256);
+    costs.truncate(COSTS_MAX);
+    costs.retain(|cost| {
+        let len = cost.path.len() as u64 / 2;
+        let fits = len <= room;
+        room = room.saturating_sub(len);
+        fits
+    });
+    costs
+}

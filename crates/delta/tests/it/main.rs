@@ -1,0 +1,3 @@
+//! Diff and apply, together.
+
+mod round_trip;

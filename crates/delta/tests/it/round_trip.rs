@@ -1,0 +1,149 @@
+//! `apply(diff(old, new), old) = new`, for any bytes.
+
+use std::io;
+use std::sync::Mutex;
+
+use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, Target, check_source, check_target};
+use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
+use fluvial_delta::scratch::MemoryScratch;
+use fluvial_delta::structure::{Dissector, ReadAt, Structure};
+use proptest::prelude::*;
+
+/// Knows no containers.
+struct Plain;
+
+impl Dissector for Plain {
+    fn dissect(&self, _: &dyn ReadAt, _: &str) -> Option<Structure> {
+        None
+    }
+}
+
+/// A target in memory.
+struct Buffer(Mutex<Vec<u8>>);
+
+impl ReadAt for Buffer {
+    fn len(&self) -> u64 {
+        self.0.lock().unwrap().len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.0.lock().unwrap().as_slice().read_at(offset, buf)
+    }
+}
+
+impl Target for Buffer {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut buffer = self.0.lock().unwrap();
+        let range = offset as usize..offset as usize + bytes.len();
+        buffer.get_mut(range).ok_or(io::ErrorKind::StorageFull)?.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
+    let options = DiffOptions { preset, ..DiffOptions::default() };
+    let mut patch = Vec::new();
+    let old = [Named { name: "old", bytes: &old }];
+    let new = [Named { name: "new", bytes: &new }];
+    diff(&old, &new, &Plain, &MemoryScratch, &options, &Unobserved, &mut patch).unwrap();
+    patch
+}
+
+fn apply(old: &[u8], bytes: &Vec<u8>) -> Result<Vec<u8>, ApplyError> {
+    let patch = Patch::open(bytes)?;
+    check_source(&old, &patch.header.sources[0], &mut |_| true)?;
+    let info = &patch.header.targets[0];
+    let target = Buffer(Mutex::new(vec![0; info.size as usize]));
+    patch.apply(&[&old], &[&target], &MemoryScratch, Checkpoint::default(), &mut Unobserved)?;
+    check_target(&target, info, &mut |_| true)?;
+    Ok(target.0.into_inner().unwrap())
+}
+
+/// Old bytes, and what edits make of them.
+fn edited() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let edit = (any::<prop::sample::Index>(), 0_usize..3000, prop::collection::vec(any::<u8>(), 0..2000));
+    let seed = prop::collection::vec(any::<u8>(), 0..4000);
+    (seed, 1_usize..12, prop::collection::vec(edit, 0..8)).prop_map(|(seed, repeat, edits)| {
+        let old: Vec<u8> =
+            (0..repeat).flat_map(|round| seed.iter().map(move |byte| byte.wrapping_add(round as u8))).collect();
+        let mut new = old.clone();
+        for (at, remove, insert) in edits {
+            let at = at.index(new.len() + 1);
+            let end = (at + remove).min(new.len());
+            new.splice(at..end, insert);
+        }
+        (old, new)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn the_new_bytes_come_back((old, new) in edited()) {
+        for preset in [Preset::Fast, Preset::Default] {
+            let patch = make(&old, &new, preset);
+            prop_assert_eq!(&apply(&old, &patch).unwrap(), &new);
+        }
+    }
+
+    #[test]
+    fn bytes_without_anything_in_common_come_back(old: Vec<u8>, new: Vec<u8>) {
+        let patch = make(&old, &new, Preset::Default);
+        prop_assert_eq!(&apply(&old, &patch).unwrap(), &new);
+    }
+}
+
+fn sample() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+    let old: Vec<u8> = (0..40_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 7).to_le_bytes()).collect();
+    let mut new = old.clone();
+    new.splice(50_000..50_010, *b"other bytes of another length");
+    for at in (100_000..120_000).step_by(97) {
+        new[at] ^= 0x55;
+    }
+    let patch = make(&old, &new, Preset::Default);
+    (old, new, patch)
+}
+
+#[test]
+fn a_patch_cut_at_any_byte_is_refused() {
+    let (old, _, patch) = sample();
+    for len in 0..patch.len() {
+        assert!(apply(&old, &patch[..len].to_vec()).is_err(), "cut at {len}");
+    }
+}
+
+#[test]
+fn any_flipped_bit_is_noticed() {
+    let (old, _, patch) = sample();
+    for bit in 0..patch.len() * 8 {
+        let mut damaged = patch.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(apply(&old, &damaged).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn another_source_is_refused_by_the_header_alone() {
+    let (mut old, _, patch) = sample();
+    let (header, _) = fluvial_delta::header::Header::read(&patch).unwrap();
+    old[777] ^= 1;
+    let error = check_source(&old, &header.sources[0], &mut |_| true).unwrap_err();
+    assert!(matches!(error, ApplyError::WrongSource { .. }), "{error}");
+    old.pop();
+    let error = check_source(&old, &header.sources[0], &mut |_| true).unwrap_err();
+    assert!(matches!(error, ApplyError::WrongSource { .. }), "{error}");
+}
+
+#[test]
+fn a_small_patch_is_small() {
+    let (old, new, patch) = sample();
+    assert_eq!(apply(&old, &patch).unwrap(), new);
+    assert!(patch.len() < 900, "{}", patch.len());
+}
+
+#[test]
+fn equal_sides_take_next_to_nothing() {
+    let (old, _, _) = sample();
+    let patch = make(&old, &old, Preset::Default);
+    assert!(patch.len() < 300, "{}", patch.len());
+}
