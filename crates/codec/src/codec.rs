@@ -1,6 +1,7 @@
 //! The codecs. Each has a module of its own, and stands behind two traits: [`Method`] packs,
 //! [`Codec`] finds out how a stream was packed.
 
+pub(crate) mod deflate;
 pub(crate) mod lz4;
 pub(crate) mod stored;
 pub(crate) mod zstd;
@@ -49,8 +50,9 @@ pub(crate) fn codec(format: Format) -> Option<&'static dyn Codec> {
         Format::Zstd => &zstd::Zstd,
         Format::Lz4Block => &lz4::Block,
         Format::Lz4Legacy => &lz4::Legacy,
-        Format::Gzip | Format::Zlib | Format::Deflate | Format::Xz | Format::Lzma | Format::Lz4Frame => {
-            return None;
-        }
+        Format::Gzip => &deflate::Deflate(Format::Gzip),
+        Format::Zlib => &deflate::Deflate(Format::Zlib),
+        Format::Deflate => &deflate::Deflate(Format::Deflate),
+        Format::Xz | Format::Lzma | Format::Lz4Frame => return None,
     })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::codec::{Method, lz4, stored, zstd};
+use crate::codec::{Method, deflate, lz4, stored, zstd};
 use crate::packer::{PackContext, PackError, Packer};
 use crate::varint;
 
@@ -25,6 +25,7 @@ pub(crate) enum Way {
     Zstd(zstd::Recipe),
     Lz4Block(lz4::BlockRecipe),
     Lz4Legacy(lz4::LegacyRecipe),
+    Deflate(deflate::Recipe),
 }
 
 /// Why the bytes of a recipe were refused.
@@ -68,6 +69,7 @@ impl Recipe {
             Way::Zstd(recipe) => recipe,
             Way::Lz4Block(recipe) => recipe,
             Way::Lz4Legacy(recipe) => recipe,
+            Way::Deflate(recipe) => recipe,
         }
     }
 
@@ -77,6 +79,7 @@ impl Recipe {
             Way::Zstd(_) => 1,
             Way::Lz4Block(_) => 2,
             Way::Lz4Legacy(_) => 3,
+            Way::Deflate(_) => 4,
         }
     }
 
@@ -101,6 +104,7 @@ impl Recipe {
             1 => Way::Zstd(zstd::Recipe::read(&mut rest)?),
             2 => Way::Lz4Block(lz4::BlockRecipe::read(&mut rest)?),
             3 => Way::Lz4Legacy(lz4::LegacyRecipe::read(&mut rest)?),
+            4 => Way::Deflate(deflate::Recipe::read(&mut rest)?),
             _ => return Err(RecipeError::Method(number)),
         };
         if !rest.is_empty() {

@@ -3,6 +3,7 @@
 #![expect(clippy::similar_names, reason = "what is packed and the packer are both at hand")]
 
 mod blocks;
+mod deflate;
 mod hostile;
 mod support;
 mod tools;

@@ -1,4 +1,4 @@
-//! The linked liblz4 behind safe functions: the only unsafe code of the crate.
+//! The linked liblz4 behind safe functions.
 //!
 //! The block functions take slices and never touch a byte outside of them; the states are owned,
 //! sized by the library itself and initialised by the library on every call.
