@@ -4,6 +4,7 @@
 pub(crate) mod deflate;
 pub(crate) mod lz4;
 pub(crate) mod stored;
+pub(crate) mod xz;
 pub(crate) mod zstd;
 
 use std::fmt;
@@ -53,6 +54,8 @@ pub(crate) fn codec(format: Format) -> Option<&'static dyn Codec> {
         Format::Gzip => &deflate::Deflate(Format::Gzip),
         Format::Zlib => &deflate::Deflate(Format::Zlib),
         Format::Deflate => &deflate::Deflate(Format::Deflate),
-        Format::Xz | Format::Lzma | Format::Lz4Frame => return None,
+        Format::Xz => &xz::Xz,
+        Format::Lzma => &xz::Lzma,
+        Format::Lz4Frame => return None,
     })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::codec::{Method, deflate, lz4, stored, zstd};
+use crate::codec::{Method, deflate, lz4, stored, xz, zstd};
 use crate::packer::{PackContext, PackError, Packer};
 use crate::varint;
 
@@ -26,6 +26,7 @@ pub(crate) enum Way {
     Lz4Block(lz4::BlockRecipe),
     Lz4Legacy(lz4::LegacyRecipe),
     Deflate(deflate::Recipe),
+    Xz(xz::Recipe),
 }
 
 /// Why the bytes of a recipe were refused.
@@ -70,6 +71,7 @@ impl Recipe {
             Way::Lz4Block(recipe) => recipe,
             Way::Lz4Legacy(recipe) => recipe,
             Way::Deflate(recipe) => recipe,
+            Way::Xz(recipe) => recipe,
         }
     }
 
@@ -80,6 +82,7 @@ impl Recipe {
             Way::Lz4Block(_) => 2,
             Way::Lz4Legacy(_) => 3,
             Way::Deflate(_) => 4,
+            Way::Xz(_) => 5,
         }
     }
 
@@ -105,6 +108,7 @@ impl Recipe {
             2 => Way::Lz4Block(lz4::BlockRecipe::read(&mut rest)?),
             3 => Way::Lz4Legacy(lz4::LegacyRecipe::read(&mut rest)?),
             4 => Way::Deflate(deflate::Recipe::read(&mut rest)?),
+            5 => Way::Xz(xz::Recipe::read(&mut rest)?),
             _ => return Err(RecipeError::Method(number)),
         };
         if !rest.is_empty() {

@@ -7,3 +7,4 @@ mod deflate;
 mod hostile;
 mod support;
 mod tools;
+mod xz;
