@@ -25,6 +25,11 @@ pub(crate) trait Method: fmt::Display {
     /// See [`Recipe::pack_memory_bytes`](crate::Recipe::pack_memory_bytes).
     fn memory_bytes(&self, plain_len: u64) -> u64;
 
+    /// Whether the packer gives packed bytes long before it has all of the content.
+    fn streams(&self) -> bool {
+        true
+    }
+
     /// Packs into `packed`, which is empty.
     fn pack_block(
         &self,

@@ -17,10 +17,7 @@ const RECENT_MAX: usize = 32;
 const FAILURES_MAX: u32 = 12;
 /// How many candidates are tried then.
 const CANDIDATES_AFTER_FAILURES: usize = 2;
-/// Content up to this length is packed whole to prove a recipe; longer content piece by piece, to
-/// stop at the first difference.
-const WHOLE_BYTES_MAX: usize = 1 << 20;
-/// Length of the pieces.
+/// Content is packed in pieces of this length to prove a recipe, to stop at the first difference.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// How long to search for parameters.
@@ -228,7 +225,7 @@ impl Bench<'_> {
         plain: &[u8],
         packed: &[u8],
     ) -> bool {
-        if plain.len() <= WHOLE_BYTES_MAX {
+        if !recipe.streams() {
             let done = recipe.pack_block(plain, corrections, self.context, self.scratch);
             return done.is_ok() && self.scratch == packed;
         }

@@ -125,6 +125,11 @@ impl Recipe {
         self.method().memory_bytes(plain_len)
     }
 
+    /// Whether a difference shows before all of the content is packed.
+    pub(crate) fn streams(&self) -> bool {
+        self.method().streams()
+    }
+
     /// Packs `plain` into `packed`, which is cleared first. Made for small blocks: what `context`
     /// holds is used again.
     ///

@@ -81,6 +81,10 @@ impl Method for Recipe {
         [self.0.engine_bytes(), plain_len, packed, packed].into_iter().fold(0, u64::saturating_add)
     }
 
+    fn streams(&self) -> bool {
+        false
+    }
+
     fn pack_block(
         &self,
         plain: &[u8],
