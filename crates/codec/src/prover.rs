@@ -125,7 +125,6 @@ impl Prover {
     pub fn unpack(&mut self, format: Format, packed: &[u8]) -> Result<Unpacked, UnpackError> {
         let mut plain = Vec::new();
         let packed_len = decode(format, packed, self.budget.plain_bytes_max, &mut plain)?;
-        let codec = codec(format).ok_or(UnpackError::NotReproducible)?;
         let failures = self.failures.get(usize::from(format.code())).copied().unwrap_or(0);
         let mut bench = Bench {
             budget: self.budget,
@@ -135,7 +134,7 @@ impl Prover {
             scratch: &mut self.scratch,
             needed: None,
         };
-        let found = codec.prove(&packed[..packed_len], &plain, &mut bench);
+        let found = codec(format).prove(&packed[..packed_len], &plain, &mut bench);
         let needed = bench.needed;
         if let Some(failures) = self.failures.get_mut(usize::from(format.code())) {
             *failures = if found.is_some() { 0 } else { failures.saturating_add(1) };
