@@ -25,6 +25,11 @@ pub(crate) trait Method: fmt::Display {
     /// See [`Recipe::pack_memory_bytes`](crate::Recipe::pack_memory_bytes).
     fn memory_bytes(&self, plain_len: u64) -> u64;
 
+    /// Whether the packer gives packed bytes long before it has all of the content.
+    fn streams(&self) -> bool {
+        true
+    }
+
     /// Packs into `packed`, which is empty.
     fn pack_block(
         &self,
@@ -44,9 +49,9 @@ pub(crate) trait Codec {
     fn prove(&self, packed: &[u8], plain: &[u8], bench: &mut Bench<'_>) -> Option<Found>;
 }
 
-/// The codec of a format; `None` where the format can only be decoded.
-pub(crate) fn codec(format: Format) -> Option<&'static dyn Codec> {
-    Some(match format {
+/// The codec of a format.
+pub(crate) fn codec(format: Format) -> &'static dyn Codec {
+    match format {
         Format::Stored => &stored::Stored,
         Format::Zstd => &zstd::Zstd,
         Format::Lz4Block => &lz4::Block,
@@ -56,6 +61,6 @@ pub(crate) fn codec(format: Format) -> Option<&'static dyn Codec> {
         Format::Deflate => &deflate::Deflate(Format::Deflate),
         Format::Xz => &xz::Xz,
         Format::Lzma => &xz::Lzma,
-        Format::Lz4Frame => return None,
-    })
+        Format::Lz4Frame => &lz4::Frame,
+    }
 }

@@ -17,10 +17,7 @@ const RECENT_MAX: usize = 32;
 const FAILURES_MAX: u32 = 12;
 /// How many candidates are tried then.
 const CANDIDATES_AFTER_FAILURES: usize = 2;
-/// Content up to this length is packed whole to prove a recipe; longer content piece by piece, to
-/// stop at the first difference.
-const WHOLE_BYTES_MAX: usize = 1 << 20;
-/// Length of the pieces.
+/// Content is packed in pieces of this length to prove a recipe, to stop at the first difference.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// How long to search for parameters.
@@ -128,7 +125,6 @@ impl Prover {
     pub fn unpack(&mut self, format: Format, packed: &[u8]) -> Result<Unpacked, UnpackError> {
         let mut plain = Vec::new();
         let packed_len = decode(format, packed, self.budget.plain_bytes_max, &mut plain)?;
-        let codec = codec(format).ok_or(UnpackError::NotReproducible)?;
         let failures = self.failures.get(usize::from(format.code())).copied().unwrap_or(0);
         let mut bench = Bench {
             budget: self.budget,
@@ -138,7 +134,7 @@ impl Prover {
             scratch: &mut self.scratch,
             needed: None,
         };
-        let found = codec.prove(&packed[..packed_len], &plain, &mut bench);
+        let found = codec(format).prove(&packed[..packed_len], &plain, &mut bench);
         let needed = bench.needed;
         if let Some(failures) = self.failures.get_mut(usize::from(format.code())) {
             *failures = if found.is_some() { 0 } else { failures.saturating_add(1) };
@@ -228,7 +224,7 @@ impl Bench<'_> {
         plain: &[u8],
         packed: &[u8],
     ) -> bool {
-        if plain.len() <= WHOLE_BYTES_MAX {
+        if !recipe.streams() {
             let done = recipe.pack_block(plain, corrections, self.context, self.scratch);
             return done.is_ok() && self.scratch == packed;
         }

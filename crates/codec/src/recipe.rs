@@ -27,6 +27,7 @@ pub(crate) enum Way {
     Lz4Legacy(lz4::LegacyRecipe),
     Deflate(deflate::Recipe),
     Xz(xz::Recipe),
+    Lz4Frame(lz4::FrameRecipe),
 }
 
 /// Why the bytes of a recipe were refused.
@@ -72,6 +73,7 @@ impl Recipe {
             Way::Lz4Legacy(recipe) => recipe,
             Way::Deflate(recipe) => recipe,
             Way::Xz(recipe) => recipe,
+            Way::Lz4Frame(recipe) => recipe,
         }
     }
 
@@ -83,6 +85,7 @@ impl Recipe {
             Way::Lz4Legacy(_) => 3,
             Way::Deflate(_) => 4,
             Way::Xz(_) => 5,
+            Way::Lz4Frame(_) => 6,
         }
     }
 
@@ -109,6 +112,7 @@ impl Recipe {
             3 => Way::Lz4Legacy(lz4::LegacyRecipe::read(&mut rest)?),
             4 => Way::Deflate(deflate::Recipe::read(&mut rest)?),
             5 => Way::Xz(xz::Recipe::read(&mut rest)?),
+            6 => Way::Lz4Frame(lz4::FrameRecipe::read(&mut rest)?),
             _ => return Err(RecipeError::Method(number)),
         };
         if !rest.is_empty() {
@@ -123,6 +127,11 @@ impl Recipe {
     /// included; not the corrections, nor the buffer that takes what is packed.
     pub fn pack_memory_bytes(&self, plain_len: u64) -> u64 {
         self.method().memory_bytes(plain_len)
+    }
+
+    /// Whether a difference shows before all of the content is packed.
+    pub(crate) fn streams(&self) -> bool {
+        self.method().streams()
     }
 
     /// Packs `plain` into `packed`, which is cleared first. Made for small blocks: what `context`

@@ -1,50 +1,100 @@
 //! Deflate, bare and in gzip and zlib wrappings.
+//!
+//! Two engines: the linked zlib, where its own output is what is wanted, and preflate-rs for all the
+//! rest.
 
+mod pack;
 mod plan;
 mod preflate;
 mod wrapper;
+mod zlib;
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::io;
 
 use crate::codec::{Codec, Method};
+use crate::decode::decode;
 use crate::format::Format;
-use crate::packer::{PackContext, PackError, Packer, Promise};
+use crate::packer::{PackContext, PackError, Packer};
 use crate::prover::{Bench, Found};
 use crate::recipe::{RecipeError, Way, take_u8, take_u32};
 use crate::varint;
+use pack::DeflatePacker;
 use plan::Step;
-use wrapper::{Trailer, Wrapper};
+use wrapper::Wrapper;
 
-/// The largest chunk a recipe may ask for, as a logarithm.
-const CHUNK_LOG_MAX: u8 = 30;
-
-/// A wrapped deflate stream, packed in chunks of at most two to the power of `chunk_log` bytes of
-/// content.
+/// A wrapped deflate stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Recipe {
     version: u32,
     wrapper: Wrapper,
-    chunk_log: u8,
+    engine: Engine,
+}
+
+/// What packs the members of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Engine {
+    /// zlib: corrections only where there are several members, or uncommon headers.
+    Zlib(zlib::Parameters),
+    /// preflate-rs, in chunks of at most two to the power of this many bytes of content.
+    Preflate { chunk_log: u8 },
+}
+
+impl Engine {
+    fn version(self) -> u32 {
+        match self {
+            Engine::Zlib(_) => zlib::version(),
+            Engine::Preflate { .. } => preflate::VERSION,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Engine::Zlib(_) => zlib::ENGINE,
+            Engine::Preflate { .. } => preflate::ENGINE,
+        }
+    }
 }
 
 impl Recipe {
+    fn new(wrapper: Wrapper, engine: Engine) -> Self {
+        Recipe { version: engine.version(), wrapper, engine }
+    }
+
     pub(crate) fn read(bytes: &mut &[u8]) -> Result<Self, RecipeError> {
         let version = take_u32(bytes)?;
         let wrapper = Wrapper::read(bytes)?;
-        let chunk_log = take_u8(bytes)?;
-        if chunk_log > CHUNK_LOG_MAX {
-            return Err(RecipeError::Malformed);
-        }
-        Ok(Recipe { version, wrapper, chunk_log })
+        let engine = match take_u8(bytes)? {
+            0 => {
+                let parameters = zlib::Parameters { level: take_u8(bytes)?, memory_level: take_u8(bytes)? };
+                if !parameters.is_valid() {
+                    return Err(RecipeError::Malformed);
+                }
+                Engine::Zlib(parameters)
+            }
+            1 => {
+                let chunk_log = take_u8(bytes)?;
+                if chunk_log > preflate::CHUNK_LOG_MAX {
+                    return Err(RecipeError::Malformed);
+                }
+                Engine::Preflate { chunk_log }
+            }
+            _ => return Err(RecipeError::Malformed),
+        };
+        Ok(Recipe { version, wrapper, engine })
     }
 }
 
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (minor, patch) = (self.version / 100, self.version % 100);
-        write!(f, "preflate-0.{minor}.{patch} {} 2^{}", self.wrapper.name(), self.chunk_log)
+        let (major, minor, patch) = (self.version / 10_000, self.version / 100 % 100, self.version % 100);
+        write!(f, "{}-{major}.{minor}.{patch} {}", self.engine.name(), self.wrapper.name())?;
+        match self.engine {
+            Engine::Zlib(zlib::Parameters { level, memory_level }) => {
+                write!(f, " -{level}")?;
+                if memory_level == 8 { Ok(()) } else { write!(f, " memory={memory_level}") }
+            }
+            Engine::Preflate { chunk_log } => write!(f, " 2^{chunk_log}"),
+        }
     }
 }
 
@@ -52,15 +102,21 @@ impl Method for Recipe {
     fn write(&self, bytes: &mut Vec<u8>) {
         varint::put(bytes, u64::from(self.version));
         self.wrapper.write(bytes);
-        bytes.push(self.chunk_log);
+        match self.engine {
+            Engine::Zlib(zlib::Parameters { level, memory_level }) => bytes.extend([0, level, memory_level]),
+            Engine::Preflate { chunk_log } => bytes.extend([1, chunk_log]),
+        }
     }
 
     fn check_linked(&self) -> Result<(), RecipeError> {
-        RecipeError::check_version(preflate::ENGINE, self.version, preflate::VERSION)
+        RecipeError::check_version(self.engine.name(), self.version, self.engine.version())
     }
 
     fn memory_bytes(&self, plain_len: u64) -> u64 {
-        preflate::memory_bytes(self.chunk_log, plain_len)
+        match self.engine {
+            Engine::Zlib(parameters) => parameters.memory_bytes(),
+            Engine::Preflate { chunk_log } => preflate::memory_bytes(chunk_log, plain_len),
+        }
     }
 
     fn pack_block(
@@ -70,121 +126,102 @@ impl Method for Recipe {
         _context: &mut PackContext,
         packed: &mut Vec<u8>,
     ) -> Result<(), PackError> {
-        let mut work = DeflatePacker::new(self, plain.len() as u64, corrections)?;
+        let mut work = self.packer(plain.len() as u64, corrections)?;
         work.write(plain, packed)?;
-        Box::new(work).finish(packed)
+        work.finish(packed)
     }
 
     fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
-        Ok(Box::new(DeflatePacker::new(self, plain_len, corrections)?))
-    }
-}
-
-/// Takes one step after the other as the content for it has come.
-struct DeflatePacker {
-    promise: Promise,
-    steps: VecDeque<Step>,
-    wrapper: Wrapper,
-    engine: preflate::Engine,
-    trailer: Trailer,
-    /// Content of the chunk at hand.
-    chunk: Vec<u8>,
-}
-
-impl DeflatePacker {
-    fn new(recipe: &Recipe, plain_len: u64, corrections: &[u8]) -> Result<Self, PackError> {
-        let steps = plan::read(plain_len, corrections)?;
-        // A chunk that is longer than the recipe says would take more memory than was declared.
-        if steps.iter().any(|step| matches!(step, Step::Chunk(len, _) if *len > 1 << recipe.chunk_log)) {
-            return Err(PackError::Corrections);
-        }
-        Ok(DeflatePacker {
-            promise: Promise::new(plain_len),
-            steps: steps.into(),
-            wrapper: recipe.wrapper,
-            engine: preflate::Engine::new(),
-            trailer: recipe.wrapper.trailer(),
-            chunk: Vec::new(),
-        })
-    }
-
-    /// Takes all the steps that need no more content than `plain`, and keeps what is left of it.
-    fn step(&mut self, mut plain: &[u8], sink: &mut dyn io::Write) -> Result<(), PackError> {
-        while let Some(step) = self.steps.front() {
-            match step {
-                Step::Begin(header) => {
-                    let header = header.clone().unwrap_or_else(|| self.wrapper.header());
-                    sink.write_all(&header).map_err(PackError::Sink)?;
-                    self.engine = preflate::Engine::new();
-                    self.trailer = self.wrapper.trailer();
-                }
-                Step::Chunk(len, corrections) => {
-                    let missing = *len as usize - self.chunk.len();
-                    let (head, rest) = plain.split_at(missing.min(plain.len()));
-                    plain = rest;
-                    if self.chunk.is_empty() && head.len() == missing {
-                        self.trailer.update(head);
-                        let packed = self.engine.pack(head, corrections)?;
-                        sink.write_all(&packed).map_err(PackError::Sink)?;
-                    } else {
-                        if self.chunk.capacity() < *len as usize && !head.is_empty() {
-                            self.chunk.reserve_exact(*len as usize - self.chunk.len());
-                        }
-                        self.chunk.extend_from_slice(head);
-                        if head.len() < missing {
-                            return Ok(());
-                        }
-                        self.trailer.update(&self.chunk);
-                        let packed = self.engine.pack(&self.chunk, corrections)?;
-                        self.chunk.clear();
-                        sink.write_all(&packed).map_err(PackError::Sink)?;
-                    }
-                }
-                Step::End => sink.write_all(&self.trailer.bytes()).map_err(PackError::Sink)?,
-            }
-            self.steps.pop_front();
-        }
-        Ok(())
-    }
-}
-
-impl Packer for DeflatePacker {
-    fn write(&mut self, plain: &[u8], sink: &mut dyn io::Write) -> Result<(), PackError> {
-        self.promise.take(plain.len())?;
-        self.step(plain, sink)
-    }
-
-    fn finish(mut self: Box<Self>, sink: &mut dyn io::Write) -> Result<(), PackError> {
-        self.promise.keep()?;
-        self.step(&[], sink)
+        Ok(Box::new(DeflatePacker::new(self.wrapper, self.engine, plain_len, corrections)?))
     }
 }
 
 /// How deflate streams in one wrapping were packed.
 pub(crate) struct Deflate(pub(crate) Format);
 
+/// A member of a stream.
+struct Member<'a> {
+    /// Its header, where it is not the usual one.
+    header: Option<Vec<u8>>,
+    /// The deflate stream.
+    body: &'a [u8],
+    plain_len: u64,
+}
+
+/// Cuts a stream into its members.
+fn members<'a>(wrapper: Wrapper, packed: &'a [u8], plain: &[u8]) -> Option<Vec<Member<'a>>> {
+    let mut members = Vec::new();
+    let (mut rest, mut scratch) = (packed, Vec::new());
+    while !rest.is_empty() {
+        let header_len = wrapper.header_len(rest)?;
+        let header = varint::take_bytes(&mut rest, header_len)?;
+        let body_len = decode(Format::Deflate, rest, plain.len() as u64, &mut scratch).ok()?;
+        members.push(Member {
+            header: (header != wrapper.header()).then(|| header.to_vec()),
+            body: varint::take_bytes(&mut rest, body_len)?,
+            plain_len: scratch.len() as u64,
+        });
+        varint::take_bytes(&mut rest, wrapper.trailer().bytes().len())?;
+    }
+    Some(members)
+}
+
 impl Codec for Deflate {
     fn prove(&self, packed: &[u8], plain: &[u8], bench: &mut Bench<'_>) -> Option<Found> {
         let wrapper = Wrapper::of(self.0, packed)?;
-        let mut chunk_log = 0;
-        let mut steps = Vec::new();
-        let mut rest = packed;
-        while !rest.is_empty() {
-            let header_len = wrapper.header_len(rest)?;
-            let header = varint::take_bytes(&mut rest, header_len)?;
-            steps.push(Step::Begin((header != wrapper.header()).then(|| header.to_vec())));
-            let (log, chunks, packed_len) = preflate::analyse(rest, chunk_log)?;
-            chunk_log = log;
-            steps.extend(chunks);
-            steps.push(Step::End);
-            varint::take_bytes(&mut rest, packed_len)?;
-            varint::take_bytes(&mut rest, wrapper.trailer().bytes().len())?;
-        }
-        let recipe = Way::Deflate(Recipe { version: preflate::VERSION, wrapper, chunk_log }).into();
-        let corrections = plan::write(&steps);
-        let proven = bench.affords(&recipe, plain.len())
-            && corrections.len() < packed.len()
-            && bench.reproduces(&recipe, &corrections, plain, packed);
-        proven.then_some(Found { recipe, corrections })
+        let members = members(wrapper, packed, plain)?;
+        by_zlib(wrapper, &members, packed, plain, bench)
+            .or_else(|| by_preflate(wrapper, &members, packed, plain, bench))
     }
+}
+
+fn by_zlib(
+    wrapper: Wrapper,
+    members: &[Member<'_>],
+    packed: &[u8],
+    plain: &[u8],
+    bench: &mut Bench<'_>,
+) -> Option<Found> {
+    let steps: Vec<Step> = members
+        .iter()
+        .flat_map(|member| {
+            let chunk = Step::Chunk(member.plain_len, Vec::new());
+            [Step::Begin(member.header.clone()), chunk, Step::End]
+        })
+        .collect();
+    let corrections = plan::write(&steps);
+    let guesses = zlib::guesses(wrapper, bench.effort());
+    let candidates = guesses
+        .into_iter()
+        .map(|parameters| Way::Deflate(Recipe::new(wrapper, Engine::Zlib(parameters))).into())
+        .collect();
+    let recipe = bench
+        .rank(candidates, plain.len())
+        .into_iter()
+        .find(|recipe| bench.reproduces(recipe, &corrections, plain, packed))?;
+    Some(Found { recipe, corrections })
+}
+
+fn by_preflate(
+    wrapper: Wrapper,
+    members: &[Member<'_>],
+    packed: &[u8],
+    plain: &[u8],
+    bench: &mut Bench<'_>,
+) -> Option<Found> {
+    let mut chunk_log = 0;
+    let mut steps = Vec::new();
+    for member in members {
+        let (log, chunks) = preflate::analyse(member.body, chunk_log)?;
+        chunk_log = log;
+        steps.push(Step::Begin(member.header.clone()));
+        steps.extend(chunks);
+        steps.push(Step::End);
+    }
+    let recipe = Way::Deflate(Recipe::new(wrapper, Engine::Preflate { chunk_log })).into();
+    let corrections = plan::write(&steps);
+    let proven = corrections.len() < packed.len()
+        && bench.affords(&recipe, plain.len())
+        && bench.reproduces(&recipe, &corrections, plain, packed);
+    proven.then_some(Found { recipe, corrections })
 }

@@ -2,11 +2,13 @@
 
 mod block;
 mod ffi;
+mod frame;
 mod legacy;
 mod stream;
 
 pub(crate) use block::{Block, Recipe as BlockRecipe};
 pub(crate) use ffi::State as Context;
+pub(crate) use frame::{Frame, Recipe as FrameRecipe};
 pub(crate) use legacy::{Legacy, Recipe as LegacyRecipe};
 pub(crate) use stream::{FrameDecoder, LegacyDecoder};
 
@@ -19,7 +21,8 @@ use ffi::Level;
 
 /// The engine's name in messages.
 const ENGINE: &str = "liblz4";
-/// The highest level of the high compressor.
+/// The lowest level of the high compressor (new in 1.10), and the highest.
+const LEVEL_MIN: u8 = 2;
 const LEVEL_MAX: u8 = 12;
 
 /// Decodes one bare block into `plain` (cleared first).
@@ -43,25 +46,26 @@ impl Parameters {
         Parameters { version: ffi::version(), level }
     }
 
-    /// The high compressor is written as its level, the fast one as 128 + its acceleration, with
-    /// the width of a machine word behind it.
+    /// The high compressor is written as its level, the fast one as 128 + its acceleration, or 128
+    /// with content ahead; with the width of a machine word behind it.
     fn write(&self, bytes: &mut Vec<u8>) {
         varint::put(bytes, u64::from(self.version));
         match self.level {
             Level::High(level) => bytes.push(level),
             Level::Fast(acceleration) => bytes.extend([128 + acceleration, WORD_BITS]),
+            Level::FastAhead => bytes.extend([128, WORD_BITS]),
         }
     }
 
     fn read(bytes: &mut &[u8]) -> Result<Self, RecipeError> {
         let version = take_u32(bytes)?;
         let level = match take_u8(bytes)? {
-            level @ 3..=LEVEL_MAX => Level::High(level),
-            fast @ 129.. => {
+            level @ LEVEL_MIN..=LEVEL_MAX => Level::High(level),
+            fast @ 128.. => {
                 if take_u8(bytes)? != WORD_BITS {
                     return Err(RecipeError::Machine { engine: ENGINE });
                 }
-                Level::Fast(fast - 128)
+                if fast == 128 { Level::FastAhead } else { Level::Fast(fast - 128) }
             }
             _ => return Err(RecipeError::Malformed),
         };
@@ -79,6 +83,7 @@ impl Parameters {
         const PARSER_BYTES: u64 = 80 << 10;
         match self.level {
             Level::Fast(_) => Context::fast_bytes() as u64,
+            Level::FastAhead => Context::fast_bytes() as u64 + 3 * ffi::AHEAD_BYTES as u64,
             Level::High(_) => Context::hc_bytes() as u64 + PARSER_BYTES,
         }
     }
@@ -90,6 +95,7 @@ impl fmt::Display for Parameters {
         write!(f, "lz4-{major}.{minor}.{patch} ")?;
         match self.level {
             Level::Fast(acceleration) => write!(f, "--fast={acceleration}"),
+            Level::FastAhead => f.write_str("--fast=1 ahead"),
             Level::High(level) => write!(f, "-{level}"),
         }
     }

@@ -132,6 +132,10 @@ impl Method for Recipe {
             .saturating_add(packed)
     }
 
+    fn streams(&self) -> bool {
+        false
+    }
+
     fn pack_block(
         &self,
         plain: &[u8],

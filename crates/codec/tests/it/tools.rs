@@ -27,3 +27,24 @@ fn every_level_of_legacy_lz4_comes_back() {
         assert!(unpacked.plain == plain, "{level}");
     }
 }
+
+#[test]
+fn lz4_frames_come_back() {
+    let long = [program().repeat(5), text(5 << 20)].concat();
+    let short = text(1000);
+    for args in [
+        &["-1"][..],
+        &["-9"],
+        &["-12", "-B4"],
+        &["-1", "-B5", "-BD"],
+        &["-9", "-B4", "-BD", "-BX"],
+        &["-3", "--no-frame-crc"],
+    ] {
+        for plain in [&long, &short, &Vec::new()] {
+            let Some(packed) = run("lz4", &[args, &["-c"]].concat(), plain) else { return };
+            let found = prove(&mut Prover::new(AMPLE), Format::Lz4Frame, &packed);
+            let unpacked = found.unwrap_or_else(|error| panic!("{args:?}: {error}"));
+            assert!(&unpacked.plain == plain, "{args:?}");
+        }
+    }
+}

@@ -16,8 +16,9 @@ pub(crate) const VERSION: u32 = 706;
 
 /// How much content is packed at a time, to begin with: what the memory depends on.
 const CHUNK_LOG: u8 = 21;
-/// How much where blocks are longer, or the guess from the first chunk does not hold.
-const CHUNK_LOG_MAX: u8 = 27;
+/// How much where blocks are longer, or the guess from the first chunk does not hold. A recipe may
+/// ask for no more.
+pub(crate) const CHUNK_LOG_MAX: u8 = 27;
 
 /// Fixed memory of the engine: hash tables of up to three kinds, and statistics.
 const STATE_BYTES: u64 = 2 << 20;
@@ -30,16 +31,16 @@ pub(crate) fn memory_bytes(chunk_log: u8, plain_len: u64) -> u64 {
     STATE_BYTES + BYTES_PER_BYTE * plain_len.min(1 << chunk_log)
 }
 
-/// Takes the deflate stream at the start of `packed` apart, with the smallest chunks that do.
-/// Gives the logarithm of the chunks, the steps, and the length of the stream.
-pub(crate) fn analyse(packed: &[u8], chunk_log_min: u8) -> Option<(u8, Vec<Step>, usize)> {
+/// Takes a deflate stream apart, with the smallest chunks that do. Gives the logarithm of the chunks
+/// and the steps.
+pub(crate) fn analyse(packed: &[u8], chunk_log_min: u8) -> Option<(u8, Vec<Step>)> {
     [CHUNK_LOG, CHUNK_LOG + 3, CHUNK_LOG_MAX]
         .into_iter()
         .filter(|&log| log >= chunk_log_min)
-        .find_map(|log| analyse_in_chunks(packed, log).map(|(steps, packed_len)| (log, steps, packed_len)))
+        .find_map(|log| analyse_in_chunks(packed, log).map(|steps| (log, steps)))
 }
 
-fn analyse_in_chunks(packed: &[u8], chunk_log: u8) -> Option<(Vec<Step>, usize)> {
+fn analyse_in_chunks(packed: &[u8], chunk_log: u8) -> Option<Vec<Step>> {
     let config = PreflateConfig {
         plain_text_limit: 1 << chunk_log,
         // The whole stream is proven in the end.
@@ -56,7 +57,7 @@ fn analyse_in_chunks(packed: &[u8], chunk_log: u8) -> Option<(Vec<Step>, usize)>
             steps.push(Step::Chunk(processor.plain_text().len() as u64, chunk.corrections));
             processor.shrink_to_dictionary();
         }
-        Some((steps, at))
+        (at == packed.len()).then_some(steps)
     }))
     .ok()
     .flatten()

@@ -17,12 +17,13 @@ use crate::{recipe, splice};
 const CORRECTIONS_SHARE: usize = 8;
 
 /// Levels to try, by effort: the highest is that of mksquashfs with `-Xhc`, 9 that of mkfs.erofs
-/// with `lz4hc`, and the fast one that of both without.
-const LEVELS_FAST: &[Level] = &[Level::High(12), Level::Fast(1), Level::High(9)];
+/// with `lz4hc`, and the fast one that of both without: mkfs.erofs has the rest of the file ahead.
+const LEVELS_FAST: &[Level] = &[Level::High(12), Level::Fast(1), Level::High(9), Level::FastAhead];
 const LEVELS_MAX: &[Level] = &[
     Level::High(12),
     Level::Fast(1),
     Level::High(9),
+    Level::FastAhead,
     Level::High(10),
     Level::High(11),
     Level::High(8),
@@ -31,6 +32,7 @@ const LEVELS_MAX: &[Level] = &[
     Level::High(5),
     Level::High(4),
     Level::High(3),
+    Level::High(2),
 ];
 
 /// One block at one level. Corrections are a splice script, empty where nothing differs.
@@ -75,10 +77,14 @@ impl Method for Recipe {
         self.0.check_linked()
     }
 
-    /// The engine's working memory, the content, and the packed bytes before and after correction.
+    /// The engine's working memory, the content (twice as it is with content ahead), and the packed bytes before and after correction.
     fn memory_bytes(&self, plain_len: u64) -> u64 {
         let packed = plain_len.saturating_add(plain_len / 255).saturating_add(16);
-        [self.0.engine_bytes(), plain_len, packed, packed].into_iter().fold(0, u64::saturating_add)
+        [self.0.engine_bytes(), plain_len, plain_len, packed, packed].into_iter().fold(0, u64::saturating_add)
+    }
+
+    fn streams(&self) -> bool {
+        false
     }
 
     fn pack_block(

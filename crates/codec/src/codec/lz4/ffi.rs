@@ -48,11 +48,13 @@ pub(crate) fn bound(len: usize) -> Option<usize> {
 pub(crate) struct State {
     fast: Vec<u64>,
     hc: Vec<u64>,
+    /// Content with what follows it.
+    ahead: Vec<u8>,
 }
 
 impl State {
     pub(crate) fn new() -> Self {
-        State { fast: Vec::new(), hc: Vec::new() }
+        State { fast: Vec::new(), hc: Vec::new(), ahead: Vec::new() }
     }
 
     /// Size of the working memory of the fast compressor.
@@ -67,10 +69,18 @@ impl State {
         unsafe { LZ4_sizeofStateHC() }.unsigned_abs() as usize
     }
 
-    /// Packs `plain` as one block behind what `packed` holds already: at level 3 to 12 by the high
-    /// compressor, below by the fast one. `None` if `plain` passes [`INPUT_BYTES_MAX`] or there is
+    /// Packs `plain` as one block behind what `packed` holds already. `None` if `plain` passes [`INPUT_BYTES_MAX`] or there is
     /// no memory.
     pub(crate) fn compress(&mut self, plain: &[u8], level: Level, packed: &mut Vec<u8>) -> Option<()> {
+        if let Level::FastAhead = level {
+            let mut ahead = std::mem::take(&mut self.ahead);
+            ahead.clear();
+            ahead.extend_from_slice(plain);
+            ahead.resize(plain.len() + AHEAD_BYTES, 0);
+            let done = self.compress(&ahead, Level::Fast(1), packed);
+            self.ahead = ahead;
+            return done;
+        }
         let bound = bound(plain.len())?;
         packed.reserve(bound);
         let spare = packed.spare_capacity_mut();
@@ -94,6 +104,7 @@ impl State {
                     )
                 }
             }
+            Level::FastAhead => return None,
             Level::High(level) => {
                 let state = aligned(&mut self.hc, Self::hc_bytes());
                 // SAFETY: as above, with the state of the high compressor.
@@ -121,9 +132,15 @@ impl State {
 pub(crate) enum Level {
     /// The fast compressor with this acceleration.
     Fast(u8),
+    /// The fast compressor, with 64 KiB of zeros behind the content: it works on short input with
+    /// another table than on long input, and EROFS cuts its blocks out of long input.
+    FastAhead,
     /// The high compressor at this level.
     High(u8),
 }
+
+/// Input from this length on is long to the fast compressor (`LZ4_64Klimit`).
+pub(crate) const AHEAD_BYTES: usize = 65_547;
 
 /// A buffer of at least `len` bytes, aligned to 8 bytes.
 fn aligned(buf: &mut Vec<u64>, len: usize) -> *mut c_void {
@@ -201,6 +218,146 @@ impl Drop for FrameContext {
         unsafe { sys::LZ4F_freeDecompressionContext(self.0) };
     }
 }
+
+/// What the header of a frame says, apart from the length of the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the bits of the frame descriptor")]
+pub(crate) struct FrameFlags {
+    /// Blocks may refer to what stands before them.
+    pub(crate) linked: bool,
+    pub(crate) block_checksum: bool,
+    pub(crate) content_size: bool,
+    pub(crate) content_checksum: bool,
+    /// The largest block: 4 to 7 for 64 KiB, 256 KiB, 1 MiB, 4 MiB.
+    pub(crate) block_size: u8,
+}
+
+impl FrameFlags {
+    /// Content of a full block, in bytes.
+    pub(crate) fn block_bytes(self) -> usize {
+        1 << (8 + 2 * u32::from(self.block_size))
+    }
+}
+
+/// An encoder of LZ4 frames.
+pub(crate) struct FrameEncoder {
+    context: sys::LZ4FCompressionContext,
+    preferences: sys::LZ4FPreferences,
+}
+
+// SAFETY: the context is plain memory that only its owner touches; it has no tie to a thread.
+unsafe impl Send for FrameEncoder {}
+
+impl FrameEncoder {
+    /// Starts a frame, whose header goes behind what `packed` holds.
+    pub(crate) fn new(
+        level: Level,
+        flags: FrameFlags,
+        plain_len: u64,
+        packed: &mut Vec<u8>,
+    ) -> io::Result<Self> {
+        let level = match level {
+            Level::Fast(1) => 1,
+            Level::Fast(acceleration) => -c_int::from(acceleration),
+            Level::High(level) => c_int::from(level),
+            Level::FastAhead => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        let preferences = sys::LZ4FPreferences {
+            frame_info: sys::LZ4FFrameInfo {
+                block_size_id: match flags.block_size {
+                    4 => sys::BlockSize::Max64KB,
+                    5 => sys::BlockSize::Max256KB,
+                    6 => sys::BlockSize::Max1MB,
+                    _ => sys::BlockSize::Max4MB,
+                },
+                block_mode: if flags.linked { sys::BlockMode::Linked } else { sys::BlockMode::Independent },
+                content_checksum_flag: if flags.content_checksum {
+                    sys::ContentChecksum::ChecksumEnabled
+                } else {
+                    sys::ContentChecksum::NoChecksum
+                },
+                frame_type: sys::FrameType::Frame,
+                content_size: if flags.content_size { plain_len } else { 0 },
+                dict_id: 0,
+                block_checksum_flag: if flags.block_checksum {
+                    sys::BlockChecksum::BlockChecksumEnabled
+                } else {
+                    sys::BlockChecksum::NoBlockChecksum
+                },
+            },
+            compression_level: level.cast_unsigned(),
+            auto_flush: 1,
+            favor_dec_speed: 0,
+            reserved: [0; 3],
+        };
+        let mut context = sys::LZ4FCompressionContext(ptr::null_mut());
+        // SAFETY: writes a pointer to a new context to `context`, or answers with an error code.
+        check(unsafe { sys::LZ4F_createCompressionContext(&mut context, sys::LZ4F_VERSION) })?;
+        let encoder = FrameEncoder { context, preferences };
+        Self::append(FRAME_HEADER_BYTES_MAX, packed, |out, capacity| {
+            // SAFETY: `out` is valid for `capacity` bytes; the preferences have the library's layout
+            // and outlive the call.
+            unsafe { sys::LZ4F_compressBegin(encoder.context, out, capacity, &raw const encoder.preferences) }
+        })?;
+        Ok(encoder)
+    }
+
+    /// Packs content: one full block, or the last one.
+    pub(crate) fn block(&mut self, plain: &[u8], packed: &mut Vec<u8>) -> io::Result<()> {
+        // SAFETY: calculates with numbers and the preferences, which have the library's layout.
+        let bound = unsafe { sys::LZ4F_compressBound(plain.len(), &raw const self.preferences) };
+        Self::append(bound, packed, |out, capacity| {
+            // SAFETY: `out` is valid for `capacity` bytes, `plain` for its length; no options.
+            unsafe {
+                sys::LZ4F_compressUpdate(
+                    self.context,
+                    out,
+                    capacity,
+                    plain.as_ptr(),
+                    plain.len(),
+                    ptr::null(),
+                )
+            }
+        })
+    }
+
+    /// Ends the frame.
+    pub(crate) fn end(&mut self, packed: &mut Vec<u8>) -> io::Result<()> {
+        // SAFETY: calculates with numbers and the preferences, which have the library's layout.
+        let bound = unsafe { sys::LZ4F_compressBound(0, &raw const self.preferences) };
+        Self::append(bound, packed, |out, capacity| {
+            // SAFETY: `out` is valid for `capacity` bytes; no options.
+            unsafe { sys::LZ4F_compressEnd(self.context, out, capacity, ptr::null()) }
+        })
+    }
+
+    /// Lets the library write at most `bound` bytes behind what `packed` holds.
+    fn append(
+        bound: usize,
+        packed: &mut Vec<u8>,
+        write: impl FnOnce(*mut u8, usize) -> usize,
+    ) -> io::Result<()> {
+        packed.reserve(bound);
+        let written = write(packed.spare_capacity_mut().as_mut_ptr().cast(), bound);
+        check(written)?;
+        if written > bound {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        // SAFETY: `bound` bytes were reserved, and the library has written `written` of them.
+        unsafe { packed.set_len(packed.len() + written) };
+        Ok(())
+    }
+}
+
+impl Drop for FrameEncoder {
+    fn drop(&mut self) {
+        // SAFETY: the context came from the library, and nobody uses it after.
+        unsafe { sys::LZ4F_freeCompressionContext(self.context) };
+    }
+}
+
+/// The longest header of a frame (`LZ4F_HEADER_SIZE_MAX`).
+const FRAME_HEADER_BYTES_MAX: usize = 19;
 
 /// Turns an error code of the frame functions into an error.
 fn check(code: usize) -> io::Result<()> {

@@ -25,6 +25,7 @@ const LEVELS_MAX: &[Level] = &[
     Level::High(5),
     Level::High(4),
     Level::High(3),
+    Level::High(2),
 ];
 
 /// Blocks of 8 MiB, each at the same level and on its own. Corrections are empty.
