@@ -1,0 +1,41 @@
+//! The one door: tries every format that the crate knows.
+
+use fluvial_delta::structure::{Dissector, ReadAt, Structure};
+
+use crate::{cpio, kernel, packed, tar};
+
+/// Bytes at the start of a stream in which most formats show themselves.
+const HEAD_BYTES: u64 = 4096;
+
+/// Recognises containers by their content and takes them apart.
+///
+/// Memory: bounded by the limits of the catalogue and of each format's tables, about 600 MiB for
+/// the worst input, and a few hundred bytes per file for a real one. I/O errors count as damage:
+/// the description ends there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Anatomist;
+
+impl Dissector for Anatomist {
+    fn dissect(&self, stream: &dyn ReadAt, _path: &str) -> Option<Structure> {
+        let mut head = vec![0; stream.len().min(HEAD_BYTES) as usize];
+        stream.read_at(0, &mut head).ok()?;
+        let specimen = Specimen { stream, head: &head };
+        READERS.iter().find_map(|read| read(specimen))
+    }
+}
+
+/// A stream on the table.
+#[derive(Clone, Copy)]
+pub(crate) struct Specimen<'a> {
+    /// All of it.
+    pub stream: &'a dyn ReadAt,
+    /// Its first bytes, [`HEAD_BYTES`] at most.
+    pub head: &'a [u8],
+}
+
+/// Takes one format apart; `None` where the stream is something else, or too damaged.
+type Reader = fn(Specimen<'_>) -> Option<Structure>;
+
+/// All readers. The ones whose mark is long and stands at offset 0 come first; a bare compressed
+/// stream, which only says how it is packed, comes last.
+const READERS: &[Reader] = &[cpio::dissect, kernel::dissect, tar::dissect, packed::dissect];

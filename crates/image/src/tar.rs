@@ -1,0 +1,164 @@
+//! tar: v7, ustar, GNU and pax (POSIX.1-2017 pax, GNU tar manual "Basic Tar Format").
+//!
+//! The `tar` crate reads the fields. The walk from header to header is ours: the crate's iterator
+//! keeps extension records of any length in memory, and skips what the input tells it to.
+
+use fluvial_delta::structure::{ReadAt, Structure};
+use tar::{EntryType, Header, PaxExtensions};
+
+use crate::anatomist::Specimen;
+use crate::catalogue::{Catalogue, PATH_BYTES_MAX, part_path};
+use crate::field::{read_array, read_vec};
+
+/// Headers and contents are aligned to this.
+const RECORD_BYTES: u64 = 512;
+/// Entries of one archive at most, of any type.
+const ENTRIES_MAX: usize = 1 << 22;
+/// Bytes of one pax header at most. Extended attributes may be 64 KiB each.
+const PAX_BYTES_MAX: u64 = 1 << 20;
+/// Continuation headers of one sparse file at most (each maps 21 runs).
+const SPARSE_HEADERS_MAX: usize = 1 << 16;
+/// Where a sparse header says that another follows: in the file's header, and in a continuation.
+const SPARSE_MORE: [usize; 2] = [482, 504];
+
+/// Takes a tar apart. Sparse files are left as they are stored: their runs, one behind the other.
+pub(crate) fn dissect(specimen: Specimen<'_>) -> Option<Structure> {
+    let stream = specimen.stream;
+    checked_header(specimen.head.get(..RECORD_BYTES as usize)?.try_into().ok()?)?;
+    let mut catalogue = Catalogue::new(stream.len());
+    let mut walk = Walk { stream, offset: 0, overrides: Overrides::default() };
+    for _ in 0..ENTRIES_MAX {
+        let Some(entry) = walk.next_entry() else { break };
+        if let Some(path) = entry.path
+            && catalogue.run(path, entry.offset, entry.len).is_err()
+        {
+            break;
+        }
+    }
+    catalogue.finish("tar")
+}
+
+/// What stands behind a header.
+struct Entry {
+    /// Present for regular files.
+    path: Option<String>,
+    offset: u64,
+    len: u64,
+}
+
+/// What an extension header says about the entry behind it.
+#[derive(Default)]
+struct Overrides {
+    path: Option<Vec<u8>>,
+    len: Option<u64>,
+}
+
+struct Walk<'a> {
+    stream: &'a dyn ReadAt,
+    offset: u64,
+    overrides: Overrides,
+}
+
+impl Walk<'_> {
+    /// Reads the header at the current offset and moves behind its content. `None` at the end of
+    /// the archive (a record of zeros) and where it is damaged.
+    fn next_entry(&mut self) -> Option<Entry> {
+        let bytes = read_array(self.stream, self.offset)?;
+        let header = checked_header(&bytes)?;
+        let mut offset = self.offset + RECORD_BYTES;
+        let kind = header.entry_type();
+        if kind.is_gnu_sparse() {
+            offset = self.skip_sparse_headers(&bytes, offset)?;
+        }
+        let extension = matches!(
+            kind,
+            EntryType::XHeader | EntryType::XGlobalHeader | EntryType::GNULongName | EntryType::GNULongLink
+        );
+        let overrides = if extension { Overrides::default() } else { std::mem::take(&mut self.overrides) };
+        let len = match kind {
+            // These never have content; some writers put another file's size into the field.
+            EntryType::Link
+            | EntryType::Symlink
+            | EntryType::Char
+            | EntryType::Block
+            | EntryType::Directory
+            | EntryType::Fifo => 0,
+            _ => overrides.len.map_or_else(|| header.entry_size().ok(), Some)?,
+        };
+        let end = offset.checked_add(len)?;
+        if end > self.stream.len() {
+            return None;
+        }
+        if extension {
+            self.note_extension(kind, offset, len);
+        }
+        self.offset = end.checked_next_multiple_of(RECORD_BYTES)?;
+        let file = matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse);
+        let path =
+            file.then(|| part_path(&overrides.path.unwrap_or_else(|| header.path_bytes().into_owned())));
+        Some(Entry { path, offset, len })
+    }
+
+    /// Moves over the continuation headers of an old GNU sparse file.
+    fn skip_sparse_headers(&self, first: &[u8; RECORD_BYTES as usize], mut offset: u64) -> Option<u64> {
+        let mut more = first[SPARSE_MORE[0]] != 0;
+        for _ in 0..SPARSE_HEADERS_MAX {
+            if !more {
+                return Some(offset);
+            }
+            let bytes: [u8; RECORD_BYTES as usize] = read_array(self.stream, offset)?;
+            more = bytes[SPARSE_MORE[1]] != 0;
+            offset += RECORD_BYTES;
+        }
+        None
+    }
+
+    /// Remembers a long name or pax records for the next entry. One that is too long or damaged is
+    /// passed over: the entry then has the short name of its own header.
+    fn note_extension(&mut self, kind: EntryType, offset: u64, len: u64) {
+        match kind {
+            EntryType::GNULongName if len <= PATH_BYTES_MAX as u64 => {
+                if let Some(mut name) = read_vec(self.stream, offset, len) {
+                    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+                    name.truncate(end);
+                    self.overrides.path = Some(name);
+                }
+            }
+            EntryType::XHeader if len <= PAX_BYTES_MAX => {
+                if let Some(records) = read_vec(self.stream, offset, len) {
+                    self.note_pax(&records);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_pax(&mut self, records: &[u8]) {
+        for record in PaxExtensions::new(records).map_while(Result::ok) {
+            let value = record.value_bytes();
+            match record.key_bytes() {
+                // A sparse file's own name; `path` is then that of a stand-in.
+                b"path" | b"GNU.sparse.name" if value.len() <= PATH_BYTES_MAX => {
+                    self.overrides.path = Some(value.to_vec());
+                }
+                b"size" => {
+                    self.overrides.len =
+                        std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The header, if its checksum is right and it is not the record of zeros at the end.
+fn checked_header(bytes: &[u8; RECORD_BYTES as usize]) -> Option<&Header> {
+    let header = Header::from_byte_slice(bytes);
+    let stated = header.cksum().ok()?;
+    // The checksum counts its own field as eight spaces.
+    let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte)).sum::<u32>()
+        + 8 * u32::from(b' ');
+    // A v7 header has no magic. A sum over a mostly empty record would be a weak proof alone.
+    let named = bytes[0] != 0;
+    (stated == sum && named).then_some(header)
+}

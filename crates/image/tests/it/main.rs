@@ -1,0 +1,11 @@
+//! Real images by real tools, each compared byte for byte with the folder that it was made from.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
+
+mod cpio;
+mod hostile;
+mod kernel;
+mod proof;
+mod tar;
+mod tools;
+mod tree;
