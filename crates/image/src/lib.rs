@@ -19,7 +19,9 @@ mod kernel;
 mod magic;
 mod packed;
 mod source;
+mod squashfs;
 mod tar;
+mod tree;
 
 pub use anatomist::Anatomist;
 pub use folder::{

@@ -6,6 +6,7 @@ mod cpio;
 mod hostile;
 mod kernel;
 mod proof;
+mod squashfs;
 mod tar;
 mod tools;
 mod tree;
