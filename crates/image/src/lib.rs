@@ -13,11 +13,13 @@
 mod anatomist;
 mod catalogue;
 mod cpio;
+mod ext4;
 mod field;
 mod folder;
 mod kernel;
 mod magic;
 mod packed;
+mod pages;
 mod source;
 mod squashfs;
 mod tar;
