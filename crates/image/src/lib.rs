@@ -13,10 +13,20 @@
 mod anatomist;
 mod catalogue;
 mod cpio;
+mod ext4;
 mod field;
+mod folder;
 mod kernel;
 mod magic;
 mod packed;
+mod pages;
+mod source;
+mod squashfs;
 mod tar;
+mod tree;
 
 pub use anatomist::Anatomist;
+pub use folder::{
+    FOLDER_DEPTH_MAX, FOLDER_FILES_MAX, FOLDER_PATHS_BYTES_MAX, Folder, FolderError, FolderFile,
+};
+pub use source::{FileSource, SourceError};

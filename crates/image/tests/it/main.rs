@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
 mod cpio;
+mod ext4;
 mod hostile;
 mod kernel;
 mod proof;
+mod squashfs;
 mod tar;
 mod tools;
 mod tree;

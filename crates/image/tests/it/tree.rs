@@ -38,7 +38,7 @@ impl Tree {
         write("usr/share/page", &noise(8, 4096));
         write("usr/share/zeros", &vec![0; 300_000]);
         for number in 0..400 {
-            write(&format!("many/file-{number:03}"), text(number * 37).as_bytes());
+            write(&format!("many/file-{number:03}"), seeded_text(number as u32, number * 37).as_bytes());
         }
         let long = format!("usr/share/deep/er/{}", "long-name-".repeat(20));
         write(&long, b"a name that needs an extension header");
@@ -88,9 +88,13 @@ impl Tree {
 
 /// Text of `len` bytes that compresses well but not absurdly so.
 pub fn text(len: usize) -> String {
+    seeded_text(1, len)
+}
+
+fn seeded_text(seed: u32, len: usize) -> String {
     let words = ["delta", "fleet", "slot", "release", "patch", "block", "the", "of", "inode", "extent"];
     let mut text = String::with_capacity(len + 16);
-    let mut state = 1_u32;
+    let mut state = seed.wrapping_mul(0x9e37_79b9);
     while text.len() < len {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         text.push_str(words[(state >> 16) as usize % words.len()]);

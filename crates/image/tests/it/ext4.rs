@@ -1,0 +1,99 @@
+use crate::proof::{content, dissect, matches_tree};
+use crate::tools::{have, run};
+use crate::tree::Tree;
+
+fn image(tree: &Tree, args: &[&str]) -> Vec<u8> {
+    let path = tree.scratch.path().join("image");
+    let _ = std::fs::remove_file(&path);
+    let base = ["-q", "-F", "-d", "root", "-E", "no_copy_xattrs"];
+    run(tree.scratch.path(), "mkfs.ext4", &[&base, args, &["image", "32M"]].concat());
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+fn every_layout_gives_the_files_back() {
+    if !have("mkfs.ext4") {
+        return;
+    }
+    let tree = Tree::new();
+    let layouts: [(&[&str], &str); 8] = [
+        (&["-b", "4096"], "ext4"),
+        (&["-b", "1024"], "ext4"),
+        (&["-b", "2048", "-O", "^64bit,^metadata_csum,^flex_bg"], "ext4"),
+        (&["-b", "1024", "-O", "meta_bg,^resize_inode", "-g", "1024"], "ext4"),
+        (&["-b", "1024", "-O", "meta_bg,^resize_inode,^sparse_super", "-g", "512"], "ext4"),
+        (&["-b", "1024", "-O", "^extent,^64bit"], "ext3"),
+        (&["-t", "ext2", "-b", "1024", "-I", "128", "-O", "^filetype"], "ext2"),
+        (&["-b", "4096", "-O", "bigalloc", "-C", "16384"], "ext4"),
+    ];
+    for (args, kind) in layouts {
+        let image = image(&tree, args);
+        matches_tree(&image, &dissect(&image, kind), &tree);
+    }
+}
+
+#[test]
+fn holes_are_left_out() {
+    if !have("mkfs.ext4") {
+        return;
+    }
+    let tree = Tree::new();
+    let image = image(&tree, &["-b", "4096"]);
+    let structure = dissect(&image, "ext4");
+    let sparse = structure.parts.iter().find(|part| part.path == "sparse").unwrap();
+    let whole = &tree.files["sparse"];
+    let expected = [&whole[..12_288], &whole[1 << 20..(1 << 20) + 53_248]].concat();
+    assert!(content(&image, &sparse.content) == expected);
+}
+
+#[test]
+fn names_in_inline_folders_are_found() {
+    if !have("mkfs.ext4") {
+        return;
+    }
+    let tree = Tree::new();
+    let image = image(&tree, &["-b", "4096", "-I", "512", "-O", "inline_data"]);
+    let structure = dissect(&image, "ext4");
+    for path in ["usr/share/prose", "usr/share/noise", "many/file-399"] {
+        let part = structure.parts.iter().find(|part| part.path == path).unwrap_or_else(|| panic!("{path}"));
+        assert!(content(&image, &part.content) == tree.files[path]);
+    }
+    assert!(structure.parts.iter().all(|part| part.path != "one"));
+}
+
+#[test]
+fn large_files_have_trees_with_levels() {
+    if !have("mkfs.ext4") {
+        return;
+    }
+    // Every second block a hole: one extent each, far more than fit in an inode.
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let mut holey = Vec::new();
+    for number in 0..3000_u32 {
+        holey.extend_from_slice(&crate::tree::noise(u64::from(number) + 1, 1024));
+        holey.resize(holey.len() + 1024, 0);
+    }
+    {
+        use std::os::unix::fs::FileExt as _;
+        let file = std::fs::File::create(root.join("holey")).unwrap();
+        file.set_len(holey.len() as u64).unwrap();
+        for (number, block) in holey.chunks(1024).enumerate().step_by(2) {
+            file.write_all_at(block, number as u64 * 1024).unwrap();
+        }
+    }
+    // The folder's own file system may have larger blocks: then the holes come as written zeros.
+    for args in [&["-b", "1024"][..], &["-b", "1024", "-O", "^extent,^64bit"]] {
+        let all = [&["-q", "-F", "-d", "root"], args, &["image", "16M"]].concat();
+        let _ = std::fs::remove_file(scratch.path().join("image"));
+        run(scratch.path(), "mkfs.ext4", &all);
+        let image = std::fs::read(scratch.path().join("image")).unwrap();
+        let kind = if args.len() == 2 { "ext4" } else { "ext3" };
+        let structure = dissect(&image, kind);
+        let part = structure.parts.iter().find(|part| part.path == "holey").unwrap();
+        let found = content(&image, &part.content);
+        let written: Vec<u8> = holey.chunks(1024).step_by(2).flatten().copied().collect();
+        assert!(found == holey || found == written, "{kind}: {} bytes", found.len());
+    }
+}
