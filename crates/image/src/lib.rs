@@ -14,9 +14,15 @@ mod anatomist;
 mod catalogue;
 mod cpio;
 mod field;
+mod folder;
 mod kernel;
 mod magic;
 mod packed;
+mod source;
 mod tar;
 
 pub use anatomist::Anatomist;
+pub use folder::{
+    FOLDER_DEPTH_MAX, FOLDER_FILES_MAX, FOLDER_PATHS_BYTES_MAX, Folder, FolderError, FolderFile,
+};
+pub use source::{FileSource, SourceError};
