@@ -1,0 +1,105 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fluvial_delta::diff::Preset;
+
+/// Delta updates: makes, applies and inspects patches.
+#[derive(Debug, Parser)]
+#[command(name = "fluvial", version, about, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Makes a patch that turns OLD into NEW.
+    Diff(DiffArguments),
+    /// Makes NEW from OLD and a patch.
+    Apply(ApplyArguments),
+    /// Shows what a patch needs, what it makes, and which files cost the most.
+    Inspect(InspectArguments),
+}
+
+/// `fluvial diff`.
+#[derive(Debug, Args)]
+pub struct DiffArguments {
+    /// What devices have: a file, a block device, or a folder (a root file system).
+    pub old: PathBuf,
+    /// What they shall have: a file or a block device.
+    pub new: PathBuf,
+    /// Where the patch goes.
+    #[arg(short = 'o', long = "output", value_name = "PATCH")]
+    pub patch: PathBuf,
+    /// How much work goes into a small patch.
+    #[arg(long, value_enum, default_value_t)]
+    pub preset: PresetName,
+    /// The most memory that applying may take.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
+    pub apply_memory: u64,
+    /// Threads to use; as many as there are cores if not given.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fluvial apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArguments {
+    /// What the patch was made from.
+    pub old: PathBuf,
+    /// The patch.
+    pub patch: PathBuf,
+    /// Where the result goes: a file, or a block device, which is written in place.
+    #[arg(short = 'o', long = "output", value_name = "NEW")]
+    pub new: PathBuf,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fluvial inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArguments {
+    /// The patch.
+    pub patch: PathBuf,
+    /// How many of the files that cost the most to list.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub top: usize,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A preset by name.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum PresetName {
+    /// An answer in seconds.
+    Fast,
+    /// Small, in minutes for a system image.
+    #[default]
+    Default,
+    /// As small as can be.
+    Max,
+}
+
+impl From<PresetName> for Preset {
+    fn from(name: PresetName) -> Self {
+        match name {
+            PresetName::Fast => Preset::Fast,
+            PresetName::Default => Preset::Default,
+            PresetName::Max => Preset::Max,
+        }
+    }
+}
+
+fn parse_size(text: &str) -> Result<u64, parse_size::Error> {
+    parse_size::parse_size(text)
+}
