@@ -1,2 +1,3 @@
 //! The patch format, `diff` and `apply`.
+pub mod predict;
 pub mod structure;
