@@ -249,6 +249,29 @@ impl<'a> Predictor<'a> {
         self.tally
     }
 
+    /// A copy of an old program in which references are absolute and aim at where their targets are
+    /// in the new program, as far as this predictor knows by now.
+    ///
+    /// For the encoder: covers found by comparing it with [`labels`] of the new program, after a first
+    /// encoding with covers of [`neutral`] bytes, are those that prediction leaves the least of.
+    ///
+    /// # Errors
+    /// [`PredictError::Read`].
+    pub fn labels(&mut self, old_index: usize, new_index: usize) -> Result<Vec<u8>, PredictError> {
+        let old_file = self.old_files[old_index];
+        let new_file = self.new_files[new_index].extent;
+        let mut bytes = vec![0; usize::try_from(old_file.len).unwrap_or(0)];
+        self.old.read_at(old_file.offset, &mut bytes).map_err(|source| PredictError::Read {
+            offset: old_file.offset,
+            len: old_file.len,
+            source,
+        })?;
+        self.image(old_index);
+        let pair = Pair { old_index, old_file, new_index, new_file };
+        let labelled = rewritten(&bytes, |field, _| Some(self.target(field, pair).1));
+        Ok(labelled.unwrap_or(bytes))
+    }
+
     fn new_file(&self, offset: u64) -> Option<(usize, Extent)> {
         file_at(&self.new_files, |file| file.extent, offset)
     }
@@ -406,20 +429,10 @@ impl<'a> Predictor<'a> {
     ) {
         let in_file = field.form == Form::InFile;
         let Some(layout) = self.new_files[pair.new_index].layout.as_ref() else { return };
-        let Some(old_layout) = self
-            .images
-            .iter()
-            .find(|(index, _)| *index == pair.old_index)
-            .and_then(|(_, image)| image.as_ref())
-            .map(|image| &image.layout)
-        else {
-            return;
-        };
         let Some(address) = layout.address(place).or(in_file.then_some(place)) else {
             // Not loaded: addresses in it are absolute, so any will do.
             return self.resolve_at(field, pair, place, range, given, actual);
         };
-        let _ = old_layout;
         self.resolve_at(field, pair, address, range, given, actual);
     }
 
@@ -433,25 +446,7 @@ impl<'a> Predictor<'a> {
         actual: &impl Fn(u8, u8) -> u8,
     ) {
         let space = pair.old_index as u64;
-        let (base, target, source) = match field.form {
-            Form::InFile => {
-                let space = !space;
-                let (base, _) = self.aimed(space, field.base, |this| this.cover_in_file(pair, field.base));
-                let (target, source) =
-                    self.aimed(space, field.target, |this| this.cover_in_file(pair, field.target));
-                (base, target, source)
-            }
-            _ => {
-                let base = if field.base == 0 {
-                    0
-                } else {
-                    self.aimed(space, field.base, |this| this.cover_address(pair, field.base)).0
-                };
-                let (target, source) =
-                    self.aimed(space, field.target, |this| this.cover_address(pair, field.target));
-                (base, target, source)
-            }
-        };
+        let (base, target, source) = self.target(field, pair);
         let predicted = &mut self.bytes[range.clone()];
         let mut unchanged = [0; 8];
         unchanged[..predicted.len()].copy_from_slice(predicted);
@@ -478,6 +473,20 @@ impl<'a> Predictor<'a> {
             Form::InFile => self.learned.note(!space, field.target, found.wrapping_sub(field.target)),
             _ => self.learned.note(space, field.target, found.wrapping_sub(field.target)),
         }
+    }
+
+    /// Where the base and the target of a reference went, and who says so.
+    fn target(&self, field: &Field, pair: Pair) -> (u64, u64, usize) {
+        let space = pair.old_index as u64;
+        if field.form == Form::InFile {
+            let aimed = |offset| self.aimed(!space, offset, |this| this.cover_in_file(pair, offset));
+            let (target, source) = aimed(field.target);
+            return (aimed(field.base).0, target, source);
+        }
+        let aimed = |address| self.aimed(space, address, |this| this.cover_address(pair, address));
+        let base = if field.base == 0 { 0 } else { aimed(field.base).0 };
+        let (target, source) = aimed(field.target);
+        (base, target, source)
     }
 
     /// Where a target went, and who says so.
@@ -552,28 +561,44 @@ fn file_at<T>(files: &[T], extent: impl Fn(&T) -> Extent, offset: u64) -> Option
     files.get(index).map(|file| (index, extent(file)))
 }
 
-/// A copy of a program in which references are zero: what a matcher should compare.
+/// A copy of a program in which references are zero: what a matcher should compare at first.
 ///
 /// Code that calls what has moved then matches the old code for as long as its instructions do.
 pub fn neutral(file: &[u8]) -> Vec<u8> {
+    rewritten(file, |field, in_code| in_code.then_some(field.target & 0)).unwrap_or_else(|| file.to_vec())
+}
+
+/// A copy of a new program in which references are absolute: what a matcher should compare with
+/// [`Predictor::labels`].
+pub fn labels(file: &[u8]) -> Vec<u8> {
+    rewritten(file, |field, _| Some(field.target)).unwrap_or_else(|| file.to_vec())
+}
+
+/// Writes `aim(field, stands in code)` over every reference of a program.
+fn rewritten(file: &[u8], aim: impl Fn(&Field, bool) -> Option<u64>) -> Option<Vec<u8>> {
     let mut bytes = file.to_vec();
-    let Some(image) = Image::read(&bytes, Extent { offset: 0, len: file.len() as u64 }) else {
-        return bytes;
-    };
+    let image = Image::read(&bytes, Extent { offset: 0, len: file.len() as u64 })?;
     let mut fields = Vec::new();
     for region in &image.regions {
-        if region.content != elf::Content::Code {
-            continue;
-        }
         let from = region.offset as usize;
         let Some(run_bytes) = file.get(from..from + region.len as usize) else { continue };
-        let run = scan::Run { layout: &image.layout, region: *region, offset: region.offset, bytes: run_bytes, before: 0 };
+        let run = scan::Run {
+            layout: &image.layout,
+            region: *region,
+            offset: region.offset,
+            bytes: run_bytes,
+            before: 0,
+        };
         fields.clear();
         scan::references(&run, &mut 0, &mut fields);
         for field in &fields {
             let at = from + field.at as usize;
-            field.form.write(&mut bytes[at..at + field.form.width()], 0, 0, 0);
+            if let Some(target) = aim(field, region.content == elf::Content::Code)
+                && let Some(bytes) = bytes.get_mut(at..at + field.form.width())
+            {
+                field.form.write(bytes, 0, 0, target);
+            }
         }
     }
-    bytes
+    Some(bytes)
 }

@@ -8,7 +8,7 @@ mod streams;
 
 use std::time::Instant;
 
-use fluvial_delta::predict::{Cover, Predictor, neutral};
+use fluvial_delta::predict::{Cover, Predictor, labels, neutral};
 use fluvial_delta::structure::Extent;
 use streams::{Streams, sizes, varint, zigzag};
 
@@ -33,36 +33,33 @@ fn main() {
             *cost = value;
         }
     }
+    let files = |bytes: &[u8]| vec![Extent { offset: 0, len: bytes.len() as u64 }];
+    let (old_files, new_files) =
+        if flag("--no-predict") { (vec![], vec![]) } else { (files(&old), files(&new)) };
     let clock = Instant::now();
-    let covers = if flag("--plain-match") {
+    let mut covers = if flag("--plain-match") {
         matcher::covers(&old, &new, costs)
     } else {
         matcher::covers(&neutral(&old), &neutral(&new), costs)
     };
     println!("match: {} covers, {:.1} s", covers.len(), clock.elapsed().as_secs_f64());
-
-    let files = |bytes: &[u8]| vec![Extent { offset: 0, len: bytes.len() as u64 }];
-    let (old_files, new_files) = if flag("--no-predict") { (vec![], vec![]) } else { (files(&old), files(&new)) };
-    let clock = Instant::now();
-    let mut predictor = Predictor::new(&covers, &old, &old_files, &new_files).expect("covers");
-    let mut differences = new.clone();
-    let mut at = 0;
-    for (index, cover) in covers.iter().enumerate() {
-        predictor.literal(at as u64, &new[at..cover.new as usize]);
-        let mut done = 0;
-        loop {
-            let len = predictor.step_len(index, done);
-            if len == 0 {
-                break;
-            }
-            let from = (cover.new + done) as usize;
-            predictor.encode(index, done, &mut differences[from..from + len as usize]).expect("encode");
-            done += len;
+    let mut differences;
+    let mut passes = value("--passes=").unwrap_or(2);
+    loop {
+        let clock = Instant::now();
+        let mut predictor = Predictor::new(&covers, &old, &old_files, &new_files).expect("covers");
+        differences = encode(&mut predictor, &covers, &new);
+        println!("encode: {:.2} s {:?}", clock.elapsed().as_secs_f64(), predictor.tally());
+        passes -= 1;
+        if passes == 0 {
+            break;
         }
-        at = (cover.new + cover.len) as usize;
+        let clock = Instant::now();
+        let labelled = predictor.labels(0, 0).expect("labels");
+        drop(predictor);
+        covers = matcher::covers(&labelled, &labels(&new), costs);
+        println!("match: {} covers, {:.1} s", covers.len(), clock.elapsed().as_secs_f64());
     }
-    let tally = predictor.tally();
-    println!("encode: {:.2} s {tally:?}", clock.elapsed().as_secs_f64());
 
     let clock = Instant::now();
     let mut predictor = Predictor::new(&covers, &old, &old_files, &new_files).expect("covers");
@@ -95,27 +92,68 @@ fn main() {
     }
     println!("{:>10} {:>9}     {:>8} zstd {:>8} xz", "total", "", total.0, total.1);
     if flag("--residue") {
-        residue(&old, &covers, &differences);
+        residue(&new, &covers, &differences);
     }
 }
 
-/// Where the unequal bytes are, by section of the new file: unequal bytes, literals.
-fn residue(_old: &[u8], covers: &[Cover], differences: &[u8]) {
-    let mut kinds = std::collections::BTreeMap::<u64, (u64, u64, u64)>::new();
+fn encode(predictor: &mut Predictor<'_>, covers: &[Cover], new: &[u8]) -> Vec<u8> {
+    let mut differences = new.to_vec();
+    let mut at = 0;
+    for (index, cover) in covers.iter().enumerate() {
+        predictor.literal(at as u64, &new[at..cover.new as usize]);
+        let mut done = 0;
+        loop {
+            let len = predictor.step_len(index, done);
+            if len == 0 {
+                break;
+            }
+            let from = (cover.new + done) as usize;
+            predictor.encode(index, done, &mut differences[from..from + len as usize]).expect("encode");
+            done += len;
+        }
+        at = (cover.new + cover.len) as usize;
+    }
+    differences
+}
+
+/// Where the unequal bytes are, by section of the new file.
+fn residue(new: &[u8], covers: &[Cover], differences: &[u8]) {
+    use object::{Object, ObjectSection};
+    let Ok(file) = object::File::parse(new) else { return };
+    let mut sections: Vec<(u64, u64, String)> = file
+        .sections()
+        .filter_map(|section| {
+            let (offset, len) = section.file_range()?;
+            Some((offset, offset + len, section.name().unwrap_or("?").to_owned()))
+        })
+        .filter(|section| section.1 > section.0)
+        .collect();
+    sections.sort();
+    let mut kinds = std::collections::BTreeMap::<&str, [u64; 4]>::new();
+    let name = |position: u64| {
+        let index = sections.partition_point(|section| section.0 <= position);
+        index.checked_sub(1).filter(|&index| position < sections[index].1).map_or("", |index| &sections[index].2)
+    };
+    for section in &sections {
+        kinds.entry(&section.2).or_default()[0] += section.1 - section.0;
+    }
     let mut at = 0;
     for cover in covers {
         for position in at..cover.new {
-            kinds.entry(position >> 18).or_default().1 += 1;
+            kinds.entry(name(position)).or_default()[2] += 1;
         }
         for position in cover.new..cover.new + cover.len {
-            let entry = kinds.entry(position >> 18).or_default();
-            entry.0 += u64::from(differences[position as usize] != 0);
+            if differences[position as usize] != 0 {
+                kinds.entry(name(position)).or_default()[1] += 1;
+            }
         }
-        kinds.entry(cover.new >> 18).or_default().2 += 1;
+        kinds.entry(name(cover.new)).or_default()[3] += 1;
         at = cover.new + cover.len;
     }
-    for (block, (unequal, literals, covers)) in kinds {
-        println!("{:#10x} unequal {unequal:>7} literals {literals:>7} covers {covers:>7}", block << 18);
+    for (name, [bytes, unequal, literals, covers]) in kinds {
+        if unequal + literals + covers > 200 {
+            println!("{name:>24} {bytes:>9} bytes, unequal {unequal:>7} literals {literals:>7} covers {covers:>7}");
+        }
     }
 }
 
