@@ -35,6 +35,8 @@ use learned::Learned;
 pub const STEP_BYTES: u64 = 64 * 1024;
 /// Covers in one frame.
 pub const COVERS_MAX: usize = 1 << 22;
+/// Covers before and behind the current one that are asked first.
+const COVERS_AROUND: usize = 8;
 /// Old files whose headers are kept at a time.
 const IMAGES_KEPT: usize = 8;
 
@@ -267,7 +269,7 @@ impl<'a> Predictor<'a> {
             source,
         })?;
         self.image(old_index);
-        let pair = Pair { old_index, old_file, new_index, new_file };
+        let pair = Pair { old_index, old_file, new_index, new_file, cover: usize::MAX };
         let labelled = rewritten(&bytes, |field, _| Some(self.target(field, pair).1));
         Ok(labelled.unwrap_or(bytes))
     }
@@ -336,7 +338,7 @@ impl<'a> Predictor<'a> {
             if range.end > len {
                 continue;
             }
-            let pair = Pair { old_index, old_file, new_index, new_file };
+            let pair = Pair { old_index, old_file, new_index, new_file, cover: cover_index };
             let place = new_at - new_file.offset + u64::from(field.at);
             self.resolve(field, pair, place, range, given, &actual);
         }
@@ -479,11 +481,13 @@ impl<'a> Predictor<'a> {
     fn target(&self, field: &Field, pair: Pair) -> (u64, u64, usize) {
         let space = pair.old_index as u64;
         if field.form == Form::InFile {
-            let aimed = |offset| self.aimed(!space, offset, |this| this.cover_in_file(pair, offset));
+            let aimed = |offset| self.aimed(!space, offset, |this| this.cover_in_file(pair, offset), |_| None);
             let (target, source) = aimed(field.target);
             return (aimed(field.base).0, target, source);
         }
-        let aimed = |address| self.aimed(space, address, |this| this.cover_address(pair, address));
+        let aimed = |address| {
+            self.aimed(space, address, |this| this.cover_address(pair, address), |this| this.around(pair, address))
+        };
         let base = if field.base == 0 { 0 } else { aimed(field.base).0 };
         let (target, source) = aimed(field.target);
         (base, target, source)
@@ -495,7 +499,11 @@ impl<'a> Predictor<'a> {
         space: u64,
         target: u64,
         cover: impl Fn(&Self) -> Option<(u64, bool)>,
+        around: impl Fn(&Self) -> Option<u64>,
     ) -> (u64, usize) {
+        if let Some(new) = around(self) {
+            return (new, 4);
+        }
         if let Some(delta) = self.learned.exact(space, target) {
             return (target.wrapping_add(delta), 0);
         }
@@ -521,6 +529,23 @@ impl<'a> Predictor<'a> {
         Some((layout.address(offset)?, covered))
     }
 
+    /// What the current cover and those around it say: code that was copied together aims at its like.
+    fn around(&self, pair: Pair, target: u64) -> Option<u64> {
+        let old = self.images.iter().find(|(index, _)| *index == pair.old_index)?.1.as_ref()?;
+        let offset = pair.old_file.offset + old.layout.offset(target)?;
+        let holds = |cover: &Cover| offset.wrapping_sub(cover.old) < cover.len;
+        let current = self.covers.get(pair.cover)?;
+        let cover = if holds(current) {
+            current
+        } else {
+            let from = pair.cover.saturating_sub(COVERS_AROUND);
+            let to = (pair.cover + COVERS_AROUND + 1).min(self.covers.len());
+            self.covers[from..to].iter().find(|cover| holds(cover))?
+        };
+        let new = (cover.new + (offset - cover.old)).checked_sub(pair.new_file.offset)?;
+        self.new_files[pair.new_index].layout.as_ref()?.address(new)
+    }
+
     /// What the covers say about an offset in the old file, and whether one holds it.
     fn cover_in_file(&self, pair: Pair, offset: u64) -> Option<(u64, bool)> {
         if offset >= pair.old_file.len {
@@ -542,6 +567,8 @@ struct Pair {
     old_file: Extent,
     new_index: usize,
     new_file: Extent,
+    /// Index of the cover.
+    cover: usize,
 }
 
 fn check_files(what: &'static str, files: &[Extent], len: u64) -> Result<(), PredictError> {

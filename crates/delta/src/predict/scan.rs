@@ -7,6 +7,9 @@ use super::x86;
 /// Bytes before a run that are read to find where instructions start.
 pub(super) const LOOK_BACK_BYTES: u64 = 64;
 
+/// In a program that starts at address zero, smaller values in data are taken for numbers.
+const SMALL_NUMBER_MAX: u64 = 0x1_0000;
+
 /// A run of old bytes inside one region.
 pub(super) struct Run<'a> {
     pub layout: &'a Layout,
@@ -43,6 +46,8 @@ fn x86_code(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>) {
     };
     let Some(address) = run.layout.address(run.offset) else { return };
     let base = address.wrapping_sub(run.before as u64);
+    // In a program that is loaded anywhere, constants of four bytes are no addresses.
+    let fixed = !run.layout.holds(0);
     while at < run.bytes.len() {
         let code = &run.bytes[at..];
         let Some(instruction) = x86::decode(&code[..code.len().min(x86::INSTRUCTION_BYTES_MAX)]) else {
@@ -64,12 +69,12 @@ fn x86_code(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>) {
                 } else {
                     (Form::Absolute32, value)
                 };
-                if run.layout.holds(target) {
+                if (instruction.relative || fixed) && run.layout.holds(target) {
                     fields.push(Field { at: (from - run.before) as u32, form, target, base: 0 });
                 }
             }
         }
-        if instruction.imm != 0 {
+        if fixed && instruction.imm != 0 {
             let from = at + usize::from(instruction.imm);
             if from >= run.before
                 && let Some(value) = u32_at(run.bytes, from)
@@ -131,8 +136,12 @@ fn symbols(run: &Run<'_>, fields: &mut Vec<Field>) {
 fn data(run: &Run<'_>, fields: &mut Vec<Field>) {
     let bytes = &run.bytes[run.before..];
     let first = (run.offset.wrapping_neg() & 7) as usize;
+    // Small numbers are more often lengths than addresses.
+    let small = if run.layout.holds(0) { SMALL_NUMBER_MAX } else { 0 };
     for at in (first..bytes.len()).step_by(8) {
-        absolute(run.layout, bytes, at, fields);
+        if u64_at(bytes, at).is_some_and(|value| value > small) {
+            absolute(run.layout, bytes, at, fields);
+        }
     }
 }
 
