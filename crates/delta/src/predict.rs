@@ -15,6 +15,7 @@
 //! decoder's side and learning on the way follows "delta compression of executable code" (exediff,
 //! Baker, Manber, Muth, 1999).
 
+mod arm64;
 mod atlas;
 mod elf;
 mod field;

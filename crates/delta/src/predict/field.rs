@@ -23,6 +23,8 @@ pub(super) enum Form {
     Branch19,
     /// AArch64: words to the target in bits 5 to 18 (`TBZ`).
     Branch14,
+    /// AArch64: bytes to the target in bits 5 to 23, the lowest two in bits 29 and 30 (`ADR`).
+    Byte21,
     /// AArch64: pages to the target's page (`ADRP`) into register `.0`.
     Page(u8),
     /// AArch64: the low twelve bits in bits 10 to 21, scaled by a shift of `.1`, beside the page in
@@ -71,10 +73,8 @@ impl Form {
             Self::Branch26 => bits(distance >> 2, 26, 0),
             Self::Branch19 => bits(distance >> 2, 19, 5),
             Self::Branch14 => bits(distance >> 2, 14, 5),
-            Self::Page(_) => {
-                let pages = (target >> 12).wrapping_sub(address >> 12) as u32;
-                (old & 0x9f00_001f) | ((pages & 3) << 29) | (((pages >> 2) & 0x7_ffff) << 5)
-            }
+            Self::Byte21 => split21(old, distance as u32),
+            Self::Page(_) => split21(old, (target >> 12).wrapping_sub(address >> 12) as u32),
             Self::PageLow(_, scale) => bits((target & 0xfff) >> scale, 12, 10),
         };
         *bytes = word.to_le_bytes();
@@ -102,12 +102,20 @@ impl Form {
             Self::Branch26 => address.wrapping_add(words(26, 0)),
             Self::Branch19 => address.wrapping_add(words(19, 5)),
             Self::Branch14 => address.wrapping_add(words(14, 5)),
-            Self::Page(_) => {
-                let pages = ((word >> 29) & 3) | ((word >> 3) & 0x1f_fffc);
-                let pages = i64::from((pages << 11) as i32) >> 11;
-                (address >> 12).wrapping_add(pages as u64) << 12
-            }
+            Self::Byte21 => address.wrapping_add(joined21(word)),
+            Self::Page(_) => (address >> 12).wrapping_add(joined21(word)) << 12,
             Self::PageLow(_, scale) => base.wrapping_add(u64::from((word >> 10) & 0xfff) << scale),
         }
     }
+}
+
+/// Puts 21 bits where `ADR` and `ADRP` keep them (Arm ARM, C6.2).
+fn split21(word: u32, value: u32) -> u32 {
+    (word & 0x9f00_001f) | ((value & 3) << 29) | (((value >> 2) & 0x7_ffff) << 5)
+}
+
+/// Takes them out again, with their sign.
+fn joined21(word: u32) -> u64 {
+    let value = ((word >> 29) & 3) | ((word >> 3) & 0x1f_fffc);
+    i64::from((value << 11) as i32 >> 11) as u64
 }

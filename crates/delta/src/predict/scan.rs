@@ -2,7 +2,7 @@
 
 use super::elf::{Content, Layout, Machine, Region, u32_at, u64_at};
 use super::field::{Field, Form};
-use super::x86;
+use super::{arm64, x86};
 
 /// Bytes before a run that are read to find where instructions start.
 pub(super) const LOOK_BACK_BYTES: u64 = 64;
@@ -27,6 +27,7 @@ pub(super) struct Run<'a> {
 pub(super) fn references(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>) {
     match (run.region.content, run.layout.machine) {
         (Content::Code, Machine::X86_64) => x86_code(run, sweep, fields),
+        (Content::Code, Machine::Aarch64) => arm64::code(run, fields),
         (Content::Rela, _) => rela(run, fields),
         (Content::Symbols, _) => symbols(run, fields),
         (Content::Data, _) => data(run, fields),
