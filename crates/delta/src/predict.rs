@@ -21,6 +21,7 @@ mod elf;
 mod field;
 mod learned;
 mod scan;
+mod tables;
 mod x86;
 
 use std::io;
@@ -402,6 +403,7 @@ impl<'a> Predictor<'a> {
             let first = fields.len();
             let run = scan::Run {
                 layout: &image.layout,
+                tables: &image.tables,
                 region,
                 offset: at,
                 bytes: &bytes[from..(end + context as u64 - start) as usize],
@@ -612,6 +614,7 @@ fn rewritten(file: &[u8], aim: impl Fn(&Field, bool) -> Option<u64>) -> Option<V
         let Some(run_bytes) = file.get(from..from + region.len as usize) else { continue };
         let run = scan::Run {
             layout: &image.layout,
+            tables: &image.tables,
             region: *region,
             offset: region.offset,
             bytes: run_bytes,

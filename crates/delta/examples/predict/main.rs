@@ -157,12 +157,34 @@ fn residue(new: &[u8], covers: &[Cover], differences: &[u8]) {
     }
 }
 
+/// Diagonals that are remembered.
+const RANKS: usize = 64;
+
 fn split(covers: &[Cover], differences: &[u8]) -> Streams {
     let (mut lens, mut gaps, mut moves) = (Vec::new(), Vec::new(), Vec::new());
     let (mut runs, mut unequal, mut literals) = (Vec::new(), Vec::new(), Vec::new());
     let (mut at, mut from) = (0_u64, 0_u64);
     let mut run = 0_u64;
+    let mut recent: Vec<i64> = Vec::new();
+    let mut seen = [0_u32; 4];
+    let (mut ranks, mut far) = (Vec::new(), Vec::new());
+    let mut near = 0;
     for cover in covers {
+        let diagonal = cover.old.wrapping_sub(cover.new) as i64;
+        let rank = recent.iter().position(|&known| known == diagonal);
+        seen[match rank { Some(0..2) => 0, Some(2..16) => 1, Some(_) => 2, None => 3 }] += 1;
+        match rank {
+            Some(rank) => { ranks.push(rank as u8); recent.remove(rank); }
+            None => {
+                let closest = recent.iter().take(RANKS).enumerate().min_by_key(|(_, known)| (*known - diagonal).abs());
+                let (index, known) = closest.map_or((0, 0), |(i, k)| (i, *k));
+                let delta = diagonal - known;
+                if delta.abs() < 1 << 12 { near += 1; ranks.push(100 + index as u8); varint(&mut far, zigzag(delta)); }
+                else { ranks.push(255); varint(&mut far, cover.old); }
+                recent.truncate(RANKS - 1);
+            }
+        }
+        recent.insert(0, diagonal);
         varint(&mut gaps, cover.new - at);
         varint(&mut lens, cover.len);
         varint(&mut moves, zigzag(cover.old.wrapping_sub(from).wrapping_sub(cover.new - at) as i64));
@@ -180,6 +202,7 @@ fn split(covers: &[Cover], differences: &[u8]) -> Streams {
         from = cover.old + cover.len;
     }
     literals.extend_from_slice(&differences[at as usize..]);
+    println!("ranks 0-1, 2-15, 16.., none: {seen:?} near {near}; ranks {:?} far {:?}", sizes(&ranks), sizes(&far));
     Streams {
         named: vec![
             ("gaps", gaps),

@@ -180,6 +180,8 @@ pub(super) struct Region {
 pub(super) struct Image {
     pub layout: Layout,
     pub regions: Vec<Region>,
+    /// Offsets at which jump tables may start, sorted; see [`super::tables`].
+    pub tables: Vec<u32>,
 }
 
 impl Image {
@@ -202,7 +204,8 @@ impl Image {
             }
             fits
         });
-        Some(Self { layout, regions })
+        let tables = super::tables::starts(old, extent, &layout, &regions);
+        Some(Self { layout, regions, tables })
     }
 
     /// The region that holds `offset`, or the space up to the next one.

@@ -2,7 +2,7 @@
 
 use super::elf::{Content, Layout, Machine, Region, u32_at, u64_at};
 use super::field::{Field, Form};
-use super::{arm64, x86};
+use super::{arm64, tables, x86};
 
 /// Bytes before a run that are read to find where instructions start.
 pub(super) const LOOK_BACK_BYTES: u64 = 64;
@@ -13,6 +13,8 @@ const SMALL_NUMBER_MAX: u64 = 0x1_0000;
 /// A run of old bytes inside one region.
 pub(super) struct Run<'a> {
     pub layout: &'a Layout,
+    /// Where jump tables may start, in the file.
+    pub tables: &'a [u32],
     pub region: Region,
     /// Offset of the run in its file.
     pub offset: u64,
@@ -33,6 +35,8 @@ pub(super) fn references(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>
         (Content::Data, _) => data(run, fields),
         (Content::FrameRecords, _) => frame_records(run, fields),
         (Content::FrameIndex, _) => frame_index(run, fields),
+        (Content::Constants, _) if run.layout.holds(0) => tables::entries(run, run.tables, fields),
+        (Content::Constants, _) => data(run, fields),
         (Content::SelfRelative, _) => self_relative(run, fields),
         _ => {}
     }
