@@ -1,0 +1,635 @@
+//! Predicts the references of executables.
+//!
+//! When a program is built again, code and data move, and every address that spans the move changes.
+//! A diff that adds byte differences to old bytes pays for each of them. Both sides of a frame know
+//! all its covers beforehand, so both know where most things went: a [`Predictor`] replaces the old
+//! bytes of a cover by old bytes whose references are re-aimed, and the differences become zero.
+//!
+//! Where a target went is asked of, in this order: what decoded references to the very same target
+//! have taught, the covers, and what references to neighbours have taught.
+//!
+//! Encoder and decoder run the same code over the same bytes in the same order, so they agree for
+//! every input, hostile ones included. A wrong prediction costs bytes, never correctness.
+//!
+//! The idea of re-aiming references comes from Courgette and Zucchini (Chromium); predicting on the
+//! decoder's side and learning on the way follows "delta compression of executable code" (exediff,
+//! Baker, Manber, Muth, 1999).
+
+mod arm64;
+mod atlas;
+mod elf;
+mod field;
+mod learned;
+mod scan;
+mod tables;
+mod x86;
+
+use std::io;
+
+use crate::structure::{Extent, ReadAt};
+
+use atlas::{Atlas, Place};
+use elf::{HEADER_BYTES_MAX, Image, Layout};
+use field::{Field, Form};
+use learned::Learned;
+
+/// Covers are predicted in steps of at most so many bytes.
+pub const STEP_BYTES: u64 = 64 * 1024;
+/// Covers in one frame.
+pub const COVERS_MAX: usize = 1 << 22;
+/// Covers before and behind the current one that are asked first.
+const COVERS_AROUND: usize = 8;
+/// Old files whose headers are kept at a time.
+const IMAGES_KEPT: usize = 8;
+
+/// Old bytes that resemble new ones, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cover {
+    /// Offset in the old space.
+    pub old: u64,
+    /// Offset in the new space.
+    pub new: u64,
+    /// Length in bytes, the same on both sides.
+    pub len: u64,
+}
+
+impl Cover {
+    fn old_end(&self) -> u64 {
+        self.old + self.len
+    }
+}
+
+/// Why a frame cannot be predicted.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictError {
+    /// More covers than [`COVERS_MAX`].
+    #[error("{count} covers in one frame, {COVERS_MAX} are allowed")]
+    TooManyCovers {
+        /// How many there are.
+        count: usize,
+    },
+    /// A cover or a file lies outside its space, or they are not in order.
+    #[error("{what} {index} is out of range or out of order")]
+    OutOfOrder {
+        /// Which list.
+        what: &'static str,
+        /// Which entry of it.
+        index: usize,
+    },
+    /// The old bytes cannot be read.
+    #[error("reading {len} old bytes at {offset}")]
+    Read {
+        /// Where, in the old space.
+        offset: u64,
+        /// How many.
+        len: u64,
+        /// What the medium said.
+        source: io::Error,
+    },
+    /// A step that does not follow [`Predictor::step_len`].
+    #[error("step of {len} bytes at {done} in cover {cover} is out of line")]
+    Step {
+        /// Index of the cover.
+        cover: usize,
+        /// Bytes of the cover that are done.
+        done: u64,
+        /// Length of the step.
+        len: usize,
+    },
+}
+
+/// How well prediction went; counts of references.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// References seen.
+    pub references: u64,
+    /// Of these, how many the old bytes had right already.
+    pub unchanged: u64,
+    /// Of these, how many were predicted right.
+    pub predicted: u64,
+    /// By source of the prediction (exact, covered, near, extrapolated): how often, and how often right.
+    pub sources: [(u64, u64); 5],
+}
+
+/// A new file of the frame.
+struct NewFile {
+    extent: Extent,
+    /// The bytes at its start, as long as they come in.
+    head: Vec<u8>,
+    layout: Option<Layout>,
+}
+
+/// Re-aims the references in the covers of one frame.
+///
+/// Memory: about 48 bytes per cover, and less than 8 MiB beyond ([`Predictor::memory_bytes`]).
+pub struct Predictor<'a> {
+    old: &'a dyn ReadAt,
+    covers: &'a [Cover],
+    atlas: Atlas,
+    learned: Learned,
+    old_files: &'a [Extent],
+    new_files: Vec<NewFile>,
+    /// Old files in the order of their last use.
+    images: Vec<(usize, Option<Image>)>,
+    /// Offset in the old space at which the sweep over instructions stands.
+    sweep: u64,
+    fields: Vec<Field>,
+    bytes: Vec<u8>,
+    /// New pages in the registers of AArch64, as `ADRP` left them.
+    pages: [u64; 32],
+    tally: Tally,
+}
+
+impl<'a> Predictor<'a> {
+    /// Upper bound of the memory that a predictor takes beside the covers themselves.
+    pub fn memory_bytes(covers: usize) -> u64 {
+        learned::LEARNED_BYTES + covers as u64 * 80 + (4 << 20)
+    }
+
+    /// Prepares the covers of a frame, which are in the order of the new space and do not overlap there.
+    ///
+    /// `old_files` and `new_files` say where files begin and end in either space; both sorted, without
+    /// overlaps. Bytes outside files, and in files that are no programs, are predicted as they are.
+    ///
+    /// # Errors
+    /// [`PredictError::TooManyCovers`], [`PredictError::OutOfOrder`].
+    pub fn new(
+        covers: &'a [Cover],
+        old: &'a dyn ReadAt,
+        old_files: &'a [Extent],
+        new_files: &[Extent],
+    ) -> Result<Self, PredictError> {
+        if covers.len() > COVERS_MAX {
+            return Err(PredictError::TooManyCovers { count: covers.len() });
+        }
+        let mut end = 0;
+        for (index, cover) in covers.iter().enumerate() {
+            let out = PredictError::OutOfOrder { what: "cover", index };
+            let ends = (cover.old.checked_add(cover.len), cover.new.checked_add(cover.len));
+            let (Some(old_end), Some(new_end)) = ends else { return Err(out) };
+            if old_end > old.len() || cover.new < end || cover.len == 0 {
+                return Err(out);
+            }
+            end = new_end;
+        }
+        check_files("old file", old_files, old.len())?;
+        check_files("new file", new_files, u64::MAX)?;
+        let new_files = new_files
+            .iter()
+            .map(|&extent| NewFile { extent, head: Vec::new(), layout: None })
+            .collect();
+        Ok(Self {
+            old,
+            covers,
+            atlas: Atlas::new(covers),
+            learned: Learned::new(),
+            old_files,
+            new_files,
+            images: Vec::new(),
+            sweep: 0,
+            fields: Vec::new(),
+            bytes: Vec::new(),
+            pages: [0; 32],
+            tally: Tally::default(),
+        })
+    }
+
+    /// How many bytes the next step takes, after `done` bytes of the cover. Zero at its end.
+    ///
+    /// Steps end where files end on either side, and where the headers of a new file are complete.
+    pub fn step_len(&self, cover: usize, done: u64) -> u64 {
+        let Some(cover) = self.covers.get(cover) else { return 0 };
+        let mut len = cover.len.saturating_sub(done).min(STEP_BYTES);
+        for (at, file) in [
+            (cover.old.saturating_add(done), file_at(self.old_files, |file| *file, cover.old + done)),
+            (cover.new.saturating_add(done), self.new_file(cover.new + done)),
+        ] {
+            let Some((_, file)) = file else { continue };
+            len = len.min(if at < file.offset { file.offset - at } else { file.end() - at });
+        }
+        if let Some((_, file)) = self.new_file(cover.new + done) {
+            let head_end = file.offset.saturating_add(HEADER_BYTES_MAX as u64);
+            let at = cover.new + done;
+            if at < head_end {
+                len = len.min(head_end - at);
+            }
+        }
+        len
+    }
+
+    /// Turns the new bytes of a step into differences. Call it for every step, in order.
+    ///
+    /// # Errors
+    /// [`PredictError::Step`], [`PredictError::Read`].
+    pub fn encode(&mut self, cover: usize, done: u64, bytes: &mut [u8]) -> Result<(), PredictError> {
+        self.aim(cover, done, bytes, |_, new| new)?;
+        self.note_new(self.covers[cover].new + done, bytes);
+        for (byte, predicted) in bytes.iter_mut().zip(&self.bytes) {
+            *byte = byte.wrapping_sub(*predicted);
+        }
+        Ok(())
+    }
+
+    /// Turns the differences of a step into new bytes. Call it for every step, in order.
+    ///
+    /// # Errors
+    /// [`PredictError::Step`], [`PredictError::Read`].
+    pub fn decode(&mut self, cover: usize, done: u64, bytes: &mut [u8]) -> Result<(), PredictError> {
+        self.aim(cover, done, bytes, u8::wrapping_add)?;
+        for (byte, predicted) in bytes.iter_mut().zip(&self.bytes) {
+            *byte = byte.wrapping_add(*predicted);
+        }
+        self.note_new(self.covers[cover].new + done, bytes);
+        Ok(())
+    }
+
+    /// Tells of new bytes that no cover holds. Call it for every literal, in order with the covers.
+    pub fn literal(&mut self, offset: u64, bytes: &[u8]) {
+        self.note_new(offset, bytes);
+    }
+
+    /// How it went so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// A copy of an old program in which references are absolute and aim at where their targets are
+    /// in the new program, as far as this predictor knows by now.
+    ///
+    /// For the encoder: covers found by comparing it with [`labels`] of the new program, after a first
+    /// encoding with covers of [`neutral`] bytes, are those that prediction leaves the least of.
+    ///
+    /// # Errors
+    /// [`PredictError::Read`].
+    pub fn labels(&mut self, old_index: usize, new_index: usize) -> Result<Vec<u8>, PredictError> {
+        let old_file = self.old_files[old_index];
+        let new_file = self.new_files[new_index].extent;
+        let mut bytes = vec![0; usize::try_from(old_file.len).unwrap_or(0)];
+        self.old.read_at(old_file.offset, &mut bytes).map_err(|source| PredictError::Read {
+            offset: old_file.offset,
+            len: old_file.len,
+            source,
+        })?;
+        self.image(old_index);
+        let pair = Pair { old_index, old_file, new_index, new_file, cover: usize::MAX };
+        let labelled = rewritten(&bytes, |field, _| Some(self.target(field, pair).1));
+        Ok(labelled.unwrap_or(bytes))
+    }
+
+    fn new_file(&self, offset: u64) -> Option<(usize, Extent)> {
+        file_at(&self.new_files, |file| file.extent, offset)
+    }
+
+    /// Keeps the headers of new files until they can be read.
+    fn note_new(&mut self, mut offset: u64, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let Some((index, extent)) = self.new_file(offset) else { return };
+            if offset < extent.offset {
+                let skip = extent.offset - offset;
+                if skip >= bytes.len() as u64 {
+                    return;
+                }
+                bytes = &bytes[skip as usize..];
+                offset = extent.offset;
+            }
+            let file = &mut self.new_files[index];
+            let len = (extent.end() - offset).min(bytes.len() as u64) as usize;
+            let complete = HEADER_BYTES_MAX.min(usize::try_from(extent.len).unwrap_or(usize::MAX));
+            if file.layout.is_none()
+                && file.head.len() < complete
+                && file.head.len() as u64 == offset - extent.offset
+            {
+                let take = len.min(complete - file.head.len());
+                file.head.extend_from_slice(&bytes[..take]);
+                if file.head.len() == complete {
+                    file.layout = Layout::parse(&file.head, extent.len);
+                    file.head = Vec::new();
+                }
+            }
+            bytes = &bytes[len..];
+            offset += len as u64;
+        }
+    }
+
+    /// Fills `self.bytes` with the prediction of a step. `actual` makes a new byte of the predicted one
+    /// and the one in `given`.
+    fn aim(
+        &mut self,
+        cover_index: usize,
+        done: u64,
+        given: &[u8],
+        actual: impl Fn(u8, u8) -> u8,
+    ) -> Result<(), PredictError> {
+        let len = given.len();
+        if len == 0 || len as u64 != self.step_len(cover_index, done) {
+            return Err(PredictError::Step { cover: cover_index, done, len });
+        }
+        let cover = self.covers[cover_index];
+        let (old_at, new_at) = (cover.old + done, cover.new + done);
+        self.fields.clear();
+        let programs = self.programs(old_at, new_at);
+        let Some((old_index, new_index)) = programs else {
+            return self.read(old_at, 0, len);
+        };
+        self.scan(old_at, len, old_index)?;
+        let old_file = self.old_files[old_index];
+        let new_file = self.new_files[new_index].extent;
+        let fields = std::mem::take(&mut self.fields);
+        for field in &fields {
+            let range = field.at as usize..field.at as usize + field.form.width();
+            if range.end > len {
+                continue;
+            }
+            let pair = Pair { old_index, old_file, new_index, new_file, cover: cover_index };
+            let place = new_at - new_file.offset + u64::from(field.at);
+            self.resolve(field, pair, place, range, given, &actual);
+        }
+        self.fields = fields;
+        Ok(())
+    }
+
+    /// The old and the new program that a cover stands in.
+    fn programs(&mut self, old_at: u64, new_at: u64) -> Option<(usize, usize)> {
+        let (old_index, old_file) = file_at(self.old_files, |file| *file, old_at)?;
+        let (new_index, new_file) = self.new_file(new_at)?;
+        if old_at < old_file.offset || new_at < new_file.offset {
+            return None;
+        }
+        self.new_files[new_index].layout.as_ref()?;
+        self.image(old_index)?;
+        Some((old_index, new_index))
+    }
+
+    /// The headers of an old file, read when first asked for.
+    fn image(&mut self, index: usize) -> Option<&Image> {
+        if let Some(at) = self.images.iter().position(|(kept, _)| *kept == index) {
+            let entry = self.images.remove(at);
+            self.images.insert(0, entry);
+        } else {
+            self.images.truncate(IMAGES_KEPT - 1);
+            self.images.insert(0, (index, Image::read(self.old, self.old_files[index])));
+        }
+        self.images[0].1.as_ref()
+    }
+
+    /// Reads old bytes, `before` more in front, into `self.bytes`.
+    fn read(&mut self, old_at: u64, before: usize, len: usize) -> Result<(), PredictError> {
+        self.bytes.resize(before + len, 0);
+        let offset = old_at - before as u64;
+        self.old
+            .read_at(offset, &mut self.bytes)
+            .map_err(|source| PredictError::Read { offset, len: len as u64, source })
+    }
+
+    /// Reads the old bytes of a step into `self.bytes`, and finds the references in them.
+    fn scan(&mut self, old_at: u64, len: usize, old_index: usize) -> Result<(), PredictError> {
+        let old_file = self.old_files[old_index];
+        let start = old_at - old_file.offset;
+        let context = start.min(scan::LOOK_BACK_BYTES) as usize;
+        self.read(old_at, context, len)?;
+        let mut sweep = self.sweep.wrapping_sub(old_file.offset);
+        let mut fields = std::mem::take(&mut self.fields);
+        let bytes = std::mem::take(&mut self.bytes);
+        let Some(image) = self.image(old_index) else { return Ok(()) };
+        let mut at = start;
+        while at < start + len as u64 {
+            let region = image.region(at, old_file.len);
+            let end = region.offset.saturating_add(region.len).min(start + len as u64);
+            if end <= at {
+                break;
+            }
+            let before = (at - region.offset).min(context as u64 + (at - start)).min(scan::LOOK_BACK_BYTES);
+            let from = (at - before + context as u64 - start) as usize;
+            let first = fields.len();
+            let run = scan::Run {
+                layout: &image.layout,
+                tables: &image.tables,
+                region,
+                offset: at,
+                bytes: &bytes[from..(end + context as u64 - start) as usize],
+                before: before as usize,
+            };
+            scan::references(&run, &mut sweep, &mut fields);
+            for field in &mut fields[first..] {
+                field.at += (at - start) as u32;
+            }
+            at = end;
+        }
+        self.sweep = sweep.wrapping_add(old_file.offset);
+        self.fields = fields;
+        self.bytes = bytes;
+        self.bytes.drain(..context);
+        Ok(())
+    }
+
+    /// Predicts one reference, and learns from what it turns out to be.
+    fn resolve(
+        &mut self,
+        field: &Field,
+        pair: Pair,
+        place: u64,
+        range: std::ops::Range<usize>,
+        given: &[u8],
+        actual: &impl Fn(u8, u8) -> u8,
+    ) {
+        let in_file = field.form == Form::InFile;
+        let Some(layout) = self.new_files[pair.new_index].layout.as_ref() else { return };
+        let Some(address) = layout.address(place).or(in_file.then_some(place)) else {
+            // Not loaded: addresses in it are absolute, so any will do.
+            return self.resolve_at(field, pair, place, range, given, actual);
+        };
+        self.resolve_at(field, pair, address, range, given, actual);
+    }
+
+    fn resolve_at(
+        &mut self,
+        field: &Field,
+        pair: Pair,
+        address: u64,
+        range: std::ops::Range<usize>,
+        given: &[u8],
+        actual: &impl Fn(u8, u8) -> u8,
+    ) {
+        let space = pair.old_index as u64;
+        let (base, target, source) = self.target(field, pair);
+        let predicted = &mut self.bytes[range.clone()];
+        let mut unchanged = [0; 8];
+        unchanged[..predicted.len()].copy_from_slice(predicted);
+        field.form.write(predicted, address, base, target);
+        let mut new = [0; 8];
+        for ((new, predicted), given) in new.iter_mut().zip(&*predicted).zip(&given[range.clone()]) {
+            *new = actual(*predicted, *given);
+        }
+        let width = range.len();
+        self.tally.references += 1;
+        self.tally.unchanged += u64::from(new[..width] == unchanged[..width]);
+        let right = new[..width] == *predicted;
+        self.tally.predicted += u64::from(right);
+        self.tally.sources[source].0 += 1;
+        self.tally.sources[source].1 += u64::from(right);
+        let page = if let Form::PageLow(register, _) = field.form {
+            self.pages[usize::from(register & 31)]
+        } else {
+            base
+        };
+        let found = field.form.read(&new[..width], address, page);
+        match field.form {
+            Form::Page(register) => self.pages[usize::from(register & 31)] = found,
+            Form::InFile => self.learned.note(!space, field.target, found.wrapping_sub(field.target)),
+            _ => self.learned.note(space, field.target, found.wrapping_sub(field.target)),
+        }
+    }
+
+    /// Where the base and the target of a reference went, and who says so.
+    fn target(&self, field: &Field, pair: Pair) -> (u64, u64, usize) {
+        let space = pair.old_index as u64;
+        if field.form == Form::InFile {
+            let aimed = |offset| self.aimed(!space, offset, |this| this.cover_in_file(pair, offset), |_| None);
+            let (target, source) = aimed(field.target);
+            return (aimed(field.base).0, target, source);
+        }
+        let aimed = |address| {
+            self.aimed(space, address, |this| this.cover_address(pair, address), |this| this.around(pair, address))
+        };
+        let base = if field.base == 0 { 0 } else { aimed(field.base).0 };
+        let (target, source) = aimed(field.target);
+        (base, target, source)
+    }
+
+    /// Where a target went, and who says so.
+    fn aimed(
+        &self,
+        space: u64,
+        target: u64,
+        cover: impl Fn(&Self) -> Option<(u64, bool)>,
+        around: impl Fn(&Self) -> Option<u64>,
+    ) -> (u64, usize) {
+        if let Some(new) = around(self) {
+            return (new, 4);
+        }
+        if let Some(delta) = self.learned.exact(space, target) {
+            return (target.wrapping_add(delta), 0);
+        }
+        let covered = cover(self);
+        if let Some((new, true)) = covered {
+            return (new, 1);
+        }
+        if let Some(delta) = self.learned.near(space, target) {
+            return (target.wrapping_add(delta), 2);
+        }
+        if let Some((new, false)) = covered {
+            return (new, 3);
+        }
+        (target, 4)
+    }
+
+    /// What the covers say about an address of the old file, and whether one holds it.
+    fn cover_address(&self, pair: Pair, target: u64) -> Option<(u64, bool)> {
+        let old = self.images.iter().find(|(index, _)| *index == pair.old_index)?.1.as_ref()?;
+        let offset = old.layout.offset(target)?;
+        let layout = self.new_files[pair.new_index].layout.as_ref()?;
+        let (offset, covered) = self.cover_in_file(pair, offset)?;
+        Some((layout.address(offset)?, covered))
+    }
+
+    /// What the current cover and those around it say: code that was copied together aims at its like.
+    fn around(&self, pair: Pair, target: u64) -> Option<u64> {
+        let old = self.images.iter().find(|(index, _)| *index == pair.old_index)?.1.as_ref()?;
+        let offset = pair.old_file.offset + old.layout.offset(target)?;
+        let holds = |cover: &Cover| offset.wrapping_sub(cover.old) < cover.len;
+        let current = self.covers.get(pair.cover)?;
+        let cover = if holds(current) {
+            current
+        } else {
+            let from = pair.cover.saturating_sub(COVERS_AROUND);
+            let to = (pair.cover + COVERS_AROUND + 1).min(self.covers.len());
+            self.covers[from..to].iter().find(|cover| holds(cover))?
+        };
+        let new = (cover.new + (offset - cover.old)).checked_sub(pair.new_file.offset)?;
+        self.new_files[pair.new_index].layout.as_ref()?.address(new)
+    }
+
+    /// What the covers say about an offset in the old file, and whether one holds it.
+    fn cover_in_file(&self, pair: Pair, offset: u64) -> Option<(u64, bool)> {
+        if offset >= pair.old_file.len {
+            return None;
+        }
+        let (new, covered) = match self.atlas.place(pair.old_file.offset + offset)? {
+            Place::Covered(new) => (new, true),
+            Place::Near(new) => (new, false),
+        };
+        let offset = new.checked_sub(pair.new_file.offset)?;
+        (offset < pair.new_file.len).then_some((offset, covered))
+    }
+}
+
+/// The old file that a cover copies from, and the new one that it belongs to.
+#[derive(Clone, Copy)]
+struct Pair {
+    old_index: usize,
+    old_file: Extent,
+    new_index: usize,
+    new_file: Extent,
+    /// Index of the cover.
+    cover: usize,
+}
+
+fn check_files(what: &'static str, files: &[Extent], len: u64) -> Result<(), PredictError> {
+    let mut end = 0;
+    for (index, file) in files.iter().enumerate() {
+        match file.offset.checked_add(file.len) {
+            Some(file_end) if file.offset >= end && file_end <= len => end = file_end,
+            _ => return Err(PredictError::OutOfOrder { what, index }),
+        }
+    }
+    Ok(())
+}
+
+/// The file that holds `offset`, or else the next one.
+fn file_at<T>(files: &[T], extent: impl Fn(&T) -> Extent, offset: u64) -> Option<(usize, Extent)> {
+    let index = files.partition_point(|file| extent(file).end() <= offset);
+    files.get(index).map(|file| (index, extent(file)))
+}
+
+/// A copy of a program in which references are zero: what a matcher should compare at first.
+///
+/// Code that calls what has moved then matches the old code for as long as its instructions do.
+pub fn neutral(file: &[u8]) -> Vec<u8> {
+    rewritten(file, |field, in_code| in_code.then_some(field.target & 0)).unwrap_or_else(|| file.to_vec())
+}
+
+/// A copy of a new program in which references are absolute: what a matcher should compare with
+/// [`Predictor::labels`].
+pub fn labels(file: &[u8]) -> Vec<u8> {
+    rewritten(file, |field, _| Some(field.target)).unwrap_or_else(|| file.to_vec())
+}
+
+/// Writes `aim(field, stands in code)` over every reference of a program.
+fn rewritten(file: &[u8], aim: impl Fn(&Field, bool) -> Option<u64>) -> Option<Vec<u8>> {
+    let mut bytes = file.to_vec();
+    let image = Image::read(&bytes, Extent { offset: 0, len: file.len() as u64 })?;
+    let mut fields = Vec::new();
+    for region in &image.regions {
+        let from = region.offset as usize;
+        let Some(run_bytes) = file.get(from..from + region.len as usize) else { continue };
+        let run = scan::Run {
+            layout: &image.layout,
+            tables: &image.tables,
+            region: *region,
+            offset: region.offset,
+            bytes: run_bytes,
+            before: 0,
+        };
+        fields.clear();
+        scan::references(&run, &mut 0, &mut fields);
+        for field in &fields {
+            let at = from + field.at as usize;
+            if let Some(target) = aim(field, region.content == elf::Content::Code)
+                && let Some(bytes) = bytes.get_mut(at..at + field.form.width())
+            {
+                field.form.write(bytes, 0, 0, target);
+            }
+        }
+    }
+    Some(bytes)
+}
