@@ -141,6 +141,9 @@ pub enum ApplyError {
         /// What differs, in words.
         difference: String,
     },
+    /// What is packed in the sources cannot be unpacked to temporary storage.
+    #[error("the sources cannot be unpacked to temporary storage")]
+    UnpackSource(#[source] io::Error),
     /// A target cannot be written.
     #[error("the target cannot be written")]
     WriteTarget(#[source] io::Error),
@@ -277,8 +280,11 @@ impl<'a> Patch<'a> {
         for &block in &self.map.blocks {
             space.push(block);
         }
+        // Before any packer takes memory.
+        space.unpack_large_blocks().map_err(ApplyError::UnpackSource)?;
         let mut run = Run {
             patch: self,
+            space: &space,
             written: Written::new(&space, &self.map, targets),
             targets,
             observer,
@@ -308,11 +314,12 @@ fn read_map(packed: &[u8], header: &Header) -> Result<PatchMap, ApplyError> {
 /// One run over the frames.
 struct Run<'a, 'o> {
     patch: &'a Patch<'a>,
+    space: &'a Space<'a>,
     written: Written<'a>,
     targets: &'a [&'a dyn Target],
     observer: &'o mut dyn ApplyObserver,
     next_frame: usize,
-    reader: Option<FrameReader>,
+    reader: Option<FrameReader<'a>>,
     /// The next flattened byte to be made.
     flat: u64,
     buf: Vec<u8>,
@@ -419,7 +426,8 @@ impl Run<'_, '_> {
             let info = self.patch.header.frames.get(self.next_frame).ok_or(ApplyError::Lengths)?;
             let bytes = self.patch.frame(self.next_frame)?;
             let frame = self.next_frame;
-            let reader = FrameReader::new(&bytes, self.flat, info.flat_len, self.written.old_len())
+            self.written.made = self.flat;
+            let reader = FrameReader::new(&bytes, self.flat, info.flat_len, self.space, &self.written)
                 .map_err(|source| ApplyError::Frame { frame, source })?;
             self.reader = Some(reader);
             self.next_frame += 1;

@@ -33,6 +33,7 @@ mod exact;
 mod flat;
 mod new;
 mod old;
+mod programs;
 mod search;
 mod suffix;
 
@@ -47,6 +48,9 @@ const PACKED_BYTES_MAX: u64 = 256 << 20;
 const PLAIN_BYTES_MAX: u64 = 512 << 20;
 /// Old content that is searched at a time, in bytes: five times as much memory is taken.
 const GROUP_BYTES: u64 = 64 << 20;
+
+/// Blocks of a file up to this length, in bytes, are kept together.
+const FILE_KEPT_BYTES_MAX: u64 = 64 << 20;
 
 /// How much work goes into a small patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -231,8 +235,8 @@ pub fn diff(
     let mut pieces: Vec<Piece> = exact.into_iter().map(|cover| Piece { cover, exact: true }).collect();
     pieces.extend(approximate.into_iter().map(|cover| Piece { cover, exact: false }));
     pieces.sort_unstable_by_key(|piece| piece.cover.flat);
-    let (lean, blocks) = keep_used_blocks(&space, &old_streams, scratch, &mut pieces);
-    let frames = encode::encode(&lean, &flat, &parts, &pieces, options.preset)?;
+    let (lean, blocks, old_files) = keep_used_blocks(&space, &old_streams, scratch, &files, &mut pieces);
+    let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, options.preset)?;
 
     let map = PatchMap { blocks, packings, roots: flat.roots.clone(), costs: frames.costs.clone() };
     let mut packed_map = WireWriter::default();
@@ -327,8 +331,9 @@ fn keep_used_blocks<'a>(
     space: &Space<'a>,
     sources: &'a [&'a dyn ReadAt],
     scratch: &'a dyn ScratchStore,
+    files: &OldFiles,
     pieces: &mut [Piece],
-) -> (Space<'a>, Vec<SourceBlock>) {
+) -> (Space<'a>, Vec<SourceBlock>, Vec<Extent>) {
     let mut used = vec![false; space.blocks().len()];
     let mark = |extent: Extent, used: &mut Vec<bool>| {
         let mut address = extent.offset;
@@ -344,6 +349,16 @@ fn keep_used_blocks<'a>(
     };
     for piece in pieces.iter().filter(|piece| piece.cover.address < space.len()) {
         mark(Extent { offset: piece.cover.address, len: piece.cover.len }, &mut used);
+    }
+    // Files are kept whole: their heads tell how to read the rest.
+    for part in &files.parts {
+        if let [extent] = part.extents[..]
+            && extent.len <= FILE_KEPT_BYTES_MAX
+            && let (Some(first), Some(last)) = (space.block_at(extent.offset), space.block_at(extent.end().saturating_sub(1)))
+            && used[first..=last].contains(&true)
+        {
+            used[first..=last].fill(true);
+        }
     }
     for index in (0..used.len()).rev() {
         if used[index] {
@@ -367,8 +382,21 @@ fn keep_used_blocks<'a>(
     for piece in pieces {
         piece.cover.address = new_address(piece.cover.address, &moved);
     }
+    let kept = |extent: &Extent| match space.block_at(extent.offset) {
+        Some(first) => space.block_at(extent.end().saturating_sub(1)).is_some_and(|last| {
+            last >= first && used[first..=last].iter().all(|&used| used)
+        }),
+        None => extent.end() <= space.sources_len(),
+    };
+    let old_files = files
+        .parts
+        .iter()
+        .filter_map(|part| if let [extent] = part.extents[..] { Some(extent) } else { None })
+        .filter(kept)
+        .map(|extent| Extent { offset: new_address(extent.offset, &moved), len: extent.len })
+        .collect();
     let blocks = lean.blocks().to_vec();
-    (lean, blocks)
+    (lean, blocks, old_files)
 }
 
 /// The most memory that any packer takes, in bytes, with those it is nested in.

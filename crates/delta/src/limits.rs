@@ -15,11 +15,11 @@ pub const TARGETS_MAX: usize = 1 << 16;
 /// Most frames of one patch.
 pub const FRAMES_MAX: usize = 1 << 20;
 /// Longest frame, packed, in bytes.
-pub const FRAME_PACKED_BYTES_MAX: usize = 8 << 20;
+pub const FRAME_PACKED_BYTES_MAX: usize = 6 << 20;
 /// Longest of a frame's streams, unpacked, in bytes.
 pub const STREAM_BYTES_MAX: u64 = 1 << 30;
 /// Most covers of one frame.
-pub const FRAME_COVERS_MAX: usize = 1 << 18;
+pub const FRAME_COVERS_MAX: usize = 1 << 17;
 /// Largest dictionary of a packed stream, in bytes: it stands in memory while a frame is applied.
 pub const STREAM_DICTIONARY_BYTES_MAX: u32 = 8 << 20;
 /// Longest corrections of one packed piece, in bytes.

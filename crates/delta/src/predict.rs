@@ -24,6 +24,7 @@ mod scan;
 mod tables;
 mod x86;
 
+use std::borrow::Cow;
 use std::io;
 
 use crate::structure::{Extent, ReadAt};
@@ -37,6 +38,8 @@ use learned::Learned;
 pub const STEP_BYTES: u64 = 64 * 1024;
 /// Covers in one frame.
 pub const COVERS_MAX: usize = 1 << 22;
+/// So much of the start of a program tells all that predicting needs, in bytes.
+pub const HEAD_BYTES: u64 = HEADER_BYTES_MAX as u64;
 /// Covers before and behind the current one that are asked first.
 const COVERS_AROUND: usize = 8;
 /// Old files whose headers are kept at a time.
@@ -124,10 +127,10 @@ struct NewFile {
 /// Memory: about 48 bytes per cover, and less than 8 MiB beyond ([`Predictor::memory_bytes`]).
 pub struct Predictor<'a> {
     old: &'a dyn ReadAt,
-    covers: &'a [Cover],
+    covers: Cow<'a, [Cover]>,
     atlas: Atlas,
     learned: Learned,
-    old_files: &'a [Extent],
+    old_files: Cow<'a, [Extent]>,
     new_files: Vec<NewFile>,
     /// Old files in the order of their last use.
     images: Vec<(usize, Option<Image>)>,
@@ -154,11 +157,12 @@ impl<'a> Predictor<'a> {
     /// # Errors
     /// [`PredictError::TooManyCovers`], [`PredictError::OutOfOrder`].
     pub fn new(
-        covers: &'a [Cover],
+        covers: impl Into<Cow<'a, [Cover]>>,
         old: &'a dyn ReadAt,
-        old_files: &'a [Extent],
+        old_files: impl Into<Cow<'a, [Extent]>>,
         new_files: &[Extent],
     ) -> Result<Self, PredictError> {
+        let (covers, old_files) = (covers.into(), old_files.into());
         if covers.len() > COVERS_MAX {
             return Err(PredictError::TooManyCovers { count: covers.len() });
         }
@@ -172,7 +176,7 @@ impl<'a> Predictor<'a> {
             }
             end = new_end;
         }
-        check_files("old file", old_files, old.len())?;
+        check_files("old file", &old_files, old.len())?;
         check_files("new file", new_files, u64::MAX)?;
         let new_files = new_files
             .iter()
@@ -180,8 +184,8 @@ impl<'a> Predictor<'a> {
             .collect();
         Ok(Self {
             old,
+            atlas: Atlas::new(&covers),
             covers,
-            atlas: Atlas::new(covers),
             learned: Learned::new(),
             old_files,
             new_files,
@@ -201,7 +205,7 @@ impl<'a> Predictor<'a> {
         let Some(cover) = self.covers.get(cover) else { return 0 };
         let mut len = cover.len.saturating_sub(done).min(STEP_BYTES);
         for (at, file) in [
-            (cover.old.saturating_add(done), file_at(self.old_files, |file| *file, cover.old + done)),
+            (cover.old.saturating_add(done), file_at(&self.old_files, |file| *file, cover.old + done)),
             (cover.new.saturating_add(done), self.new_file(cover.new + done)),
         ] {
             let Some((_, file)) = file else { continue };
@@ -350,7 +354,7 @@ impl<'a> Predictor<'a> {
 
     /// The old and the new program that a cover stands in.
     fn programs(&mut self, old_at: u64, new_at: u64) -> Option<(usize, usize)> {
-        let (old_index, old_file) = file_at(self.old_files, |file| *file, old_at)?;
+        let (old_index, old_file) = file_at(&self.old_files, |file| *file, old_at)?;
         let (new_index, new_file) = self.new_file(new_at)?;
         if old_at < old_file.offset || new_at < new_file.offset {
             return None;

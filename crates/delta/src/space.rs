@@ -86,6 +86,19 @@ impl<'a> Space<'a> {
         self.block_starts.first().copied().unwrap_or(self.len)
     }
 
+    /// Unpacks all large blocks to temporary storage now, not when they are first read.
+    ///
+    /// # Errors
+    /// What cannot be read, unpacked or stored.
+    pub fn unpack_large_blocks(&self) -> io::Result<()> {
+        for (index, block) in self.blocks.iter().enumerate() {
+            if block.format != Format::Stored && block.plain_len > BLOCK_PLAIN_BYTES_MAX {
+                self.spool(index)?;
+            }
+        }
+        Ok(())
+    }
+
     fn read_source(&self, address: u64, buf: &mut [u8]) -> io::Result<usize> {
         // Empty sources share their start with the next one: the last of them holds the bytes.
         let index = self.source_starts.partition_point(|&start| start <= address) - 1;

@@ -150,17 +150,29 @@ fn pack(plain: &[u8], effort: Effort) -> (u8, Vec<u8>) {
         Effort::Zstd(level) => offer(METHOD_ZSTD, pack_zstd(plain, level)),
         Effort::Smallest => {
             if plain.len() >= TINY_BYTES {
-                for settings in LZMA_SETTINGS {
+                for settings in likely_settings(plain) {
                     let (lc, lp, pb) = settings;
                     offer(METHOD_LZMA2 + (lc + 5 * (lp + 5 * pb)) as u8, pack_lzma(plain, settings));
                 }
             }
-            if plain.len() < 1 << 20 {
+            if plain.len() < 16 << 10 {
                 offer(METHOD_ZSTD, pack_zstd(plain, 19));
             }
         }
     }
     best
+}
+
+/// The settings to try: all for short streams, the one that is best for a sample of long ones.
+fn likely_settings(plain: &[u8]) -> Vec<(u32, u32, u32)> {
+    const SAMPLE_BYTES: usize = 128 << 10;
+    if plain.len() <= 2 * SAMPLE_BYTES {
+        return LZMA_SETTINGS.to_vec();
+    }
+    let middle = (plain.len() - SAMPLE_BYTES) / 2;
+    let sample = &plain[middle..middle + SAMPLE_BYTES];
+    let packed_len = |settings: &(u32, u32, u32)| pack_lzma(sample, *settings).map_or(usize::MAX, |packed| packed.len());
+    LZMA_SETTINGS.into_iter().min_by_key(packed_len).into_iter().collect()
 }
 
 fn pack_zstd(plain: &[u8], level: i32) -> io::Result<Vec<u8>> {

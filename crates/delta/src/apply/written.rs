@@ -62,10 +62,6 @@ impl<'a> Written<'a> {
         Self { space, targets, segments, cache: BlockCache::default(), made: 0 }
     }
 
-    pub(super) fn old_len(&self) -> u64 {
-        self.space.len()
-    }
-
     fn read_flat(&self, flat: u64, buf: &mut [u8]) -> io::Result<usize> {
         let index = self.segments.partition_point(|segment| segment.flat <= flat);
         let missing = || io::Error::new(io::ErrorKind::NotFound, "these bytes of the target cannot be read back");

@@ -5,18 +5,21 @@ use sha2::{Digest as _, Sha256};
 
 use super::flat::{Flat, FlatPart};
 use super::{DiffError, Preset};
-use crate::frame::{Cover, FrameBuilder};
+use super::programs::ProgramFinder;
+use crate::frame::{Cover, FrameBuilder, PackedFrame, Programs};
 use crate::header::FrameInfo;
-use crate::limits::FRAME_COVERS_MAX;
+use crate::limits::{FRAME_COVERS_MAX, FRAME_PACKED_BYTES_MAX};
 use crate::map::{COSTS_MAX, FileCost};
 use crate::space::Space;
 use crate::stream::Effort;
-use crate::structure::ReadAt;
+use crate::structure::{Extent, ReadAt};
 
 /// A frame is ended at the next start of a file once its guessed size passes this, in bytes.
 const FRAME_WEIGHT: u64 = 1 << 20;
 /// And wherever it is once it passes this.
 const FRAME_WEIGHT_MAX: u64 = 3 << 20;
+/// A frame holds at most so many bytes before they are packed, as far as they can be told beforehand.
+const FRAME_RAW_BYTES_MAX: usize = 5 << 20;
 const STEP_BYTES: usize = 256 << 10;
 
 /// A cover, and whether it is known to match byte for byte.
@@ -50,16 +53,19 @@ pub(super) fn encode(
     space: &Space<'_>,
     flat: &Flat<'_>,
     parts: &[FlatPart],
+    old_files: &[Extent],
     pieces: &[Piece],
     preset: Preset,
 ) -> Result<Frames, DiffError> {
+    let programs = ProgramFinder::new(space, flat, old_files, preset);
     let mut encoder = Encoder {
         space,
         flat,
-        frame: FrameBuilder::new(space.len()),
+        programs: &programs,
+        frame: FrameBuilder::new(space.len(), 0),
         frame_start: 0,
+        new_programs: Vec::new(),
         finished: Vec::new(),
-        at: 0,
         weights: Vec::new(),
         corrections: flat.corrections.iter().peekable(),
         old: vec![0; STEP_BYTES],
@@ -68,25 +74,34 @@ pub(super) fn encode(
     let mut pieces = pieces.iter().copied().peekable();
     for (index, part) in parts.iter().enumerate() {
         if encoder.frame.weight() >= FRAME_WEIGHT {
-            encoder.end_frame();
+            encoder.end_frame(None);
         }
         let before = encoder.frame.weight();
         encoder.part(part, &mut pieces)?;
         let after = encoder.frame.weight();
         encoder.weights.push((encoder.finished.len(), index, after.saturating_sub(before)));
     }
-    encoder.end_frame();
-    pack(encoder.finished, &encoder.weights, parts, preset)
+    encoder.end_frame(None);
+    let Encoder { finished, weights, .. } = encoder;
+    pack(space, flat, finished, &weights, parts, preset)
+}
+
+/// A frame that has all its operations.
+struct Finished {
+    frame: FrameBuilder,
+    flat_len: u64,
+    programs: Programs,
 }
 
 struct Encoder<'a, 'c> {
     space: &'a Space<'a>,
     flat: &'a Flat<'a>,
+    programs: &'a ProgramFinder<'a>,
     frame: FrameBuilder,
     frame_start: u64,
-    finished: Vec<(FrameBuilder, u64)>,
-    /// The next flattened byte.
-    at: u64,
+    /// The programs that have bytes in this frame.
+    new_programs: Vec<Extent>,
+    finished: Vec<Finished>,
     /// Frame, part and how much the frame's weight grew.
     weights: Vec<(usize, usize, u64)>,
     corrections: std::iter::Peekable<std::slice::Iter<'c, (u64, Vec<u8>)>>,
@@ -101,23 +116,35 @@ impl Encoder<'_, '_> {
         pieces: &mut std::iter::Peekable<impl Iterator<Item = Piece>>,
     ) -> Result<(), DiffError> {
         let end = part.extent.end();
-        while self.at < end {
-            if self.frame.weight() >= FRAME_WEIGHT_MAX || self.frame.covers() >= FRAME_COVERS_MAX {
-                self.end_frame();
+        let unchanged = pieces
+            .peek()
+            .is_some_and(|piece| piece.exact && piece.cover.flat <= part.extent.offset && piece.cover.flat_end() >= end);
+        let program = (!unchanged && self.programs.is_program(part)?).then_some(part.extent);
+        if program.is_some() {
+            self.frame.cut();
+            self.new_programs.extend(program);
+        }
+        while self.frame.at() < end {
+            if self.is_full() {
+                self.end_frame(program);
             }
             self.take_corrections();
+            let at = self.frame.at();
             // A piece may run over several parts: it is cut, and joined again by the frame.
             let Some(piece) = pieces.peek_mut() else {
                 self.literal(end)?;
                 continue;
             };
-            if piece.cover.flat > self.at {
+            if piece.cover.flat > at {
                 self.literal(piece.cover.flat.min(end))?;
                 continue;
             }
             // Corrections belong to the frame in which their content starts: stop there.
             let stop = self.corrections.peek().map_or(end, |(at, _)| *at).min(end);
-            let len = piece.cover.len.min(stop - self.at);
+            let mut len = piece.cover.len.min(stop - at);
+            if !piece.exact {
+                len = len.min(STEP_BYTES as u64);
+            }
             let now = Piece { cover: Cover { len, ..piece.cover }, exact: piece.exact };
             piece.cover = Cover {
                 flat: piece.cover.flat + len,
@@ -129,69 +156,89 @@ impl Encoder<'_, '_> {
             }
             self.cover(now)?;
         }
+        if program.is_some() {
+            self.frame.cut();
+        }
         Ok(())
+    }
+
+    /// Whether the next step could pass a limit, or the frame has grown large.
+    fn is_full(&mut self) -> bool {
+        let step = 2 * STEP_BYTES + self.corrections.peek().map_or(0, |(_, bytes)| bytes.len());
+        self.frame.weight() >= FRAME_WEIGHT_MAX
+            || self.frame.covers().len() >= FRAME_COVERS_MAX
+            || self.frame.raw_len() + step > FRAME_RAW_BYTES_MAX
     }
 
     /// Corrections of contents that start at the next byte.
     fn take_corrections(&mut self) {
-        while let Some((_, bytes)) = self.corrections.next_if(|(at, _)| *at == self.at) {
+        let here = self.frame.at();
+        while let Some((_, bytes)) = self.corrections.next_if(|(at, _)| *at == here) {
             self.frame.corrections(bytes);
         }
     }
 
     fn literal(&mut self, mut end: u64) -> Result<(), DiffError> {
+        let at = self.frame.at();
         end = self.corrections.peek().map_or(end, |(at, _)| end.min(*at));
-        end = end.min(self.at + STEP_BYTES as u64);
-        let bytes = &mut self.new[..(end - self.at) as usize];
-        self.flat.read_at(self.at, bytes).map_err(DiffError::ReadNew)?;
+        end = end.min(at + STEP_BYTES as u64);
+        let bytes = &mut self.new[..(end - at) as usize];
+        self.flat.read_at(at, bytes).map_err(DiffError::ReadNew)?;
         self.frame.literal(bytes);
-        self.at = end;
         Ok(())
     }
 
     fn cover(&mut self, piece: Piece) -> Result<(), DiffError> {
         let Piece { cover, exact } = piece;
-        self.frame.cover(cover.address, cover.len);
         if exact {
-            self.frame.same(cover.len);
-            self.at = cover.flat_end();
+            self.frame.cover(cover.address, cover.len, 0);
             return Ok(());
         }
-        let mut done = 0;
-        while done < cover.len {
-            let len = (cover.len - done).min(STEP_BYTES as u64) as usize;
-            let (old, new) = (&mut self.old[..len], &mut self.new[..len]);
-            self.space.read_at(cover.address + done, old).map_err(DiffError::ReadOld)?;
-            self.flat.read_at(cover.flat + done, new).map_err(DiffError::ReadNew)?;
-            self.frame.residual(old, new);
-            done += len as u64;
-        }
-        self.at = cover.flat_end();
+        let (old, new) = (&mut self.old[..cover.len as usize], &mut self.new[..cover.len as usize]);
+        self.space.read_at(cover.address, old).map_err(DiffError::ReadOld)?;
+        self.flat.read_at(cover.flat, new).map_err(DiffError::ReadNew)?;
+        let differing = old.iter().zip(&*new).filter(|(old, new)| old != new).count();
+        self.frame.cover(cover.address, cover.len, differing as u64);
         Ok(())
     }
 
-    fn end_frame(&mut self) {
-        if self.at > self.frame_start {
-            let frame = std::mem::replace(&mut self.frame, FrameBuilder::new(self.space.len()));
-            self.finished.push((frame, self.at - self.frame_start));
-            self.frame_start = self.at;
+    /// Ends the frame, in the middle of `program` where there is one.
+    fn end_frame(&mut self, program: Option<Extent>) {
+        let at = self.frame.at();
+        if at == self.frame_start {
+            return;
         }
+        let frame = std::mem::replace(&mut self.frame, FrameBuilder::new(self.space.len(), at));
+        // The rest of a program is predicted by its head, which must be readable by then.
+        let next = program.filter(|program| program.end() <= self.flat.readable_end).into_iter().collect();
+        let new = std::mem::replace(&mut self.new_programs, next);
+        let old = self.programs.old_programs(frame.covers(), &new);
+        let programs = Programs { old, new };
+        self.finished.push(Finished { frame, flat_len: at - self.frame_start, programs });
+        self.frame_start = at;
     }
 }
 
 /// Packs the frames and shares their sizes out among the files.
 fn pack(
-    finished: Vec<(FrameBuilder, u64)>,
+    space: &Space<'_>,
+    flat: &Flat<'_>,
+    finished: Vec<Finished>,
     weights: &[(usize, usize, u64)],
     parts: &[FlatPart],
     preset: Preset,
 ) -> Result<Frames, DiffError> {
-    let frame_weights: Vec<u64> = finished.iter().map(|(frame, _)| frame.weight()).collect();
-    let memory_bytes = finished.iter().map(|(frame, _)| frame.decode_memory_bytes()).max().unwrap_or(0);
-    let flat_lens: Vec<u64> = finished.iter().map(|(_, len)| *len).collect();
-    let bytes: Vec<Vec<u8>> =
-        finished.into_par_iter().with_max_len(1).map(|(frame, _)| frame.finish(preset.effort())).collect();
-    if !bytes.iter().all(|frame| crate::frame::fits(frame)) {
+    let frame_weights: Vec<u64> = finished.iter().map(|finished| finished.frame.weight()).collect();
+    let flat_lens: Vec<u64> = finished.iter().map(|finished| finished.flat_len).collect();
+    let packed: Vec<PackedFrame> = finished
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|finished| finished.frame.finish(space, flat, &finished.programs, preset.effort()))
+        .collect::<Result<_, _>>()
+        .map_err(DiffError::ReadOld)?;
+    let memory_bytes = packed.iter().map(|frame| frame.decode_memory_bytes).max().unwrap_or(0);
+    let bytes: Vec<Vec<u8>> = packed.into_iter().map(|frame| frame.bytes).collect();
+    if bytes.iter().any(|frame| frame.len() > FRAME_PACKED_BYTES_MAX) {
         return Err(DiffError::Internal("a frame passes its limit"));
     }
     let mut costs: Vec<FileCost> = Vec::new();

@@ -1,0 +1,81 @@
+//! Which files are programs, whose references are worth predicting.
+
+use std::sync::Mutex;
+
+use super::flat::{Flat, FlatPart};
+use super::{DiffError, Preset};
+use crate::frame::Cover;
+use crate::space::Space;
+use crate::structure::{Extent, ReadAt as _};
+
+/// The first bytes of an ELF file (System V ABI, chapter 4).
+const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
+/// Shorter files hold next to no references.
+const PROGRAM_BYTES_MIN: u64 = 1 << 10;
+
+/// Looks at the starts of files.
+pub(super) struct ProgramFinder<'a> {
+    space: &'a Space<'a>,
+    flat: &'a Flat<'a>,
+    /// Old files in one run of addresses each, by address.
+    old_files: Vec<Extent>,
+    /// What is known of them already.
+    known: Mutex<Vec<Option<bool>>>,
+    enabled: bool,
+}
+
+impl<'a> ProgramFinder<'a> {
+    pub(super) fn new(space: &'a Space<'a>, flat: &'a Flat<'a>, old_files: &[Extent], preset: Preset) -> Self {
+        let mut sorted = old_files.to_vec();
+        sorted.retain(|extent| extent.len >= PROGRAM_BYTES_MIN);
+        sorted.sort_unstable();
+        // Where containers stand in containers, the innermost files count.
+        let mut old_files: Vec<Extent> = Vec::with_capacity(sorted.len());
+        for extent in sorted {
+            while old_files.last().is_some_and(|last| last.end() > extent.offset) {
+                old_files.pop();
+            }
+            old_files.push(extent);
+        }
+        let known = Mutex::new(vec![None; old_files.len()]);
+        Self { space, flat, old_files, known, enabled: preset != Preset::Fast }
+    }
+
+    /// Whether a new file is a program.
+    pub(super) fn is_program(&self, part: &FlatPart) -> Result<bool, DiffError> {
+        if !self.enabled || part.path.is_none() || part.extent.len < PROGRAM_BYTES_MIN {
+            return Ok(false);
+        }
+        let mut magic = [0; 4];
+        self.flat.read_at(part.extent.offset, &mut magic).map_err(DiffError::ReadNew)?;
+        Ok(magic == ELF_MAGIC)
+    }
+
+    /// The old programs that the covers of new ones come from.
+    pub(super) fn old_programs(&self, covers: &[Cover], new: &[Extent]) -> Vec<Extent> {
+        let mut indices = Vec::new();
+        for program in new {
+            let first = covers.partition_point(|cover| cover.flat < program.offset);
+            for cover in covers[first..].iter().take_while(|cover| cover.flat < program.end()) {
+                indices.extend(self.old_at(cover.address));
+            }
+        }
+        indices.sort_unstable();
+        indices.dedup();
+        indices.into_iter().filter(|&index| self.is_old_program(index)).map(|index| self.old_files[index]).collect()
+    }
+
+    fn old_at(&self, address: u64) -> Option<usize> {
+        let index = self.old_files.partition_point(|extent| extent.offset <= address).checked_sub(1)?;
+        (address < self.old_files[index].end()).then_some(index)
+    }
+
+    fn is_old_program(&self, index: usize) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *known[index].get_or_insert_with(|| {
+            let mut magic = [0; 4];
+            // A file that cannot be read here is found out elsewhere; it is only not predicted.
+            self.space.read_at(self.old_files[index].offset, &mut magic).is_ok() && magic == ELF_MAGIC
+        })
+    }
+}

@@ -1,0 +1,220 @@
+//! Collects the operations of a frame and packs them.
+
+use std::io;
+
+use super::residual::ResidualWriter;
+use super::{Cover, ExpectedAddress, Programs, predicted_covers};
+use crate::predict::{HEAD_BYTES, Predictor};
+use crate::stream::{Effort, decode_memory_bytes, write_stream};
+use crate::structure::ReadAt;
+use crate::wire::WireWriter;
+
+const STEP_BYTES: usize = 64 << 10;
+
+/// Collects the operations of one frame.
+#[derive(Debug, Default)]
+pub struct FrameBuilder {
+    old_len: u64,
+    start: u64,
+    at: u64,
+    covers: Vec<Cover>,
+    /// For each cover its parts in order: length, and whether they are known to be equal.
+    parts: Vec<Vec<(u64, bool)>>,
+    /// The next cover must not be joined with the last one.
+    cut: bool,
+    literals: Vec<u8>,
+    corrections: Vec<u8>,
+    weight: u64,
+}
+
+/// A frame, packed.
+#[derive(Debug)]
+pub struct PackedFrame {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// How much memory decoding takes, in bytes, beside the packed bytes.
+    pub decode_memory_bytes: u64,
+}
+
+impl FrameBuilder {
+    /// An empty frame that starts at flattened byte `start`, for an old space of `old_len` bytes.
+    pub fn new(old_len: u64, start: u64) -> Self {
+        Self { old_len, start, at: start, ..Self::default() }
+    }
+
+    /// Appends bytes that resemble nothing.
+    pub fn literal(&mut self, bytes: &[u8]) {
+        self.literals.extend_from_slice(bytes);
+        self.at += bytes.len() as u64;
+        self.weight += bytes.len() as u64 / 3;
+    }
+
+    /// Appends a cover of which about `differing` bytes differ. One that goes on where the last one
+    /// ended is joined with it.
+    pub fn cover(&mut self, address: u64, len: u64, differing: u64) {
+        let part = (len, differing == 0);
+        match (self.covers.last_mut(), self.parts.last_mut()) {
+            (Some(last), Some(parts))
+                if !self.cut
+                    && last.flat_end() == self.at
+                    && last.address + last.len == address
+                    && address != self.old_len =>
+            {
+                last.len += len;
+                parts.push(part);
+            }
+            _ => {
+                self.covers.push(Cover { flat: self.at, address, len });
+                self.parts.push(vec![part]);
+                self.weight += 4;
+            }
+        }
+        self.cut = false;
+        self.at += len;
+        self.weight += differing / 2;
+    }
+
+    /// Keeps the next cover apart from the last one: a program starts or ends here.
+    pub fn cut(&mut self) {
+        self.cut = true;
+    }
+
+    /// Appends the corrections of a packed content that starts here.
+    pub fn corrections(&mut self, bytes: &[u8]) {
+        self.corrections.extend_from_slice(bytes);
+        self.weight += bytes.len() as u64;
+    }
+
+    /// How many covers it has.
+    pub fn covers(&self) -> &[Cover] {
+        &self.covers
+    }
+
+    /// The next flattened byte.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// A rough guess of the packed size so far, in bytes.
+    pub fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// Bytes that it will hold before they are packed, at least.
+    pub fn raw_len(&self) -> usize {
+        self.literals.len() + self.corrections.len() + 4 * self.covers.len() + 2 * self.weight as usize
+    }
+
+    /// Works out the residual and packs everything. `space` is the old space, `flat` the flattened
+    /// target; references are predicted in the covers of `programs`.
+    ///
+    /// # Errors
+    /// What cannot be read of the two.
+    pub fn finish(
+        &self,
+        space: &dyn ReadAt,
+        flat: &dyn ReadAt,
+        programs: &Programs,
+        effort: Effort,
+    ) -> io::Result<PackedFrame> {
+        let (runs, differences) = self.residual(space, flat, programs)?;
+        let (mut gaps, mut lens, mut addresses) =
+            (WireWriter::default(), WireWriter::default(), WireWriter::default());
+        let mut expected = ExpectedAddress::start(self.old_len);
+        let mut at = self.start;
+        for cover in &self.covers {
+            let gap = cover.flat - at;
+            gaps.number(gap);
+            lens.number(cover.len);
+            addresses.number(expected.encode(self.old_len, cover.len, gap, cover.address));
+            at = cover.flat_end();
+        }
+        let mut writer = WireWriter::default();
+        writer.number(self.covers.len() as u64);
+        let programs = if programs.new.is_empty() { Vec::new() } else { programs.write() };
+        let whole = [&gaps.bytes, &lens.bytes, &addresses.bytes, &programs];
+        let streamed = [&runs, &differences, &self.literals, &self.corrections];
+        for plain in whole.into_iter().chain(streamed) {
+            write_stream(plain, effort, &mut writer);
+        }
+        let dictionaries: u64 = streamed.iter().map(|plain| decode_memory_bytes(plain.len() as u64)).sum();
+        let numbers: usize = whole.iter().map(|plain| plain.len()).sum();
+        let predictor =
+            if programs.is_empty() { 0 } else { Predictor::memory_bytes(self.covers.len()) };
+        let covers = self.covers.len() * (2 * size_of::<Cover>() + size_of::<usize>());
+        let decode_memory_bytes = dictionaries + numbers as u64 + predictor + covers as u64;
+        Ok(PackedFrame { bytes: writer.bytes, decode_memory_bytes })
+    }
+
+    fn residual(
+        &self,
+        space: &dyn ReadAt,
+        flat: &dyn ReadAt,
+        programs: &Programs,
+    ) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let (predicted, indices) = predicted_covers(&self.covers, programs, self.old_len);
+        let mut predictor = Predictor::new(predicted, space, programs.old.as_slice(), &programs.new)
+            .map_err(io::Error::other)?;
+        let mut indices = indices.into_iter().enumerate().peekable();
+        let mut residual = ResidualWriter::default();
+        let (mut old, mut new) = (vec![0; STEP_BYTES], vec![0; STEP_BYTES]);
+        let mut literals = self.literals.as_slice();
+        let mut at = self.start;
+        if let Some(first) = programs.new_at(at)
+            && first.offset < at
+        {
+            predictor.literal(first.offset, &head_of(flat, first.offset, at)?);
+        }
+        for (index, (cover, parts)) in self.covers.iter().zip(&self.parts).enumerate() {
+            let (gap, rest) = literals.split_at((cover.flat - at) as usize);
+            predictor.literal(at, gap);
+            literals = rest;
+            at = cover.flat_end();
+            if let Some((predicted, _)) = indices.next_if(|(_, cover)| *cover == index) {
+                let mut done = 0;
+                while done < cover.len {
+                    let len = predictor.step_len(predicted, done) as usize;
+                    let bytes = &mut new[..len];
+                    flat.read_at(cover.flat + done, bytes)?;
+                    predictor.encode(predicted, done, bytes).map_err(io::Error::other)?;
+                    residual.differences(bytes);
+                    done += len as u64;
+                }
+                continue;
+            }
+            let mut done = 0;
+            for &(len, same) in parts {
+                let end = done + len;
+                if same {
+                    residual.same(len);
+                    done = end;
+                }
+                while done < end {
+                    let len = (end - done).min(STEP_BYTES as u64) as usize;
+                    let (old, new) = (&mut old[..len], &mut new[..len]);
+                    read_either(space, flat, cover.address + done, old)?;
+                    flat.read_at(cover.flat + done, new)?;
+                    new.iter_mut().zip(&*old).for_each(|(new, old)| *new = new.wrapping_sub(*old));
+                    residual.differences(new);
+                    done += len as u64;
+                }
+            }
+        }
+        Ok(residual.finish())
+    }
+}
+
+/// The bytes of a program before a frame, as far as prediction needs them.
+fn head_of(flat: &dyn ReadAt, start: u64, frame_start: u64) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; (frame_start - start).min(HEAD_BYTES) as usize];
+    flat.read_at(start, &mut head)?;
+    Ok(head)
+}
+
+/// Reads old bytes, or flattened ones behind them.
+fn read_either(space: &dyn ReadAt, flat: &dyn ReadAt, address: u64, buf: &mut [u8]) -> io::Result<()> {
+    match address.checked_sub(space.len()) {
+        Some(offset) => flat.read_at(offset, buf),
+        None => space.read_at(address, buf),
+    }
+}
