@@ -22,6 +22,7 @@ mod field;
 mod learned;
 mod scan;
 mod tables;
+mod types;
 mod x86;
 
 use std::borrow::Cow;
@@ -406,8 +407,7 @@ impl<'a> Predictor<'a> {
             let from = (at - before + context as u64 - start) as usize;
             let first = fields.len();
             let run = scan::Run {
-                layout: &image.layout,
-                tables: &image.tables,
+                image,
                 region,
                 offset: at,
                 bytes: &bytes[from..(end + context as u64 - start) as usize],
@@ -436,7 +436,7 @@ impl<'a> Predictor<'a> {
         given: &[u8],
         actual: &impl Fn(u8, u8) -> u8,
     ) {
-        let in_file = field.form == Form::InFile;
+        let in_file = matches!(field.form, Form::InFile | Form::InFile64);
         let Some(layout) = self.new_files[pair.new_index].layout.as_ref() else { return };
         let Some(address) = layout.address(place).or(in_file.then_some(place)) else {
             // Not loaded: addresses in it are absolute, so any will do.
@@ -454,7 +454,6 @@ impl<'a> Predictor<'a> {
         given: &[u8],
         actual: &impl Fn(u8, u8) -> u8,
     ) {
-        let space = pair.old_index as u64;
         let (base, target, source) = self.target(field, pair);
         let predicted = &mut self.bytes[range.clone()];
         let mut unchanged = [0; 8];
@@ -479,16 +478,19 @@ impl<'a> Predictor<'a> {
         let found = field.form.read(&new[..width], address, page);
         match field.form {
             Form::Page(register) => self.pages[usize::from(register & 31)] = found,
-            Form::InFile => self.learned.note(!space, field.target, found.wrapping_sub(field.target)),
-            _ => self.learned.note(space, field.target, found.wrapping_sub(field.target)),
+            _ => self.learned.note(space(field, pair), field.target, found.wrapping_sub(field.target)),
         }
     }
 
     /// Where the base and the target of a reference went, and who says so.
     fn target(&self, field: &Field, pair: Pair) -> (u64, u64, usize) {
-        let space = pair.old_index as u64;
-        if field.form == Form::InFile {
-            let aimed = |offset| self.aimed(!space, offset, |this| this.cover_in_file(pair, offset), |_| None);
+        let space = space(field, pair);
+        if field.form == Form::Number {
+            let (target, source) = self.aimed(space, field.target, |_| None, |_| None);
+            return (0, target, source);
+        }
+        if matches!(field.form, Form::InFile | Form::InFile64) {
+            let aimed = |offset| self.aimed(space, offset, |this| this.cover_in_file(pair, offset), |_| None);
             let (target, source) = aimed(field.target);
             return (aimed(field.base).0, target, source);
         }
@@ -578,6 +580,17 @@ struct Pair {
     cover: usize,
 }
 
+/// What a reference's target is one of.
+fn space(field: &Field, pair: Pair) -> u64 {
+    let file = pair.old_index as u64;
+    match field.form {
+        Form::Number if field.base == field::SYMBOL_INDICES => field.base | file,
+        Form::Number => field.base,
+        Form::InFile | Form::InFile64 => !file,
+        _ => file,
+    }
+}
+
 fn check_files(what: &'static str, files: &[Extent], len: u64) -> Result<(), PredictError> {
     let mut end = 0;
     for (index, file) in files.iter().enumerate() {
@@ -617,8 +630,7 @@ fn rewritten(file: &[u8], aim: impl Fn(&Field, bool) -> Option<u64>) -> Option<V
         let from = region.offset as usize;
         let Some(run_bytes) = file.get(from..from + region.len as usize) else { continue };
         let run = scan::Run {
-            layout: &image.layout,
-            tables: &image.tables,
+            image: &image,
             region: *region,
             offset: region.offset,
             bytes: run_bytes,

@@ -11,7 +11,7 @@ const PARTNER_DISTANCE_MAX: usize = 16;
 
 /// Appends the references in a run of code.
 pub(super) fn code(run: &Run<'_>, fields: &mut Vec<Field>) {
-    let Some(address) = run.layout.address(run.offset) else { return };
+    let Some(address) = run.image.layout.address(run.offset) else { return };
     let base = address.wrapping_sub(run.before as u64);
     let first = (base.wrapping_neg() & 3) as usize;
     let words: Vec<u32> = run.bytes[first.min(run.bytes.len())..]
@@ -55,7 +55,7 @@ pub(super) fn code(run: &Run<'_>, fields: &mut Vec<Field>) {
         };
         if let Some((form, target)) = found
             && at >= run.before
-            && run.layout.holds(target)
+            && run.image.layout.holds(target)
         {
             fields.push(Field { at: (at - run.before) as u32, form, target, base: 0 });
         }

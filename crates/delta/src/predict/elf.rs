@@ -16,7 +16,15 @@ const PROGRAM_HEADER_BYTES: usize = 56;
 /// Names are compared by their first bytes.
 const NAME_BYTES: usize = 24;
 
+/// Symbols among which those of sections are looked for.
+const SECTION_SYMBOLS_MAX: usize = 256;
+const SYMBOL_BYTES: usize = 24;
+/// Less behind the section headers is no table of relocations.
+const APPENDIX_BYTES_MIN: u64 = 1 << 14;
+
+const STT_SECTION: u8 = 3;
 const ET_REL: u16 = 1;
+const ET_EXEC: u16 = 2;
 const PT_LOAD: u32 = 1;
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const SHT_PROGBITS: u32 = 1;
@@ -56,6 +64,8 @@ pub(super) struct Layout {
     pub machine: Machine,
     /// An object before linking: addresses are offsets in the file.
     pub relocatable: bool,
+    /// A program for one address, so that constants may be addresses.
+    pub fixed: bool,
     pub segments: Vec<Segment>,
     /// Address of `.eh_frame_hdr`.
     pub frame_index: Option<u64>,
@@ -72,8 +82,9 @@ impl Layout {
             183 => Machine::Aarch64,
             _ => Machine::Other,
         };
-        let relocatable = u16_at(head, 16)? == ET_REL;
-        let mut layout = Self { machine, relocatable, segments: Vec::new(), frame_index: None };
+        let kind = u16_at(head, 16)?;
+        let (relocatable, fixed) = (kind == ET_REL, kind == ET_EXEC);
+        let mut layout = Self { machine, relocatable, fixed, segments: Vec::new(), frame_index: None };
         if relocatable {
             let whole = Segment { offset: 0, address: 0, file_len, memory_len: file_len, executable: true };
             layout.segments.push(whole);
@@ -161,6 +172,10 @@ pub(super) enum Content {
     Constants,
     /// Words of four bytes, each relative to its own address.
     SelfRelative,
+    /// Words of four bytes, each the low half of an address.
+    Addresses,
+    /// BTF: types of a kernel.
+    Types,
     Other,
 }
 
@@ -171,8 +186,8 @@ pub(super) struct Region {
     pub offset: u64,
     pub len: u64,
     pub content: Content,
-    /// Offset of the string table that a symbol table uses.
-    pub strings: u64,
+    /// Offset of the string table that a symbol table uses; of the section that relocations apply to.
+    pub linked: u64,
 }
 
 /// An old file: layout and regions sorted by offset, without overlaps.
@@ -182,6 +197,12 @@ pub(super) struct Image {
     pub regions: Vec<Region>,
     /// Offsets at which jump tables may start, sorted; see [`super::tables`].
     pub tables: Vec<u32>,
+    /// Offsets at which BTF types start, some of them, sorted; see [`super::types`].
+    pub types: Vec<u32>,
+    /// Offsets of sections by index, of an object before linking.
+    pub bases: Vec<u64>,
+    /// Of the first symbols of such an object: the section that the symbol stands for, or zero.
+    pub section_symbols: Vec<u16>,
 }
 
 impl Image {
@@ -190,7 +211,7 @@ impl Image {
         let mut head = vec![0; HEADER_BYTES_MAX.min(usize::try_from(extent.len).ok()?)];
         old.read_at(extent.offset, &mut head).ok()?;
         let layout = Layout::parse(&head, extent.len)?;
-        let mut regions = sections(old, extent, &head, &layout).unwrap_or_default();
+        let (mut regions, bases) = sections(old, extent, &head, &layout).unwrap_or_default();
         if regions.is_empty() {
             regions = layout.segments.iter().filter(|segment| segment.executable).map(code).collect();
         }
@@ -204,8 +225,10 @@ impl Image {
             }
             fits
         });
+        let section_symbols = section_symbols(old, extent, &layout, &regions);
         let tables = super::tables::starts(old, extent, &layout, &regions);
-        Some(Self { layout, regions, tables })
+        let types = super::types::starts(old, extent, &mut regions);
+        Some(Self { layout, regions, tables, types, bases, section_symbols })
     }
 
     /// The region that holds `offset`, or the space up to the next one.
@@ -217,15 +240,20 @@ impl Image {
             return region;
         }
         let end = self.regions.get(behind).map_or(file_len, |region| region.offset);
-        Region { offset, len: end.saturating_sub(offset), content: Content::Other, strings: 0 }
+        Region { offset, len: end.saturating_sub(offset), content: Content::Other, linked: 0 }
     }
 }
 
 fn code(segment: &Segment) -> Region {
-    Region { offset: segment.offset, len: segment.file_len, content: Content::Code, strings: 0 }
+    Region { offset: segment.offset, len: segment.file_len, content: Content::Code, linked: 0 }
 }
 
-fn sections(old: &dyn ReadAt, extent: Extent, head: &[u8], layout: &Layout) -> Option<Vec<Region>> {
+fn sections(
+    old: &dyn ReadAt,
+    extent: Extent,
+    head: &[u8],
+    layout: &Layout,
+) -> Option<(Vec<Region>, Vec<u64>)> {
     let table = u64_at(head, 40)?;
     let (size, count, names) = (u16_at(head, 58)?, u16_at(head, 60)?, u16_at(head, 62)?);
     let count = usize::from(count);
@@ -250,15 +278,34 @@ fn sections(old: &dyn ReadAt, extent: Extent, head: &[u8], layout: &Layout) -> O
         let name_offset = names_offset.checked_add(u64::from(u32_at(section, 0)?))?;
         let name_len = extent.len.saturating_sub(name_offset).min(NAME_BYTES as u64) as usize;
         old.read_at(extent.offset.checked_add(name_offset)?, &mut name[..name_len]).ok()?;
-        let strings = header(u32_at(section, 40)? as usize).and_then(|linked| u64_at(linked, 24)).unwrap_or(0);
+        let linked = u32_at(section, if layout.relocatable && kind == SHT_RELA { 44 } else { 40 })?;
         regions.push(Region {
             offset: u64_at(section, 24)?,
             len: u64_at(section, 32)?,
             content: content(kind, u64_at(section, 8)?, &name, layout),
-            strings,
+            linked: header(linked as usize).and_then(|linked| u64_at(linked, 24)).unwrap_or(0),
         });
     }
-    Some(regions)
+    // A kernel that can be moved has the addresses to change appended to it.
+    let end = table + headers.len() as u64;
+    if layout.fixed && extent.len - end >= APPENDIX_BYTES_MIN {
+        regions.push(Region { offset: end, len: extent.len - end, content: Content::Addresses, linked: 0 });
+    }
+    let offsets = (0..count).map(|index| header(index).and_then(|section| u64_at(section, 24)).unwrap_or(0));
+    Some((regions, if layout.relocatable { offsets.collect() } else { Vec::new() }))
+}
+
+/// Reads which sections the first symbols stand for. Compilers put such symbols first.
+fn section_symbols(old: &dyn ReadAt, extent: Extent, layout: &Layout, regions: &[Region]) -> Vec<u16> {
+    let table = regions.iter().find(|region| region.content == Content::Symbols && layout.relocatable);
+    let Some(table) = table else { return Vec::new() };
+    let count = (table.len / SYMBOL_BYTES as u64).min(SECTION_SYMBOLS_MAX as u64) as usize;
+    let mut symbols = vec![0; count * SYMBOL_BYTES];
+    if old.read_at(extent.offset + table.offset, &mut symbols).is_err() {
+        return Vec::new();
+    }
+    let section = |symbol: &[u8]| if symbol[4] & 15 == STT_SECTION { u16_at(symbol, 6) } else { None };
+    symbols.chunks_exact(SYMBOL_BYTES).map(|symbol| section(symbol).unwrap_or(0)).collect()
 }
 
 fn content(kind: u32, flags: u64, name: &[u8; NAME_BYTES], layout: &Layout) -> Content {
@@ -271,6 +318,9 @@ fn content(kind: u32, flags: u64, name: &[u8; NAME_BYTES], layout: &Layout) -> C
         SHT_PROGBITS | SHT_X86_64_UNWIND => {}
         _ => return Content::Other,
     }
+    if name == b".BTF" {
+        return Content::Types;
+    }
     if layout.relocatable {
         // References stand in relocations; the bytes themselves are zero.
         return Content::Other;
@@ -282,8 +332,9 @@ fn content(kind: u32, flags: u64, name: &[u8; NAME_BYTES], layout: &Layout) -> C
         b".rodata" => Content::Constants,
         b"__ex_table" | b".altinstructions" | b".orc_unwind_ip" | b"__jump_table" | b"__bug_table"
         | b".smp_locks" | b".static_call_sites" | b".retpoline_sites" | b".return_sites"
-        | b".call_sites" | b".ibt_endbr_seal" => Content::SelfRelative,
+        | b".call_sites" | b".ibt_endbr_seal" | b".pci_fixup" | b"__tracepoints_ptrs" => Content::SelfRelative,
         _ if name.starts_with(b"__ksymtab") && !name.ends_with(b"strings") => Content::SelfRelative,
+        b".parainstructions" | b"__param" | b"__modver" => Content::Data,
         _ if flags & (SHF_WRITE | SHF_ALLOC) == SHF_WRITE | SHF_ALLOC => Content::Data,
         _ => Content::Other,
     }

@@ -1,5 +1,12 @@
 //! A reference: where it stands, how it is written, what it aims at.
 
+/// Numbers of BTF types. Modules continue the numbers of their kernel, so all files share them.
+pub(super) const TYPE_IDS: u64 = 1 << 60;
+/// Offsets of names of BTF types in modules, which continue those of their kernel.
+pub(super) const TYPE_NAMES: u64 = 2 << 60;
+/// Indices of the symbols of one file.
+pub(super) const SYMBOL_INDICES: u64 = 3 << 60;
+
 /// How a reference is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -15,6 +22,8 @@ pub(super) enum Form {
     Based,
     /// Four bytes: an offset in the file minus the base, also an offset in the file.
     InFile,
+    /// The same in eight bytes.
+    InFile64,
     /// Four bytes: a number that stands for something, such as the index of a symbol.
     Number,
     /// AArch64: words to the target in the low 26 bits (`B`, `BL`).
@@ -48,14 +57,15 @@ pub(super) struct Field {
 impl Form {
     /// Bytes that the field takes.
     pub fn width(self) -> usize {
-        if self == Self::Absolute64 { 8 } else { 4 }
+        if matches!(self, Self::Absolute64 | Self::InFile64) { 8 } else { 4 }
     }
 
     /// Writes the reference to `target` over the old one in `bytes`, which are [`Form::width`] long
     /// and stand at `address`.
     pub fn write(self, bytes: &mut [u8], address: u64, base: u64, target: u64) {
         if let Ok(bytes) = <&mut [u8; 8]>::try_from(&mut *bytes) {
-            *bytes = target.to_le_bytes();
+            let base = if self == Self::InFile64 { base } else { 0 };
+            *bytes = target.wrapping_sub(base).to_le_bytes();
             return;
         }
         let Ok(bytes) = <&mut [u8; 4]>::try_from(bytes) else { return };
@@ -69,7 +79,7 @@ impl Form {
             Self::Relative(span) => distance.wrapping_sub(u64::from(span)) as u32,
             Self::Back => distance.wrapping_neg() as u32,
             Self::Absolute32 | Self::Absolute64 | Self::Number => target as u32,
-            Self::Based | Self::InFile => target.wrapping_sub(base) as u32,
+            Self::Based | Self::InFile | Self::InFile64 => target.wrapping_sub(base) as u32,
             Self::Branch26 => bits(distance >> 2, 26, 0),
             Self::Branch19 => bits(distance >> 2, 19, 5),
             Self::Branch14 => bits(distance >> 2, 14, 5),
@@ -83,7 +93,8 @@ impl Form {
     /// What the reference in `bytes` aims at; for [`Form::PageLow`] `base` is the page.
     pub fn read(self, bytes: &[u8], address: u64, base: u64) -> u64 {
         if let Ok(bytes) = <[u8; 8]>::try_from(bytes) {
-            return u64::from_le_bytes(bytes);
+            let base = if self == Self::InFile64 { base } else { 0 };
+            return u64::from_le_bytes(bytes).wrapping_add(base);
         }
         let Ok(bytes) = <[u8; 4]>::try_from(bytes) else { return 0 };
         let word = u32::from_le_bytes(bytes);
@@ -98,7 +109,7 @@ impl Form {
             Self::Absolute32 | Self::Absolute64 => signed,
             Self::Number => u64::from(word),
             Self::Based => base.wrapping_add(signed),
-            Self::InFile => base.wrapping_add(u64::from(word)),
+            Self::InFile | Self::InFile64 => base.wrapping_add(u64::from(word)),
             Self::Branch26 => address.wrapping_add(words(26, 0)),
             Self::Branch19 => address.wrapping_add(words(19, 5)),
             Self::Branch14 => address.wrapping_add(words(14, 5)),

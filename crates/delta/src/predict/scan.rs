@@ -1,8 +1,8 @@
 //! Finds the references in a run of old bytes.
 
-use super::elf::{Content, Layout, Machine, Region, u32_at, u64_at};
-use super::field::{Field, Form};
-use super::{arm64, tables, x86};
+use super::elf::{Content, Image, Layout, Machine, Region, u16_at, u32_at, u64_at};
+use super::field::{Field, Form, SYMBOL_INDICES};
+use super::{arm64, tables, types, x86};
 
 /// Bytes before a run that are read to find where instructions start.
 pub(super) const LOOK_BACK_BYTES: u64 = 64;
@@ -12,9 +12,7 @@ const SMALL_NUMBER_MAX: u64 = 0x1_0000;
 
 /// A run of old bytes inside one region.
 pub(super) struct Run<'a> {
-    pub layout: &'a Layout,
-    /// Where jump tables may start, in the file.
-    pub tables: &'a [u32],
+    pub image: &'a Image,
     pub region: Region,
     /// Offset of the run in its file.
     pub offset: u64,
@@ -27,15 +25,19 @@ pub(super) struct Run<'a> {
 ///
 /// `sweep` is where the last run found an instruction to start, as an offset in the file.
 pub(super) fn references(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>) {
-    match (run.region.content, run.layout.machine) {
+    match (run.region.content, run.image.layout.machine) {
         (Content::Code, Machine::X86_64) => x86_code(run, sweep, fields),
         (Content::Code, Machine::Aarch64) => arm64::code(run, fields),
+        (Content::Rela, _) if run.image.layout.relocatable => object_rela(run, fields),
+        (Content::Symbols, _) if run.image.layout.relocatable => object_symbols(run, fields),
+        (Content::Types, _) => types::references(run, fields),
+        (Content::Addresses, _) => addresses(run, fields),
         (Content::Rela, _) => rela(run, fields),
         (Content::Symbols, _) => symbols(run, fields),
         (Content::Data, _) => data(run, fields),
         (Content::FrameRecords, _) => frame_records(run, fields),
         (Content::FrameIndex, _) => frame_index(run, fields),
-        (Content::Constants, _) if run.layout.holds(0) => tables::entries(run, run.tables, fields),
+        (Content::Constants, _) if !run.image.layout.fixed => tables::entries(run, &run.image.tables, fields),
         (Content::Constants, _) => data(run, fields),
         (Content::SelfRelative, _) => self_relative(run, fields),
         _ => {}
@@ -49,10 +51,10 @@ fn x86_code(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>) {
     } else {
         0
     };
-    let Some(address) = run.layout.address(run.offset) else { return };
+    let Some(address) = run.image.layout.address(run.offset) else { return };
     let base = address.wrapping_sub(run.before as u64);
     // In a program that is loaded anywhere, constants of four bytes are no addresses.
-    let fixed = !run.layout.holds(0);
+    let fixed = run.image.layout.fixed;
     while at < run.bytes.len() {
         let code = &run.bytes[at..];
         let Some(instruction) = x86::decode(&code[..code.len().min(x86::INSTRUCTION_BYTES_MAX)]) else {
@@ -74,7 +76,7 @@ fn x86_code(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>) {
                 } else {
                     (Form::Absolute32, value)
                 };
-                if (instruction.relative || fixed) && run.layout.holds(target) {
+                if (instruction.relative || fixed) && run.image.layout.holds(target) {
                     fields.push(Field { at: (from - run.before) as u32, form, target, base: 0 });
                 }
             }
@@ -85,7 +87,7 @@ fn x86_code(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>) {
                 && let Some(value) = u32_at(run.bytes, from)
             {
                 let target = i64::from(value as i32) as u64;
-                if run.layout.holds(target) {
+                if run.image.layout.holds(target) {
                     fields.push(Field {
                         at: (from - run.before) as u32,
                         form: Form::Absolute32,
@@ -120,8 +122,78 @@ fn absolute(layout: &Layout, bytes: &[u8], at: usize, fields: &mut Vec<Field>) {
 fn rela(run: &Run<'_>, fields: &mut Vec<Field>) {
     let bytes = &run.bytes[run.before..];
     for at in records(run, 24) {
-        absolute(run.layout, bytes, at, fields);
-        absolute(run.layout, bytes, at + 16, fields);
+        absolute(&run.image.layout, bytes, at, fields);
+        number(bytes, at + 12, SYMBOL_INDICES, fields);
+        absolute(&run.image.layout, bytes, at + 16, fields);
+    }
+}
+
+fn number(bytes: &[u8], at: usize, space: u64, fields: &mut Vec<Field>) {
+    if let Some(value) = u32_at(bytes, at)
+        && value != 0
+    {
+        fields.push(Field { at: at as u32, form: Form::Number, target: u64::from(value), base: space });
+    }
+}
+
+/// Relocations before linking: offsets count from the start of the section that they apply to, addends
+/// from the start of the section that the symbol stands for.
+fn object_rela(run: &Run<'_>, fields: &mut Vec<Field>) {
+    /// Fields relative to the address four bytes behind them, which the addend makes up for.
+    const RELATIVE_TYPES: [u32; 2] = [2, 4];
+    let bytes = &run.bytes[run.before..];
+    for at in records(run, 24) {
+        let (Some(offset), Some(kind)) = (u64_at(bytes, at), u32_at(bytes, at + 8)) else { break };
+        if run.region.linked != 0 {
+            let base = run.region.linked;
+            let target = base.wrapping_add(offset);
+            fields.push(Field { at: at as u32, form: Form::InFile64, target, base });
+        }
+        number(bytes, at + 12, SYMBOL_INDICES, fields);
+        let (Some(symbol), Some(addend)) = (u32_at(bytes, at + 12), u64_at(bytes, at + 16)) else { break };
+        let section = run.image.section_symbols.get(symbol as usize).copied().unwrap_or(0);
+        if section == 0 {
+            continue;
+        }
+        let base = run.image.bases.get(usize::from(section)).copied().unwrap_or(0);
+        // The target is moved, and so is the base: differences stay.
+        let skew = if RELATIVE_TYPES.contains(&kind) { 4 } else { 0 };
+        if base != 0 {
+            let target = base.wrapping_add(addend).wrapping_add(skew);
+            let base = base.wrapping_add(skew);
+            fields.push(Field { at: at as u32 + 16, form: Form::InFile64, target, base });
+        }
+    }
+}
+
+fn object_symbols(run: &Run<'_>, fields: &mut Vec<Field>) {
+    let bytes = &run.bytes[run.before..];
+    for at in records(run, 24) {
+        if let Some(name) = u32_at(bytes, at)
+            && name != 0
+        {
+            let target = run.region.linked.wrapping_add(u64::from(name));
+            fields.push(Field { at: at as u32, form: Form::InFile, target, base: run.region.linked });
+        }
+        let Some(section) = u16_at(bytes, at + 6) else { break };
+        if let Some(&base) = run.image.bases.get(usize::from(section))
+            && let Some(value) = u64_at(bytes, at + 8)
+            && section != 0
+        {
+            let target = base.wrapping_add(value);
+            fields.push(Field { at: at as u32 + 8, form: Form::InFile64, target, base });
+        }
+    }
+}
+
+fn addresses(run: &Run<'_>, fields: &mut Vec<Field>) {
+    let bytes = &run.bytes[run.before..];
+    for at in records(run, 4) {
+        let Some(word) = u32_at(bytes, at) else { break };
+        let target = i64::from(word as i32) as u64;
+        if word != 0 && run.image.layout.holds(target) {
+            fields.push(Field { at: at as u32, form: Form::Absolute32, target, base: 0 });
+        }
     }
 }
 
@@ -131,10 +203,10 @@ fn symbols(run: &Run<'_>, fields: &mut Vec<Field>) {
         if let Some(name) = u32_at(bytes, at)
             && name != 0
         {
-            let target = run.region.strings.wrapping_add(u64::from(name));
-            fields.push(Field { at: at as u32, form: Form::InFile, target, base: run.region.strings });
+            let target = run.region.linked.wrapping_add(u64::from(name));
+            fields.push(Field { at: at as u32, form: Form::InFile, target, base: run.region.linked });
         }
-        absolute(run.layout, bytes, at + 8, fields);
+        absolute(&run.image.layout, bytes, at + 8, fields);
     }
 }
 
@@ -142,21 +214,21 @@ fn data(run: &Run<'_>, fields: &mut Vec<Field>) {
     let bytes = &run.bytes[run.before..];
     let first = (run.offset.wrapping_neg() & 7) as usize;
     // Small numbers are more often lengths than addresses.
-    let small = if run.layout.holds(0) { SMALL_NUMBER_MAX } else { 0 };
+    let small = if run.image.layout.fixed { 0 } else { SMALL_NUMBER_MAX };
     for at in (first..bytes.len()).step_by(8) {
         if u64_at(bytes, at).is_some_and(|value| value > small) {
-            absolute(run.layout, bytes, at, fields);
+            absolute(&run.image.layout, bytes, at, fields);
         }
     }
 }
 
 fn self_relative(run: &Run<'_>, fields: &mut Vec<Field>) {
     let bytes = &run.bytes[run.before..];
-    let Some(address) = run.layout.address(run.offset) else { return };
+    let Some(address) = run.image.layout.address(run.offset) else { return };
     for at in records(run, 4) {
         let Some(word) = u32_at(bytes, at) else { break };
         let target = address.wrapping_add(at as u64).wrapping_add(i64::from(word as i32) as u64);
-        if word != 0 && run.layout.holds(target) {
+        if word != 0 && run.image.layout.holds(target) {
             fields.push(Field { at: at as u32, form: Form::Relative(0), target, base: 0 });
         }
     }
@@ -167,7 +239,7 @@ fn self_relative(run: &Run<'_>, fields: &mut Vec<Field>) {
 fn frame_index(run: &Run<'_>, fields: &mut Vec<Field>) {
     let bytes = &run.bytes[run.before..];
     let (Some(address), Some(start)) =
-        (run.layout.address(run.offset), run.layout.address(run.region.offset))
+        (run.image.layout.address(run.offset), run.image.layout.address(run.region.offset))
     else {
         return;
     };
@@ -194,7 +266,7 @@ fn frame_records(run: &Run<'_>, fields: &mut Vec<Field>) {
     /// No record of a compiler is longer.
     const RECORD_BYTES_MAX: u32 = 1 << 12;
     let bytes = &run.bytes[run.before..];
-    let Some(address) = run.layout.address(run.offset) else { return };
+    let Some(address) = run.image.layout.address(run.offset) else { return };
     let relative = |at: usize| {
         let word = u32_at(bytes, at)?;
         Some(address.wrapping_add(at as u64).wrapping_add(i64::from(word as i32) as u64))
@@ -207,7 +279,7 @@ fn frame_records(run: &Run<'_>, fields: &mut Vec<Field>) {
             at += 4 + len as usize;
             continue;
         }
-        let function = relative(at + 8).filter(|&function| run.layout.executes(function));
+        let function = relative(at + 8).filter(|&function| run.image.layout.executes(function));
         let (true, Some(function), Some(cie)) = (plausible, function, cie) else {
             at += 4;
             continue;
@@ -221,7 +293,7 @@ fn frame_records(run: &Run<'_>, fields: &mut Vec<Field>) {
         fields.push(Field { at: at as u32 + 8, form: Form::Relative(0), target: function, base: 0 });
         if len >= 17
             && bytes.get(at + 16) == Some(&4)
-            && let Some(table) = relative(at + 17).filter(|&table| run.layout.holds(table))
+            && let Some(table) = relative(at + 17).filter(|&table| run.image.layout.holds(table))
         {
             fields.push(Field { at: at as u32 + 17, form: Form::Relative(0), target: table, base: 0 });
         }

@@ -108,11 +108,11 @@ pub(super) fn entries(run: &Run<'_>, starts: &[u32], fields: &mut Vec<Field>) {
         if start >= end {
             break;
         }
-        let Some(base) = run.layout.address(start) else { continue };
+        let Some(base) = run.image.layout.address(start) else { continue };
         while at < stop {
             let Some(word) = u32_at(bytes, (at - run.offset) as usize) else { break };
             let target = base.wrapping_add(i64::from(word as i32) as u64);
-            if !run.layout.executes(target) {
+            if !run.image.layout.executes(target) {
                 break;
             }
             fields.push(Field { at: (at - run.offset) as u32, form: Form::Based, target, base });
