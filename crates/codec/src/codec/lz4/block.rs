@@ -16,6 +16,9 @@ use crate::{recipe, splice};
 /// Corrections are kept up to one part in so many of the packed bytes.
 const CORRECTIONS_SHARE: usize = 8;
 
+/// So few corrections are not worth a search for fewer.
+const GOOD_SHARE: usize = 128;
+
 /// Levels to try, by effort: the highest is that of mksquashfs with `-Xhc`, 9 that of mkfs.erofs
 /// with `lz4hc`, and the fast one that of both without: mkfs.erofs has the rest of the file ahead.
 const LEVELS_FAST: &[Level] = &[Level::High(12), Level::Fast(1), Level::High(9), Level::FastAhead];
@@ -125,9 +128,9 @@ impl Codec for Block {
                 best.as_ref().map_or(packed.len() / CORRECTIONS_SHARE, |best| best.corrections.len() - 1);
             let Some(draft) = bench.draft(&recipe, plain) else { continue };
             if let Some(corrections) = splice::script(draft, packed, script_len_max) {
-                let exact = corrections.is_empty();
+                let good = corrections.len() <= packed.len() / GOOD_SHARE;
                 best = Some(Found { recipe, corrections });
-                if exact {
+                if good {
                     break;
                 }
             }
