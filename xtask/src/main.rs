@@ -1,2 +1,35 @@
-//! The task runner: `cargo xtask ci` and `cargo xtask bench`.
-fn main() {}
+//! The task runner: `cargo xtask ci` checks the workspace, `cargo xtask bench` builds real data and
+//! measures the engine against its peers on it.
+//!
+//! It runs other programs and reads their results; it holds no logic of the product.
+
+mod bench;
+mod ci;
+mod command;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The workspace's task runner")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check everything that must hold before a change lands.
+    Ci(ci::Options),
+    /// Build the benchmark's data, or run the benchmark.
+    Bench {
+        #[command(subcommand)]
+        step: bench::Step,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Ci(options) => ci::run_all(&options),
+        Task::Bench { step } => bench::run(step),
+    }
+}
