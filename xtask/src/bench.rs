@@ -18,6 +18,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+pub use self::binaries::{Architecture, application, build_program};
+pub use self::contest::build_fluvial;
+pub use self::measure::same_bytes;
 use crate::command::workspace_root;
 
 #[derive(Subcommand)]

@@ -64,16 +64,23 @@ const PLATFORMS: [&str; 4] = ["manylinux1", "manylinux2014", "manylinux_2_17", "
 /// # Errors
 /// When a wheel cannot be had or holds no such binary.
 pub fn build(dir: &Path, work: &Path) -> Result<()> {
+    (0..PROGRAMS.len()).try_for_each(|index| build_program(dir, work, index, &Architecture::ALL))
+}
+
+/// Brings both versions of one program of `PROGRAMS` into `dir/elf`.
+///
+/// # Errors
+/// When a wheel cannot be had or holds no such binary.
+pub fn build_program(dir: &Path, work: &Path, index: usize, architectures: &[Architecture]) -> Result<()> {
     ensure(&[("python3", "python3"), ("pip3", "python3-pip")])?;
     fs::create_dir_all(dir.join("elf"))?;
-    for program in &PROGRAMS {
-        for architecture in Architecture::ALL {
-            for (age, version) in [("old", program.old), ("new", program.new)] {
-                let target = dir.join(format!("elf/{}-{}-{age}", program.name, architecture.name()));
-                if !is_built(&target) {
-                    let binary = from_wheel(work, program, version, architecture)?;
-                    fs::copy(&binary, &target).with_context(|| binary.display().to_string())?;
-                }
+    let program = &PROGRAMS[index];
+    for &architecture in architectures {
+        for (age, version) in [("old", program.old), ("new", program.new)] {
+            let target = dir.join(format!("elf/{}-{}-{age}", program.name, architecture.name()));
+            if !is_built(&target) {
+                let binary = from_wheel(work, program, version, architecture)?;
+                fs::copy(&binary, &target).with_context(|| binary.display().to_string())?;
             }
         }
     }

@@ -194,7 +194,11 @@ impl Hashes {
     }
 }
 
-fn build_fluvial() -> Result<PathBuf> {
+/// Builds our program in release mode and returns where it stands.
+///
+/// # Errors
+/// When the build fails.
+pub fn build_fluvial() -> Result<PathBuf> {
     let root = workspace_root();
     let mut build = command("cargo", ["build", "--release", "--locked", "--package", "fluvial"]);
     run_command(build.current_dir(root))?;
