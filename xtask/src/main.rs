@@ -1,2 +1,39 @@
-//! The task runner: `cargo xtask ci` and `cargo xtask bench`.
-fn main() {}
+//! The task runner: `cargo xtask ci` checks the workspace, `cargo xtask bench` builds real data and
+//! measures the engine against its peers on it, `cargo xtask demo` shows the main job on real data.
+//!
+//! It runs other programs and reads their results; it holds no logic of the product.
+
+mod bench;
+mod ci;
+mod command;
+mod demo;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The workspace's task runner")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check everything that must hold before a change lands.
+    Ci(ci::Options),
+    /// Make, inspect and apply a patch between two real versions of a program.
+    Demo,
+    /// Build the benchmark's data, or run the benchmark.
+    Bench {
+        #[command(subcommand)]
+        step: bench::Step,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Ci(options) => ci::run_all(&options),
+        Task::Demo => demo::show(),
+        Task::Bench { step } => bench::run(step),
+    }
+}

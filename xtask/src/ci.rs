@@ -1,0 +1,60 @@
+//! `cargo xtask ci`: every check a change passes before it lands.
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::command::{command, find, run, workspace_root};
+
+#[derive(Args)]
+pub struct Options {
+    /// Install no cargo tool: without cargo-nextest run `cargo test`, without cargo-deny skip its check.
+    #[arg(long)]
+    offline: bool,
+}
+
+/// Runs all checks and stops at the first that fails.
+///
+/// # Errors
+/// The check that failed.
+pub fn run_all(options: &Options) -> Result<()> {
+    cargo("formatting", &["fmt", "--all", "--check"], &[])?;
+    cargo("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])?;
+    licences(options)?;
+    tests(options)?;
+    cargo("the documentation's examples", &["test", "--workspace", "--doc", "--locked"], &[])?;
+    let documentation = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
+    cargo("documentation", &documentation, &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+/// Unit, integration and property tests; the committed fuzz corpora are among them.
+fn tests(options: &Options) -> Result<()> {
+    if available("cargo-nextest", options) {
+        cargo("tests", &["nextest", "run", "--workspace", "--locked", "--no-tests", "pass"], &[])
+    } else {
+        cargo("tests", &["test", "--workspace", "--all-targets", "--locked"], &[])
+    }
+}
+
+/// Licences, bans and sources; not advisories, whose list comes over the network and changes by the hour.
+fn licences(options: &Options) -> Result<()> {
+    if available("cargo-deny", options) {
+        cargo("licences and bans", &["deny", "--locked", "check", "licenses", "bans", "sources"], &[])
+    } else {
+        eprintln!("cargo-deny is not here: licences and bans are NOT checked");
+        Ok(())
+    }
+}
+
+/// Whether a cargo tool is here, after installing it if that is allowed and works.
+fn available(tool: &str, options: &Options) -> bool {
+    if find(tool).is_some() {
+        return true;
+    }
+    !options.offline && run(&mut command("cargo", ["install", "--locked", "--quiet", tool])).is_ok()
+}
+
+fn cargo(what: &str, args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    let mut cargo = command("cargo", args);
+    cargo.current_dir(workspace_root()).envs(environment.iter().copied());
+    run(&mut cargo).with_context(|| format!("the check of {what} failed"))
+}
