@@ -53,13 +53,19 @@ pub struct DiffArguments {
 /// `fluvial apply`.
 #[derive(Debug, Args)]
 pub struct ApplyArguments {
-    /// What the patch was made from.
+    /// What the patch was made from: a file, a block device, or a folder.
     pub old: PathBuf,
     /// The patch.
     pub patch: PathBuf,
     /// Where the result goes: a file, or a block device, which is written in place.
     #[arg(short = 'o', long = "output", value_name = "NEW")]
     pub new: PathBuf,
+    /// Refuses a patch that takes more memory.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
+    pub memory_limit: u64,
+    /// Where progress is noted; NEW.part.journal if not given, PATCH.journal for a device.
+    #[arg(long, value_name = "PATH")]
+    pub journal: Option<PathBuf>,
     /// Prints one JSON object instead of text.
     #[arg(long)]
     pub json: bool,

@@ -4,26 +4,22 @@ pub mod apply;
 pub mod diff;
 pub mod inspect;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::fault::Fault;
 use crate::medium::Medium;
 
-/// Opens something to read.
+/// Opens a file or a block device to read.
 fn open(path: &Path) -> Result<Medium, Fault> {
-    File::open(path).and_then(Medium::new).map_err(|source| Fault::path("open", path, source))
+    Medium::open(path).map_err(|source| Fault::reading(path, source))
 }
 
-/// The folder in which a path stands.
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.into(),
-        _ => ".".into(),
-    }
+/// A digest as people write it.
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A file's name as a patch carries it.
-fn name_of(path: &Path) -> String {
-    path.file_name().map_or_else(|| "image".into(), |name| name.to_string_lossy().into_owned())
+/// How long `patch` is in percent of `new`; 0 for an empty NEW.
+fn percent(patch: u64, new: u64) -> f64 {
+    if new == 0 { 0.0 } else { 100.0 * patch as f64 / new as f64 }
 }

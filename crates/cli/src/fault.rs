@@ -1,86 +1,26 @@
-//! Faults: what went wrong, folded to a kind, a hint and an exit code.
+//! Faults: what went wrong, folded to a kind, a chain of messages, a hint and an exit code.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use fluvial_codec::RecipeError;
 use fluvial_delta::apply::ApplyError;
 use fluvial_delta::diff::DiffError;
+use fluvial_delta::frame::FrameError;
 use fluvial_delta::header::HeaderError;
+use fluvial_delta::map::MapError;
 use thiserror::Error;
 
-/// What kind of fault it is. Names and exit codes are part of the interface; see docs/cli.md.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A fault of this program.
-    Internal,
-    /// Reading or writing failed.
-    Io,
-    /// The file is no patch.
-    NotAPatch,
-    /// The patch is of a later format than this program knows.
-    NewerFormat,
-    /// The patch is cut or changed.
-    DamagedPatch,
-    /// OLD is not what the patch was made from.
-    WrongSource,
-    /// More memory is needed than allowed.
-    OverMemory,
-    /// The disk is full.
-    NoSpace,
-    /// The result may not be written there.
-    ReadOnly,
-    /// The result came out wrong.
-    WrongTarget,
-    /// Stopped by a signal.
-    Cancelled,
-}
+mod kind;
 
-impl Kind {
-    /// Its name in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Internal => "internal",
-            Kind::Io => "io",
-            Kind::NotAPatch => "not_a_patch",
-            Kind::NewerFormat => "newer_format",
-            Kind::DamagedPatch => "damaged_patch",
-            Kind::WrongSource => "wrong_source",
-            Kind::OverMemory => "over_memory",
-            Kind::NoSpace => "no_space",
-            Kind::ReadOnly => "read_only",
-            Kind::WrongTarget => "wrong_target",
-            Kind::Cancelled => "cancelled",
-        }
-    }
-
-    /// The exit code.
-    pub fn exit_code(self) -> ExitCode {
-        ExitCode::from(self.number())
-    }
-
-    fn number(self) -> u8 {
-        match self {
-            Kind::Internal => 1,
-            Kind::Io => 3,
-            Kind::NotAPatch => 10,
-            Kind::NewerFormat => 11,
-            Kind::DamagedPatch => 12,
-            Kind::WrongSource => 13,
-            Kind::OverMemory => 14,
-            Kind::NoSpace => 15,
-            Kind::ReadOnly => 16,
-            Kind::WrongTarget => 17,
-            Kind::Cancelled => 130,
-        }
-    }
-}
+pub use kind::Kind;
 
 /// An I/O error with its path.
 #[derive(Debug, Error)]
 #[error("cannot {action} {}", path.display())]
-pub struct PathError {
+struct PathError {
     action: &'static str,
     path: PathBuf,
     source: io::Error,
@@ -92,43 +32,94 @@ pub struct Fault {
     /// Its kind.
     pub kind: Kind,
     error: Box<dyn Error + Send + Sync>,
+    hint: Option<String>,
 }
 
 impl Fault {
-    /// An I/O error while doing something to a path.
-    pub fn path(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self { kind: kind_of(&source), error: Box::new(PathError { action, path: path.into(), source }) }
-    }
-
-    /// Any error of a kind.
+    /// A fault of a kind, with that kind's usual hint.
     pub fn new(kind: Kind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, error: error.into() }
+        Self { kind, error: error.into(), hint: usual_hint(kind).map(str::to_owned) }
     }
 
-    /// Writes it to the standard error stream.
-    pub fn show(&self, json: bool) {
-        let mut chain = vec![self.error.to_string()];
+    /// Reading something failed.
+    pub fn reading(path: &Path, source: io::Error) -> Self {
+        let kind = if source.kind() == ErrorKind::Interrupted { Kind::Cancelled } else { Kind::Io };
+        Self::new(kind, PathError { action: "read", path: path.into(), source })
+    }
+
+    /// A source that the patch names cannot be read.
+    pub fn wrong_source(path: &Path, source: io::Error) -> Self {
+        Self::new(Kind::WrongSource, PathError { action: "read", path: path.into(), source })
+    }
+
+    /// Writing something failed.
+    pub fn writing(path: &Path, source: io::Error) -> Self {
+        Self::new(kind_of_write(&source), PathError { action: "write", path: path.into(), source })
+    }
+
+    /// Another hint than the kind's usual one.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The messages, from the outermost to the cause.
+    fn messages(&self) -> Vec<String> {
+        let mut messages = vec![self.error.to_string()];
         let mut source = self.error.source();
         while let Some(error) = source {
-            chain.push(error.to_string());
+            messages.push(error.to_string());
             source = error.source();
         }
+        messages
+    }
+
+    /// Writes it to the standard error stream; answers the exit code.
+    pub fn show(&self, json: bool) -> ExitCode {
+        let messages = self.messages();
         if json {
-            let error = serde_json::json!({
-                "error": { "kind": self.kind.name(), "exit_code": self.kind.number(), "messages": chain }
+            let object = serde_json::json!({
+                "error": {
+                    "kind": self.kind.name(),
+                    "exit_code": self.kind.exit_code(),
+                    "messages": messages,
+                    "hint": self.hint,
+                }
             });
-            eprintln!("{error}");
+            eprintln!("{object}");
         } else {
-            eprintln!("error: {}", chain.join(": "));
+            eprintln!("error: {}", messages.join(": "));
+            if let Some(hint) = &self.hint {
+                eprintln!("hint: {hint}");
+            }
         }
+        ExitCode::from(self.kind.exit_code())
     }
 }
 
-fn kind_of(error: &io::Error) -> Kind {
+fn usual_hint(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Internal => "this is a fault of fluvial: please report it, with the patch if there is one",
+        Kind::NotAPatch => "the patch is the second argument of `apply`, and the only one of `inspect`",
+        Kind::UnsupportedPatch => "install the version of fluvial that made the patch, or a later one",
+        Kind::DamagedPatch => "fetch the patch again; what was made so far is kept for the next run",
+        Kind::WrongSource => "`fluvial inspect PATCH` shows name, size and SHA-256 of what the patch needs",
+        Kind::NoSpace => "free some space, then run the same command again",
+        Kind::ReadOnly => "choose another place, or mount it writable",
+        Kind::WrongTarget => {
+            "OLD may have been written to meanwhile, or the storage is failing; run the same command again"
+        }
+        Kind::Busy => "wait for the other program, or unmount the device",
+        Kind::Usage | Kind::Io | Kind::OverMemory | Kind::Cancelled => return None,
+    })
+}
+
+fn kind_of_write(error: &io::Error) -> Kind {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
-        io::ErrorKind::ReadOnlyFilesystem => Kind::ReadOnly,
-        io::ErrorKind::Interrupted => Kind::Cancelled,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Kind::NoSpace,
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Kind::ReadOnly,
+        ErrorKind::ResourceBusy => Kind::Busy,
+        ErrorKind::Interrupted => Kind::Cancelled,
         _ => Kind::Io,
     }
 }
@@ -137,13 +128,22 @@ impl From<ApplyError> for Fault {
     fn from(error: ApplyError) -> Self {
         let kind = match &error {
             ApplyError::Header(HeaderError::NotAPatch) => Kind::NotAPatch,
-            ApplyError::Header(HeaderError::Version(_)) => Kind::NewerFormat,
-            ApplyError::ReadPatch(source)
-            | ApplyError::ReadSource { source, .. }
-            | ApplyError::WriteTarget(source)
-            | ApplyError::ReadTarget { source, .. }
-            | ApplyError::Journal(source)
-            | ApplyError::Header(HeaderError::Read(source)) => kind_of(source),
+            ApplyError::Header(HeaderError::Version(_)) => Kind::UnsupportedPatch,
+            ApplyError::Header(HeaderError::Read(_))
+            | ApplyError::ReadPatch(_)
+            | ApplyError::ReadSource { .. }
+            | ApplyError::ReadTarget { .. } => Kind::Io,
+            ApplyError::Map(MapError::Recipe(recipe)) if !matches!(recipe, RecipeError::Malformed) => {
+                Kind::UnsupportedPatch
+            }
+            // What the system says is no fault of the patch: a bad sector under OLD, a full disk
+            // under the temporary storage.
+            ApplyError::Frame { source: FrameError::Cover { source, .. }, .. }
+                if source.raw_os_error().is_some() =>
+            {
+                kind_of_write(source)
+            }
+            ApplyError::WriteTarget(source) | ApplyError::Journal(source) => kind_of_write(source),
             ApplyError::WrongSource { .. } | ApplyError::Arity { .. } => Kind::WrongSource,
             ApplyError::WrongTarget { .. } => Kind::WrongTarget,
             ApplyError::Cancelled => Kind::Cancelled,
@@ -157,14 +157,14 @@ impl From<ApplyError> for Fault {
 impl From<DiffError> for Fault {
     fn from(error: DiffError) -> Self {
         let kind = match &error {
-            DiffError::ReadOld(source)
-            | DiffError::ReadNew(source)
-            | DiffError::Scratch(source)
-            | DiffError::Write(source) => kind_of(source),
+            DiffError::ReadOld(_) | DiffError::ReadNew(_) => Kind::Io,
+            DiffError::Scratch(source) | DiffError::Write(source) => kind_of_write(source),
             DiffError::Memory | DiffError::OverBudget { .. } => Kind::OverMemory,
             DiffError::Internal(_) => Kind::Internal,
             DiffError::Cancelled => Kind::Cancelled,
         };
-        Self::new(kind, error)
+        let over_budget = matches!(error, DiffError::OverBudget { .. });
+        let fault = Self::new(kind, error);
+        if over_budget { fault.hint("raise --apply-memory, if the devices have it") } else { fault }
     }
 }

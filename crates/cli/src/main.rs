@@ -7,28 +7,52 @@
 
 mod arguments;
 mod command;
+mod destination;
+mod durable;
 mod fault;
+mod interrupt;
+mod journal;
 mod medium;
+mod notary;
+mod progress;
 mod scratch;
+mod source;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::arguments::{Arguments, Command};
+use crate::fault::{Fault, Kind};
+use crate::interrupt::Interrupt;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let command = Arguments::command().after_help(Kind::table());
+    let parsed = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     let (json, result) = match &arguments.command {
-        Command::Diff(diff) => (diff.json, command::diff::run(diff)),
-        Command::Apply(apply) => (apply.json, command::apply::run(apply)),
+        Command::Diff(diff) => (diff.json, with_signals(|signals| command::diff::run(diff, signals))),
+        Command::Apply(apply) => (apply.json, with_signals(|signals| command::apply::run(apply, signals))),
         Command::Inspect(inspect) => (inspect.json, command::inspect::run(inspect)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            fault.show(json);
-            fault.kind.exit_code()
-        }
+        Err(fault) => fault.show(json),
     }
+}
+
+fn with_signals(run: impl FnOnce(Interrupt) -> Result<(), Fault>) -> Result<(), Fault> {
+    run(Interrupt::listen().map_err(|error| Fault::new(Kind::Internal, error))?)
+}
+
+/// Shows help and version, or what is wrong with the command line: as JSON where that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if json && error.use_stderr() {
+        return Fault::new(Kind::Usage, error.to_string().trim_end().to_owned()).show(true);
+    }
+    error.exit()
 }

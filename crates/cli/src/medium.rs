@@ -1,25 +1,77 @@
 //! Files and block devices, as the engine reads and writes them.
 
-use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom};
-use std::os::unix::fs::FileExt as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
 
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::ReadAt;
 
-/// An open file or block device of a known length.
+/// An open file or block device of a known length. Reading moves no cursor, so threads share it.
 #[derive(Debug)]
 pub struct Medium {
     file: File,
     len: u64,
 }
 
+/// What tells one file or device from another, however it is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// A file: its file system and its inode.
+    File(u64, u64),
+    /// A block device: its number.
+    Device(u64),
+}
+
 impl Medium {
+    /// Opens a file or a block device to be read.
+    ///
+    /// # Errors
+    /// What the system reports; [`ErrorKind::InvalidInput`] for anything else than a file or a
+    /// block device, before it is opened: opening a pipe may wait forever.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let kind = path.metadata()?.file_type();
+        if kind.is_dir() {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "neither a file nor a block device"));
+        }
+        Self::new(OpenOptions::new().read(true).open(path)?)
+    }
+
     /// Takes an open file; asks for its length.
+    ///
+    /// # Errors
+    /// What the system reports.
     pub fn new(mut file: File) -> io::Result<Self> {
-        // The metadata of a block device say 0; the end of a seek is right for both.
+        // The metadata of a block device state a length of 0; the end of a seek is right for both.
         let len = file.seek(SeekFrom::End(0))?;
         Ok(Self { file, len })
+    }
+
+    /// Shows only the first `len` bytes.
+    pub fn shortened(self, len: u64) -> Self {
+        Self { len: self.len.min(len), ..self }
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Which file or device it is.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn identity(&self) -> io::Result<Identity> {
+        let metadata = self.file.metadata()?;
+        Ok(if metadata.file_type().is_block_device() {
+            Identity::Device(metadata.rdev())
+        } else {
+            Identity::File(metadata.dev(), metadata.ino())
+        })
     }
 }
 
@@ -29,12 +81,18 @@ impl ReadAt for Medium {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.len) {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
         self.file.read_exact_at(buf, offset)
     }
 }
 
 impl Target for Medium {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.len) {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "a write behind the end of the result"));
+        }
         self.file.write_all_at(bytes, offset)
     }
 }

@@ -1,48 +1,288 @@
 //! `fluvial apply`.
 
-use std::fs::OpenOptions;
+use std::io;
+use std::path::PathBuf;
 use std::time::Instant;
 
-use fluvial_delta::apply::{Checkpoint, Patch, check_source, check_target};
-use fluvial_delta::diff::Unobserved;
+use fluvial_delta::apply::{
+    ApplyError, ApplyObserver, Checkpoint, Patch, Target, check_source, check_target,
+};
+use fluvial_delta::header::{Header, HeaderError};
+use fluvial_delta::structure::ReadAt;
+use indicatif::HumanBytes;
+use sha2::{Digest as _, Sha256};
 
-use super::{folder_of, open};
+use super::{hex, open};
 use crate::arguments::ApplyArguments;
+use crate::destination::Destination;
+use crate::durable::{beside, folder_of};
 use crate::fault::{Fault, Kind};
+use crate::interrupt::Interrupt;
+use crate::journal::{Entry, Journal};
 use crate::medium::Medium;
+use crate::notary::Notary;
+use crate::progress::Progress;
 use crate::scratch::DiskScratch;
+use crate::source::Old;
 
-pub fn run(arguments: &ApplyArguments) -> Result<(), Fault> {
+/// What an apply came to.
+struct Outcome {
+    new_bytes: u64,
+    new_sha256: String,
+    patch_bytes: u64,
+    frames: usize,
+    /// The frame at which this run began; 0 where it made everything.
+    first_frame: usize,
+    /// Why an earlier run's work was thrown away.
+    restart: Option<String>,
+}
+
+/// Applies a patch.
+///
+/// # Errors
+/// Every way that it fails; NEW is then what it was before, except for a device.
+pub fn run(arguments: &ApplyArguments, interrupt: Interrupt) -> Result<(), Fault> {
     let started = Instant::now();
-    let bytes = open(&arguments.patch)?;
-    let patch = Patch::open(&bytes)?;
-    let ([source_info], [target_info]) = (patch.header.sources.as_slice(), patch.header.targets.as_slice())
-    else {
-        return Err(Fault::new(Kind::WrongSource, "the patch is not from one file to one file"));
-    };
-    let source = open(&arguments.old)?;
-    check_source(&source, source_info, &mut |_| true)?;
-    let mut part = arguments.new.clone().into_os_string();
-    part.push(".part");
-    let failed = |source| Fault::path("write", arguments.new.as_path(), source);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&part)
-        .map_err(failed)?;
-    file.set_len(target_info.size).map_err(failed)?;
-    let target = Medium::new(file).map_err(failed)?;
-    let scratch = DiskScratch::new(folder_of(&arguments.new));
-    patch.apply(&[&source], &[&target], &scratch, Checkpoint::default(), &mut Unobserved)?;
-    check_target(&target, target_info, &mut |_| true)?;
-    std::fs::rename(&part, &arguments.new).map_err(failed)?;
-    let seconds = started.elapsed().as_secs_f64();
-    if arguments.json {
-        println!("{}", serde_json::json!({ "new_bytes": target_info.size, "duration_s": seconds }));
-    } else {
-        println!("{}: {} bytes in {seconds:.1} s", arguments.new.display(), target_info.size);
-    }
+    let progress = Progress::new(interrupt, arguments.json);
+    let result = apply(arguments, &progress);
+    progress.finish();
+    show(arguments, &result?, started.elapsed().as_secs_f64());
     Ok(())
+}
+
+fn apply(arguments: &ApplyArguments, progress: &Progress) -> Result<Outcome, Fault> {
+    let bytes = open(&arguments.patch)?;
+    let (header, map_start) = Header::read(&bytes).map_err(ApplyError::Header)?;
+    let patch_bytes = check_header(&header, map_start, bytes.len(), arguments)?;
+    let old = Old::open(&arguments.old)?;
+    let old_identity = old.identity();
+    let sources = old.named(&header.sources)?;
+    progress.phase("checking", header.sources.iter().map(|source| source.size).sum());
+    for (source, info) in sources.iter().zip(&header.sources) {
+        check_source(&**source, info, &mut |bytes| progress.advance(bytes))?;
+    }
+    let patch = Patch::open(&bytes)?;
+    let [target] = patch.header.targets.as_slice() else {
+        return Err(ApplyError::Arity { what: "targets", need: patch.header.targets.len(), have: 1 }.into());
+    };
+
+    let destination = Destination::open(&arguments.new)?;
+    destination.check_distinct(old_identity, "OLD")?;
+    destination.check_distinct(bytes.identity().ok(), "PATCH")?;
+    let journal_path = arguments.journal.clone().unwrap_or_else(|| journal_path(arguments, &destination));
+    let scratch_folder = folder_of(if destination.is_device() { &journal_path } else { &arguments.new });
+    let header_sha256 = read_header_sha256(&bytes, map_start)?;
+    let journal = Journal::new(journal_path.clone(), header_sha256, destination.inode()?);
+    let (from, restart) = starting_point(&journal, &destination, target.size, header.frames.len())?;
+    if from == 0 {
+        journal.remove().map_err(|error| Fault::writing(journal.path(), error))?;
+        destination.clear()?;
+    }
+    let mut job = Job {
+        patch: &patch,
+        sources: sources.iter().map(|source| &**source).collect(),
+        scratch: DiskScratch::new(scratch_folder),
+        journal,
+        progress,
+        restart,
+    };
+    let made = destination
+        .reserve(target.size, header.scratch_bytes, scratch_folder)
+        .and_then(|medium| job.run(&medium, from));
+    if let Err(fault) = made {
+        return Err(job.clean_up(&destination, fault));
+    }
+    destination.publish(target.size)?;
+    job.journal.remove().map_err(|error| Fault::writing(job.journal.path(), error))?;
+    Ok(Outcome {
+        new_bytes: target.size,
+        new_sha256: hex(&target.sha256),
+        patch_bytes,
+        frames: header.frames.len(),
+        first_frame: if job.restart.is_some() { 0 } else { from },
+        restart: job.restart,
+    })
+}
+
+/// Checks what can be told from the header alone; answers the patch's length in bytes.
+fn check_header(
+    header: &Header,
+    map_start: u64,
+    have: u64,
+    arguments: &ApplyArguments,
+) -> Result<u64, Fault> {
+    let frames: u64 = header.frames.iter().map(|frame| u64::from(frame.packed_len)).sum();
+    let need = map_start + u64::from(header.map_packed_len) + frames;
+    if have < need {
+        return Err(ApplyError::Truncated { what: "its frames", have, need }.into());
+    }
+    if header.apply_memory_bytes > arguments.memory_limit {
+        let message = format!(
+            "applying takes {} of memory, {} are allowed",
+            HumanBytes(header.apply_memory_bytes),
+            HumanBytes(arguments.memory_limit)
+        );
+        return Err(Fault::new(Kind::OverMemory, message)
+            .hint("raise --memory-limit, or make the patch again with less --apply-memory"));
+    }
+    Ok(need)
+}
+
+/// A file's journal stands beside it; a device's beside the patch.
+fn journal_path(arguments: &ApplyArguments, destination: &Destination) -> PathBuf {
+    let stem = if destination.is_device() { &arguments.patch } else { destination.part() };
+    beside(stem, ".journal")
+}
+
+fn read_header_sha256(bytes: &Medium, len: u64) -> Result<[u8; 32], Fault> {
+    let mut header = vec![0; len as usize];
+    bytes.read_at(0, &mut header).map_err(|error| ApplyError::Header(HeaderError::Read(error)))?;
+    Ok(Sha256::digest(&header).into())
+}
+
+/// The frame to begin at, and why an earlier run's work cannot be used where there is some.
+fn starting_point(
+    journal: &Journal,
+    destination: &Destination,
+    size: u64,
+    frames: usize,
+) -> Result<(usize, Option<String>), Fault> {
+    let unusable = |why: &str| {
+        let why = format!("{} cannot be used, {why}: starting over", journal.path().display());
+        Ok((0, Some(why)))
+    };
+    match journal.read().map_err(|error| Fault::reading(journal.path(), error))? {
+        Entry::None => Ok((0, None)),
+        Entry::Unusable(why) => unusable(why),
+        Entry::Frames(frame) if frame > frames => unusable("it names a frame that is not there"),
+        Entry::Frames(_) if !destination.holds(size) => unusable("what it belongs to has another length"),
+        Entry::Frames(frame) => Ok((frame, None)),
+    }
+}
+
+/// One apply, ready to run.
+struct Job<'a> {
+    patch: &'a Patch<'a>,
+    sources: Vec<&'a dyn ReadAt>,
+    scratch: DiskScratch,
+    journal: Journal,
+    progress: &'a Progress,
+    restart: Option<String>,
+}
+
+impl Job<'_> {
+    /// Makes the result and checks it. What an earlier run has left is trusted at first; where the
+    /// result then comes out wrong, everything is made again.
+    fn run(&mut self, target: &Medium, from: usize) -> Result<(), Fault> {
+        match self.attempt(target, from) {
+            Err(ApplyError::WrongTarget { .. } | ApplyError::NoSuchCheckpoint(_)) if from > 0 => {
+                self.restart = Some("what an earlier run has left is damaged: starting over".into());
+                self.journal.remove().map_err(|error| Fault::writing(self.journal.path(), error))?;
+                self.attempt(target, 0).map_err(Fault::from)
+            }
+            result => result.map_err(Fault::from),
+        }
+    }
+
+    fn attempt(&self, target: &Medium, from: usize) -> Result<(), ApplyError> {
+        let header = &self.patch.header;
+        let flat_bytes = header.frames[from..].iter().map(|frame| frame.flat_len).sum();
+        self.progress.phase("applying", flat_bytes);
+        let notary = Notary::begin(target.file(), self.journal.clone()).map_err(ApplyError::Journal)?;
+        let mut watch = Watch { progress: self.progress, notary };
+        let targets: [&dyn Target; 1] = [target];
+        let checkpoint = Checkpoint { frame: from };
+        let made = self.patch.apply(&self.sources, &targets, &self.scratch, checkpoint, &mut watch);
+        let mut notary = watch.notary;
+        if let Err(error) = made {
+            // The first error tells more than a journal that cannot be written because of it.
+            let _ = notary.finish();
+            return Err(error);
+        }
+        // The result goes to the disk while it is read back.
+        notary.note(header.frames.len()).map_err(ApplyError::Journal)?;
+        self.progress.phase("verifying", target.len());
+        let checked = check_target(target, &header.targets[0], &mut |bytes| self.progress.advance(bytes));
+        let noted = notary.finish().map_err(ApplyError::Journal);
+        checked.and(noted)
+    }
+
+    /// After a fault: keeps what the next run can go on from, removes everything else.
+    fn clean_up(&self, destination: &Destination, fault: Fault) -> Fault {
+        let frames = self.patch.header.frames.len();
+        let kept = match self.journal.read() {
+            Ok(Entry::Frames(frame)) if fault.kind != Kind::WrongTarget => Some(frame),
+            _ => None,
+        };
+        let Some(frame) = kept else {
+            // Should this fail too, the next run starts over: the journal is of no use to it.
+            let _ = self.journal.remove();
+            let _ = destination.discard();
+            return match fault.kind {
+                Kind::Cancelled => fault.hint("nothing was worth keeping; run the same command to begin again"),
+                Kind::WrongTarget if destination.is_device() => fault.hint(format!(
+                    "{} holds no usable image now; check OLD and the storage, then run the same command again",
+                    destination.part().display()
+                )),
+                _ => fault,
+            };
+        };
+        let resume = format!(
+            "{} is kept: the same command goes on from frame {frame} of {frames}",
+            destination.part().display()
+        );
+        match fault.kind {
+            Kind::Cancelled | Kind::Io => fault.hint(resume),
+            Kind::DamagedPatch => fault.hint(format!("fetch the patch again; {resume}")),
+            Kind::NoSpace => fault.hint(format!("free some space; {resume}")),
+            _ => fault,
+        }
+    }
+}
+
+/// Hears how applying comes along.
+struct Watch<'a> {
+    progress: &'a Progress,
+    notary: Notary,
+}
+
+impl ApplyObserver for Watch<'_> {
+    fn made(&mut self, bytes: u64) -> bool {
+        self.notary.made(bytes);
+        self.progress.advance(bytes)
+    }
+
+    fn checkpoint(&mut self, checkpoint: Checkpoint) -> io::Result<()> {
+        self.notary.checkpoint(checkpoint.frame)
+    }
+}
+
+fn show(arguments: &ApplyArguments, outcome: &Outcome, duration_s: f64) {
+    if arguments.json {
+        let object = serde_json::json!({
+            "new": arguments.new,
+            "new_bytes": outcome.new_bytes,
+            "new_sha256": outcome.new_sha256,
+            "patch_bytes": outcome.patch_bytes,
+            "frames": outcome.frames,
+            "first_frame": outcome.first_frame,
+            "restart": outcome.restart,
+            "duration_s": duration_s,
+        });
+        println!("{object}");
+        return;
+    }
+    if let Some(restart) = &outcome.restart {
+        eprintln!("note: {restart}");
+    }
+    if outcome.first_frame > 0 {
+        eprintln!("note: went on from frame {} of {}", outcome.first_frame, outcome.frames);
+    }
+    println!(
+        "{}: {} bytes ({}) in {duration_s:.1} s, SHA-256 {}",
+        arguments.new.display(),
+        outcome.new_bytes,
+        HumanBytes(outcome.new_bytes),
+        outcome.new_sha256,
+    );
 }

@@ -1,69 +1,120 @@
 //! `fluvial diff`.
 
+use std::fs;
 use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::time::Instant;
 
-use fluvial_delta::diff::{DiffOptions, Named, Unobserved, diff};
-use fluvial_delta::structure::ReadAt as _;
+use fluvial_delta::diff::{DiffOptions, DiffReport, Named, diff};
 use fluvial_image::Anatomist;
+use indicatif::HumanBytes;
 
-use super::{folder_of, name_of, open};
+use super::{hex, open, percent};
 use crate::arguments::DiffArguments;
+use crate::durable::{Draft, folder_of};
 use crate::fault::{Fault, Kind};
-
+use crate::interrupt::Interrupt;
+use crate::medium::Identity;
+use crate::progress::Progress;
 use crate::scratch::DiskScratch;
+use crate::source::Old;
 
-pub fn run(arguments: &DiffArguments) -> Result<(), Fault> {
+/// Makes a patch.
+///
+/// # Errors
+/// Every way that it fails; PATCH is then not written.
+pub fn run(arguments: &DiffArguments, interrupt: Interrupt) -> Result<(), Fault> {
     let started = Instant::now();
+    let progress = Progress::new(interrupt, arguments.json);
+    let result = make(arguments, &progress);
+    progress.finish();
+    show(arguments, &result?, started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn make(arguments: &DiffArguments, progress: &Progress) -> Result<DiffReport, Fault> {
     let jobs = arguments.jobs.map_or(0, std::num::NonZeroUsize::get);
     rayon::ThreadPoolBuilder::new()
         .num_threads(jobs)
         .build_global()
         .map_err(|error| Fault::new(Kind::Internal, error))?;
-    let (old, new) = (open(&arguments.old)?, open(&arguments.new)?);
-    let (old_name, new_name) = (name_of(&arguments.old), name_of(&arguments.new));
-    let folder = folder_of(&arguments.patch);
-    let failed = |source| Fault::path("write", &arguments.patch, source);
-    let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
-    let mut writer = BufWriter::new(&mut file);
-    let options =
-        DiffOptions { preset: arguments.preset.into(), apply_memory_bytes: arguments.apply_memory };
-    let report = diff(
-        &[Named { name: &old_name, bytes: &old }],
-        &[Named { name: &new_name, bytes: &new }],
-        &Anatomist,
-        &DiskScratch::new(&folder),
-        &options,
-        &Unobserved,
-        &mut writer,
-    )?;
-    writer.flush().map_err(failed)?;
-    drop(writer);
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(&arguments.patch).map_err(|error| failed(error.error))?;
-    let seconds = started.elapsed().as_secs_f64();
-    if arguments.json {
-        println!(
-            "{}",
-            serde_json::json!({
-                "patch_bytes": report.patch_bytes,
-                "old_bytes": old.len(),
-                "new_bytes": new.len(),
-                "patch_to_new_ratio": report.patch_bytes as f64 / new.len().max(1) as f64,
-                "frames": report.header.frames.len(),
-                "apply_memory_bytes": report.header.apply_memory_bytes,
-                "scratch_bytes": report.header.scratch_bytes,
-                "duration_s": seconds,
-            })
-        );
-    } else {
-        println!(
-            "{}: {} bytes, {:.2} % of NEW's {} bytes, in {seconds:.1} s",
-            arguments.patch.display(),
-            report.patch_bytes,
-            100.0 * report.patch_bytes as f64 / new.len().max(1) as f64,
-            new.len(),
-        );
+    let old = Old::open(&arguments.old)?;
+    let new = open(&arguments.new)?;
+    let new_identity = new.identity().map_err(|error| Fault::reading(&arguments.new, error))?;
+    for (input, what) in [(old.identity(), "OLD"), (Some(new_identity), "NEW")] {
+        check_patch_path(&arguments.patch, input, what)?;
+    }
+    let sources = old.all(name_of(&arguments.old))?;
+    let sources: Vec<_> =
+        sources.iter().map(|(name, bytes)| Named { name: name.as_str(), bytes: &**bytes }).collect();
+    let targets = [Named { name: &name_of(&arguments.new), bytes: &new }];
+
+    let failed = |error| Fault::writing(&arguments.patch, error);
+    let mut draft = BufWriter::new(Draft::create(&arguments.patch).map_err(failed)?);
+    let scratch = DiskScratch::new(folder_of(&arguments.patch));
+    let options = DiffOptions { preset: arguments.preset.into(), apply_memory_bytes: arguments.apply_memory };
+    let report = diff(&sources, &targets, &Anatomist, &scratch, &options, progress, &mut draft)?;
+    draft.flush().map_err(failed)?;
+    let draft = draft.into_inner().map_err(|error| failed(error.into_error()))?;
+    draft.publish().map_err(failed)?;
+    Ok(report)
+}
+
+/// Refuses to put the patch in the place of something else.
+fn check_patch_path(patch: &Path, input: Option<Identity>, what: &str) -> Result<(), Fault> {
+    let Ok(metadata) = fs::metadata(patch) else { return Ok(()) };
+    if !metadata.is_file() {
+        return Err(Fault::new(Kind::Usage, format!("{} is not a file", patch.display())));
+    }
+    let same = open(patch)?.identity().ok() == input && input.is_some();
+    if same {
+        let message = format!("{} is {what}, and would be overwritten", patch.display());
+        return Err(Fault::new(Kind::Usage, message).hint("choose another PATCH"));
     }
     Ok(())
+}
+
+/// A file's name as a patch carries it: without folders, which mean nothing elsewhere.
+fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(|| "image".into(), |name| name.to_string_lossy().into_owned())
+}
+
+fn show(arguments: &DiffArguments, report: &DiffReport, duration_s: f64) {
+    let size_of = |streams: &[fluvial_delta::header::StreamInfo]| -> u64 {
+        streams.iter().map(|stream| stream.size).sum()
+    };
+    let (old_bytes, new_bytes) = (size_of(&report.header.sources), size_of(&report.header.targets));
+    let patch_percent = percent(report.patch_bytes, new_bytes);
+    if arguments.json {
+        let object = serde_json::json!({
+            "patch": arguments.patch,
+            "patch_bytes": report.patch_bytes,
+            "old_bytes": old_bytes,
+            "new_bytes": new_bytes,
+            "new_sha256": report.header.targets.first().map(|target| hex(&target.sha256)),
+            "patch_percent": patch_percent,
+            "sources": report.header.sources.len(),
+            "frames": report.header.frames.len(),
+            "apply_memory_bytes": report.header.apply_memory_bytes,
+            "scratch_bytes": report.header.scratch_bytes,
+            "duration_s": duration_s,
+        });
+        println!("{object}");
+        return;
+    }
+    println!(
+        "{}: {} bytes ({}), {patch_percent:.3} % of NEW ({}), in {duration_s:.1} s",
+        arguments.patch.display(),
+        report.patch_bytes,
+        HumanBytes(report.patch_bytes),
+        HumanBytes(new_bytes),
+    );
+    println!(
+        "applying takes {} of memory and {} of temporary storage",
+        HumanBytes(report.header.apply_memory_bytes),
+        HumanBytes(report.header.scratch_bytes),
+    );
+    if report.patch_bytes >= new_bytes && new_bytes > 0 {
+        eprintln!("warning: the patch is not smaller than NEW: send NEW itself, compressed");
+    }
 }

@@ -1,33 +1,234 @@
 //! `fluvial inspect`.
 
-use fluvial_delta::apply::Patch;
-use fluvial_delta::structure::ReadAt as _;
+use std::collections::BTreeMap;
 
-use super::open;
+use fluvial_codec::Format;
+use fluvial_delta::apply::Patch;
+use fluvial_delta::header::{FORMAT_VERSION, StreamInfo};
+use fluvial_delta::layout::{Node, Packed};
+use fluvial_delta::map::{FileCost, PatchMap};
+use fluvial_delta::structure::ReadAt as _;
+use serde_json::{Value, json};
+
+use super::{hex, open, percent};
 use crate::arguments::InspectArguments;
 use crate::fault::Fault;
 
+/// Sources and targets that are listed one by one; a folder has thousands.
+const STREAMS_SHOWN_MAX: usize = 8;
+
+/// Shows what is in a patch. Header and map are read; frames are not.
+///
+/// # Errors
+/// Where the patch cannot be read, or is damaged.
 pub fn run(arguments: &InspectArguments) -> Result<(), Fault> {
     let bytes = open(&arguments.patch)?;
     let patch = Patch::open(&bytes)?;
-    let (header, map) = (&patch.header, &patch.map);
-    println!("patch      {} bytes", bytes.len());
-    for (title, streams) in [("source", &header.sources), ("target", &header.targets)] {
-        for stream in streams {
-            println!("{title:10} {} bytes  {}", stream.size, stream.name);
-        }
-    }
-    println!("memory     {} bytes", header.apply_memory_bytes);
-    println!("scratch    {} bytes", header.scratch_bytes);
-    println!("map        {} bytes, {} unpacked", header.map_packed_len, header.map_len);
-    println!("frames     {}", header.frames.len());
-    println!("blocks     {}", map.blocks.len());
-    println!("roots      {}", map.roots.len());
-    for packing in &map.packings {
-        println!("packing    {}", packing.recipe);
-    }
-    for cost in map.costs.iter().take(arguments.top) {
-        println!("{:>10}  {:>12}  {}", cost.patch_bytes, cost.flat_len, cost.path);
+    let findings = Findings::of(&patch, bytes.len(), arguments.top);
+    if arguments.json {
+        println!("{}", findings.json());
+    } else {
+        findings.print();
     }
     Ok(())
+}
+
+/// What happens to packed content, counted.
+#[derive(Debug, Default)]
+struct Tally {
+    count: usize,
+    packed_bytes: u64,
+    plain_bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, packed_bytes: u64, plain_bytes: u64) {
+        self.count += 1;
+        self.packed_bytes += packed_bytes;
+        self.plain_bytes += plain_bytes;
+    }
+}
+
+/// How the targets are laid out.
+#[derive(Debug, Default)]
+struct Layout {
+    roots: usize,
+    extents: usize,
+    packed_nodes: usize,
+    corrections_bytes: u64,
+    /// Packed pieces by format and recipe.
+    codecs: BTreeMap<(String, String), Tally>,
+}
+
+impl Layout {
+    fn of(map: &PatchMap) -> Self {
+        let mut layout = Self { roots: map.roots.len(), ..Self::default() };
+        for root in &map.roots {
+            layout.extents += root.extents.len();
+            layout.add(&root.node, map);
+        }
+        layout
+    }
+
+    fn add(&mut self, node: &Node, map: &PatchMap) {
+        let Node::Packed(Packed { pieces, children }) = node else { return };
+        self.packed_nodes += 1;
+        for piece in pieces {
+            // Checked when the map was read: every piece names a packing that is there.
+            let Some(packing) = map.packings.get(piece.recipe as usize) else { continue };
+            let key = (format_name(packing.format), packing.recipe.to_string());
+            self.codecs.entry(key).or_default().add(piece.packed_len, piece.plain_len);
+            self.corrections_bytes += u64::from(piece.corrections_len);
+        }
+        for child in children {
+            self.add(child, map);
+        }
+    }
+}
+
+/// A format's name, in small letters as in recipes.
+fn format_name(format: Format) -> String {
+    format!("{format:?}").to_lowercase()
+}
+
+/// All that is shown.
+struct Findings<'a> {
+    patch: &'a Patch<'a>,
+    patch_bytes: u64,
+    layout: Layout,
+    source_blocks: BTreeMap<String, Tally>,
+    costs: &'a [FileCost],
+}
+
+impl<'a> Findings<'a> {
+    fn of(patch: &'a Patch<'a>, patch_bytes: u64, top: usize) -> Self {
+        let mut source_blocks: BTreeMap<String, Tally> = BTreeMap::new();
+        for block in &patch.map.blocks {
+            let tally = source_blocks.entry(format_name(block.format)).or_default();
+            tally.add(block.packed.len, block.plain_len);
+        }
+        let costs = &patch.map.costs[..top.min(patch.map.costs.len())];
+        Self { patch, patch_bytes, layout: Layout::of(&patch.map), source_blocks, costs }
+    }
+
+    fn target_bytes(&self) -> u64 {
+        self.patch.header.targets.iter().map(|target| target.size).sum()
+    }
+
+    fn frames_packed(&self) -> (u64, u64) {
+        let lengths = self.patch.header.frames.iter().map(|frame| u64::from(frame.packed_len));
+        (lengths.clone().sum(), lengths.max().unwrap_or(0))
+    }
+
+    fn json(&self) -> Value {
+        let header = &self.patch.header;
+        let streams = |streams: &[StreamInfo]| -> Value {
+            let stream = |stream: &StreamInfo| json!({ "name": stream.name, "size_bytes": stream.size, "sha256": hex(&stream.sha256) });
+            streams.iter().map(stream).collect()
+        };
+        let tally = |tally: &Tally| {
+            json!({
+                "count": tally.count,
+                "packed_bytes": tally.packed_bytes,
+                "plain_bytes": tally.plain_bytes,
+            })
+        };
+        let (frames_bytes, frame_max_bytes) = self.frames_packed();
+        let codec = |((format, recipe), count): (&(String, String), &Tally)| json!({ "format": format, "recipe": recipe, "pieces": tally(count) });
+        let cost = |cost: &FileCost| {
+            json!({
+                "path": cost.path,
+                "content_bytes": cost.flat_len,
+                "patch_bytes": cost.patch_bytes,
+            })
+        };
+        json!({
+            "format_version": FORMAT_VERSION,
+            "patch_bytes": self.patch_bytes,
+            "patch_percent": percent(self.patch_bytes, self.target_bytes()),
+            "apply_memory_bytes": header.apply_memory_bytes,
+            "scratch_bytes": header.scratch_bytes,
+            "sources": streams(&header.sources),
+            "targets": streams(&header.targets),
+            "map": { "packed_bytes": header.map_packed_len, "plain_bytes": header.map_len },
+            "frames": {
+                "count": header.frames.len(),
+                "packed_bytes": frames_bytes,
+                "longest_packed_bytes": frame_max_bytes,
+                "content_bytes": header.frames.iter().map(|frame| frame.flat_len).sum::<u64>(),
+            },
+            "source_blocks": self
+                .source_blocks
+                .iter()
+                .map(|(format, count)| json!({ "format": format, "blocks": tally(count) }))
+                .collect::<Value>(),
+            "layout": {
+                "roots": self.layout.roots,
+                "extents": self.layout.extents,
+                "packed_nodes": self.layout.packed_nodes,
+                "corrections_bytes": self.layout.corrections_bytes,
+            },
+            "codecs": self.layout.codecs.iter().map(codec).collect::<Value>(),
+            "costs": self.costs.iter().map(cost).collect::<Value>(),
+        })
+    }
+
+    fn print(&self) {
+        let header = &self.patch.header;
+        let (frames_bytes, frame_max_bytes) = self.frames_packed();
+        println!(
+            "patch     {:>12} bytes, {:.3} % of the target, format {FORMAT_VERSION}",
+            self.patch_bytes,
+            percent(self.patch_bytes, self.target_bytes())
+        );
+        print_streams("source", &header.sources);
+        print_streams("target", &header.targets);
+        println!("memory    {:>12} bytes to apply it", header.apply_memory_bytes);
+        println!("scratch   {:>12} bytes of temporary storage", header.scratch_bytes);
+        println!("map       {:>12} bytes, {} unpacked", header.map_packed_len, header.map_len);
+        println!(
+            "frames    {frames_bytes:>12} bytes in {} frames, {frame_max_bytes} the longest",
+            header.frames.len()
+        );
+        let layout = &self.layout;
+        println!(
+            "layout    {:>12} roots in {} extents, {} packed nodes, {} bytes of corrections",
+            layout.roots, layout.extents, layout.packed_nodes, layout.corrections_bytes
+        );
+        for (format, tally) in &self.source_blocks {
+            println!(
+                "unpacks   {:>12} {format} blocks of the sources, {} -> {} bytes",
+                tally.count, tally.packed_bytes, tally.plain_bytes
+            );
+        }
+        for ((format, recipe), tally) in &layout.codecs {
+            println!(
+                "packs     {:>12} {format} pieces with {recipe}, {} -> {} bytes",
+                tally.count, tally.plain_bytes, tally.packed_bytes
+            );
+        }
+        if self.costs.is_empty() {
+            return;
+        }
+        println!("\n       patch       content  file");
+        for cost in self.costs {
+            println!("{:>12}  {:>12}  {}", cost.patch_bytes, cost.flat_len, printable(&cost.path));
+        }
+    }
+}
+
+fn print_streams(title: &str, streams: &[StreamInfo]) {
+    for stream in streams.iter().take(STREAMS_SHOWN_MAX) {
+        println!("{title:8}  {:>12} bytes  {}", stream.size, printable(&stream.name));
+        println!("{:8}  SHA-256 {}", "", hex(&stream.sha256));
+    }
+    if let Some(more) = streams.get(STREAMS_SHOWN_MAX..).filter(|more| !more.is_empty()) {
+        let bytes: u64 = more.iter().map(|stream| stream.size).sum();
+        println!("{title:8}  {bytes:>12} bytes  in {} more", more.len());
+    }
+}
+
+/// A name out of a patch, without what a terminal would obey.
+fn printable(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

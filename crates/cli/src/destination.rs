@@ -1,0 +1,209 @@
+//! NEW: where the result of an apply goes.
+//!
+//! A file is made under the name `NEW.part` and gets its own name at last; a block device is written
+//! in place.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use fluvial_delta::structure::ReadAt as _;
+use rustix::fs::{FallocateFlags, OFlags, fallocate, major, minor, statvfs};
+
+use crate::durable::{self, beside, folder_of};
+use crate::fault::{Fault, Kind};
+use crate::medium::{Identity, Medium};
+
+/// Where the result goes.
+#[derive(Debug)]
+pub struct Destination {
+    new: PathBuf,
+    /// What is written: `NEW.part`, or the device itself.
+    part: PathBuf,
+    file: File,
+    is_device: bool,
+}
+
+impl Destination {
+    /// Opens `NEW.part`, or the block device NEW, and locks it. Nothing is written yet.
+    ///
+    /// # Errors
+    /// [`Kind::ReadOnly`], [`Kind::Busy`] where another program writes it or has it mounted, and
+    /// whatever the system reports.
+    pub fn open(new: &Path) -> Result<Self, Fault> {
+        let kind = match new.metadata() {
+            Ok(metadata) => Some(metadata.file_type()),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(Fault::writing(new, error)),
+        };
+        let is_device = kind.is_some_and(|kind| kind.is_block_device());
+        if kind.is_some_and(|kind| !kind.is_file() && !kind.is_block_device()) {
+            return Err(Fault::new(
+                Kind::Usage,
+                format!("{} is neither a file nor a block device", new.display()),
+            ));
+        }
+        let part = if is_device { new.to_owned() } else { beside(new, ".part") };
+        // Exclusive: the kernel refuses a device that is mounted or part of another one. A file is
+        // made if it is not there, but no link in its place is followed.
+        let flags = if is_device { OFlags::EXCL } else { OFlags::NOFOLLOW | OFlags::NONBLOCK };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(!is_device)
+            .truncate(false)
+            .custom_flags(flags.bits() as i32)
+            .open(&part)
+            .map_err(|error| Fault::writing(&part, error))?;
+        let destination = Self { new: new.to_owned(), part, file, is_device };
+        destination.lock()?;
+        Ok(destination)
+    }
+
+    fn lock(&self) -> Result<(), Fault> {
+        let busy = || Fault::new(Kind::Busy, format!("{} is being written already", self.part.display()));
+        match self.file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(busy()),
+            Err(TryLockError::Error(error)) => return Err(Fault::writing(&self.part, error)),
+        }
+        let failed = |error| Fault::writing(&self.part, error);
+        let ours = self.file.metadata().map_err(failed)?;
+        if self.is_device {
+            return Ok(());
+        }
+        if !ours.is_file() {
+            return Err(Fault::new(Kind::Usage, format!("{} is not a file", self.part.display())));
+        }
+        // Whoever held the lock may just have given the file its own name: it is no longer ours.
+        match fs::symlink_metadata(&self.part) {
+            Ok(found) if (found.dev(), found.ino()) == (ours.dev(), ours.ino()) => Ok(()),
+            _ => Err(busy()),
+        }
+    }
+
+    /// Refuses to write over what is being read.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`].
+    pub fn check_distinct(&self, input: Option<Identity>, what: &str) -> Result<(), Fault> {
+        let metadata = self.file.metadata().map_err(|error| Fault::writing(&self.part, error))?;
+        let same = match input {
+            Some(Identity::Device(device)) => self.is_device && overlap(device, metadata.rdev()),
+            Some(Identity::File(device, inode)) => (device, inode) == (metadata.dev(), metadata.ino()),
+            None => false,
+        };
+        if same {
+            let message = format!("{} is {what}, and would be overwritten", self.part.display());
+            return Err(Fault::new(Kind::Usage, message).hint("choose another NEW"));
+        }
+        Ok(())
+    }
+
+    /// The inode of `NEW.part`, 0 for a device.
+    pub fn inode(&self) -> Result<u64, Fault> {
+        if self.is_device {
+            return Ok(0);
+        }
+        self.file.metadata().map(|metadata| metadata.ino()).map_err(|error| Fault::writing(&self.part, error))
+    }
+
+    /// Whether NEW is a block device.
+    pub fn is_device(&self) -> bool {
+        self.is_device
+    }
+
+    /// What is written.
+    pub fn part(&self) -> &Path {
+        &self.part
+    }
+
+    /// Whether an earlier run has left something of this size.
+    pub fn holds(&self, size: u64) -> bool {
+        self.is_device || self.file.metadata().is_ok_and(|metadata| metadata.len() == size)
+    }
+
+    /// Throws away what an earlier run has left.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn clear(&self) -> Result<(), Fault> {
+        if self.is_device {
+            return Ok(());
+        }
+        self.file.set_len(0).map_err(|error| Fault::writing(&self.part, error))
+    }
+
+    /// Sees to it that `size` bytes fit, and `scratch` bytes beside them, and takes the room for the
+    /// result.
+    ///
+    /// # Errors
+    /// [`Kind::NoSpace`], and what the system reports.
+    pub fn reserve(&self, size: u64, scratch: u64, scratch_folder: &Path) -> Result<Medium, Fault> {
+        let failed = |error| Fault::writing(&self.part, error);
+        let medium = Medium::new(self.file.try_clone().map_err(failed)?).map_err(failed)?;
+        if self.is_device {
+            if medium.len() < size {
+                let message =
+                    format!("{} has {} bytes, the result takes {size}", self.part.display(), medium.len());
+                return Err(Fault::new(Kind::NoSpace, message).hint("choose a larger device"));
+            }
+            check_free(scratch_folder, scratch)?;
+            return Ok(medium.shortened(size));
+        }
+        let taken = 512 * self.file.metadata().map_err(failed)?.blocks();
+        check_free(folder_of(&self.part), size.saturating_sub(taken).saturating_add(scratch))?;
+        match fallocate(&self.file, FallocateFlags::empty(), 0, size.max(1)) {
+            // Not every file system can.
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        self.file.set_len(size).map_err(failed)?;
+        Medium::new(self.file.try_clone().map_err(failed)?).map_err(failed)
+    }
+
+    /// Makes the checked result durable, and gives it its name.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn publish(self, size: u64) -> Result<(), Fault> {
+        let result = if self.is_device {
+            self.file.sync_all()
+        } else {
+            durable::publish(&self.file, size, &self.part, &self.new)
+        };
+        result.map_err(|error| Fault::writing(&self.new, error))
+    }
+
+    /// Removes what was made so far; nothing can be removed from a device.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn discard(&self) -> Result<(), Fault> {
+        if self.is_device {
+            return Ok(());
+        }
+        durable::remove(&self.part).map_err(|error| Fault::writing(&self.part, error))
+    }
+}
+
+fn check_free(folder: &Path, needed: u64) -> Result<(), Fault> {
+    let free = statvfs(folder).map_err(|error| Fault::writing(folder, error.into()))?;
+    let available = free.f_bavail.saturating_mul(free.f_frsize);
+    // Some file systems on a network do not tell.
+    if free.f_blocks > 0 && available < needed {
+        let message = format!("{} has {available} bytes free, {needed} are needed", folder.display());
+        return Err(Fault::new(Kind::NoSpace, message));
+    }
+    Ok(())
+}
+
+/// Whether two block devices share bytes: they are the same, or one is a partition of the other.
+fn overlap(one: u64, other: u64) -> bool {
+    let node = |device| -> io::Result<PathBuf> {
+        fs::canonicalize(format!("/sys/dev/block/{}:{}", major(device), minor(device)))
+    };
+    one == other
+        || matches!((node(one), node(other)), (Ok(one), Ok(other)) if one.starts_with(&other) || other.starts_with(&one))
+}

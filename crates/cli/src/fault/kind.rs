@@ -1,0 +1,113 @@
+//! The kinds of faults. Names and exit codes are part of the interface; docs/cli.md lists them.
+
+use std::fmt::Write as _;
+
+/// What kind of fault it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A fault of this program.
+    Internal,
+    /// The command line makes no sense.
+    Usage,
+    /// Reading or writing failed.
+    Io,
+    /// The file is no patch.
+    NotAPatch,
+    /// The patch is of a format, or names an engine, that this program does not know.
+    UnsupportedPatch,
+    /// The patch is cut or changed.
+    DamagedPatch,
+    /// OLD is not what the patch was made from.
+    WrongSource,
+    /// More memory is needed than allowed.
+    OverMemory,
+    /// The disk is full.
+    NoSpace,
+    /// The result may not be written there.
+    ReadOnly,
+    /// The result came out wrong.
+    WrongTarget,
+    /// Another program uses the place of the result.
+    Busy,
+    /// Stopped by a signal.
+    Cancelled,
+}
+
+/// A kind's name, exit code and meaning.
+struct Row {
+    kind: Kind,
+    name: &'static str,
+    exit_code: u8,
+    meaning: &'static str,
+}
+
+/// Every kind. 128 + 2 is what a shell makes of SIGINT, and clap ends with 2.
+const TABLE: [Row; 13] = [
+    row(Kind::Internal, "internal", 1, "a fault of this program"),
+    row(Kind::Usage, "usage", 2, "the command line makes no sense"),
+    row(Kind::Io, "io", 3, "reading or writing failed"),
+    row(Kind::NotAPatch, "not_a_patch", 10, "the file is no patch"),
+    row(Kind::UnsupportedPatch, "unsupported_patch", 11, "the patch needs another version of this program"),
+    row(Kind::DamagedPatch, "damaged_patch", 12, "the patch is cut or changed"),
+    row(Kind::WrongSource, "wrong_source", 13, "OLD is not what the patch was made from"),
+    row(Kind::OverMemory, "over_memory", 14, "more memory is needed than allowed"),
+    row(Kind::NoSpace, "no_space", 15, "the disk is full, or the device too small"),
+    row(Kind::ReadOnly, "read_only", 16, "the result may not be written there"),
+    row(Kind::WrongTarget, "wrong_target", 17, "the result came out wrong and was thrown away"),
+    row(Kind::Busy, "busy", 18, "another program uses the place of the result"),
+    row(Kind::Cancelled, "cancelled", 130, "stopped by a signal"),
+];
+
+const fn row(kind: Kind, name: &'static str, exit_code: u8, meaning: &'static str) -> Row {
+    Row { kind, name, exit_code, meaning }
+}
+
+impl Kind {
+    fn row(self) -> &'static Row {
+        // A test sees to it that every kind has a row.
+        TABLE.iter().find(|row| row.kind == self).unwrap_or(&TABLE[0])
+    }
+
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Its exit code.
+    pub fn exit_code(self) -> u8 {
+        self.row().exit_code
+    }
+
+    /// The table of all kinds, for people.
+    pub fn table() -> String {
+        let mut text = "Exit codes:\n   0  done".to_owned();
+        for Row { kind: _, name, exit_code, meaning } in &TABLE {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\n {exit_code:3}  {name}: {meaning}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_finds_its_own_row() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.kind as usize, index, "{}", row.name);
+            assert_eq!(row.kind.name(), row.name);
+        }
+        assert_eq!(Kind::Cancelled as usize + 1, TABLE.len());
+    }
+
+    #[test]
+    fn the_manual_lists_every_kind() {
+        let manual = include_str!("../../../../docs/cli.md");
+        for row in &TABLE {
+            let line = format!("| {} | `{}` | {} |", row.exit_code, row.name, row.meaning);
+            assert!(manual.contains(&line), "docs/cli.md lacks the line: {line}");
+        }
+    }
+}
