@@ -3,9 +3,16 @@
 //! Two engines: the linked zlib, where its own output is what is wanted, and preflate-rs for all the
 //! rest.
 
+mod bits;
+mod coder;
+mod huffman;
+mod matcher;
+mod model;
 mod pack;
 mod plan;
 mod preflate;
+mod token;
+mod tokens;
 mod wrapper;
 mod zlib;
 
@@ -35,6 +42,8 @@ pub(crate) struct Recipe {
 pub(crate) enum Engine {
     /// zlib: corrections only where there are several members, or uncommon headers.
     Zlib(zlib::Parameters),
+    /// Prediction and corrections.
+    Tokens(tokens::Parameters),
     /// preflate-rs, in chunks of at most two to the power of this many bytes of content.
     Preflate { chunk_log: u8 },
 }
@@ -43,6 +52,7 @@ impl Engine {
     fn version(self) -> u32 {
         match self {
             Engine::Zlib(_) => zlib::version(),
+            Engine::Tokens(_) => tokens::VERSION,
             Engine::Preflate { .. } => preflate::VERSION,
         }
     }
@@ -50,6 +60,7 @@ impl Engine {
     fn name(self) -> &'static str {
         match self {
             Engine::Zlib(_) => zlib::ENGINE,
+            Engine::Tokens(_) => tokens::ENGINE,
             Engine::Preflate { .. } => preflate::ENGINE,
         }
     }
@@ -78,6 +89,14 @@ impl Recipe {
                 }
                 Engine::Preflate { chunk_log }
             }
+            2 => {
+                let style = matcher::Style { level: take_u8(bytes)?, hash_bits: take_u8(bytes)? };
+                let parameters = tokens::Parameters { style, tokens_log: take_u8(bytes)? };
+                if !parameters.is_valid() {
+                    return Err(RecipeError::Malformed);
+                }
+                Engine::Tokens(parameters)
+            }
             _ => return Err(RecipeError::Malformed),
         };
         Ok(Recipe { version, wrapper, engine })
@@ -93,6 +112,9 @@ impl fmt::Display for Recipe {
                 write!(f, " -{level}")?;
                 if memory_level == 8 { Ok(()) } else { write!(f, " memory={memory_level}") }
             }
+            Engine::Tokens(tokens::Parameters { style, tokens_log }) => {
+                write!(f, " -{} hash={} block=2^{tokens_log}", style.level, style.hash_bits)
+            }
             Engine::Preflate { chunk_log } => write!(f, " 2^{chunk_log}"),
         }
     }
@@ -105,6 +127,9 @@ impl Method for Recipe {
         match self.engine {
             Engine::Zlib(zlib::Parameters { level, memory_level }) => bytes.extend([0, level, memory_level]),
             Engine::Preflate { chunk_log } => bytes.extend([1, chunk_log]),
+            Engine::Tokens(tokens::Parameters { style, tokens_log }) => {
+                bytes.extend([2, style.level, style.hash_bits, tokens_log]);
+            }
         }
     }
 
@@ -115,6 +140,7 @@ impl Method for Recipe {
     fn memory_bytes(&self, plain_len: u64) -> u64 {
         match self.engine {
             Engine::Zlib(parameters) => parameters.memory_bytes(),
+            Engine::Tokens(parameters) => parameters.memory_bytes(plain_len),
             Engine::Preflate { chunk_log } => preflate::memory_bytes(chunk_log, plain_len),
         }
     }
@@ -171,6 +197,7 @@ impl Codec for Deflate {
         let wrapper = Wrapper::of(self.0, packed)?;
         let members = members(wrapper, packed, plain)?;
         by_zlib(wrapper, &members, packed, plain, bench)
+            .or_else(|| by_tokens(wrapper, &members, packed, plain, bench))
             .or_else(|| by_preflate(wrapper, &members, packed, plain, bench))
     }
 }
@@ -200,6 +227,32 @@ fn by_zlib(
         .into_iter()
         .find(|recipe| bench.reproduces(recipe, &corrections, plain, packed))?;
     Some(Found { recipe, corrections })
+}
+
+fn by_tokens(
+    wrapper: Wrapper,
+    members: &[Member<'_>],
+    packed: &[u8],
+    plain: &[u8],
+    bench: &mut Bench<'_>,
+) -> Option<Found> {
+    let mut steps = Vec::new();
+    let mut parameters: Option<tokens::Parameters> = None;
+    let mut rest = plain;
+    for member in members {
+        let content = varint::take_bytes(&mut rest, member.plain_len as usize)?;
+        let (found, corrections) = tokens::analyse(member.body, content, wrapper.levels(), parameters)?;
+        parameters = Some(found);
+        steps.push(Step::Begin(member.header.clone()));
+        steps.push(Step::Chunk(member.plain_len, corrections));
+        steps.push(Step::End);
+    }
+    let recipe = Way::Deflate(Recipe::new(wrapper, Engine::Tokens(parameters?))).into();
+    let corrections = plan::write(&steps);
+    let proven = corrections.len() < packed.len()
+        && bench.affords(&recipe, plain.len())
+        && bench.reproduces(&recipe, &corrections, plain, packed);
+    proven.then_some(Found { recipe, corrections })
 }
 
 fn by_preflate(

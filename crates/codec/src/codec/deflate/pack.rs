@@ -5,7 +5,7 @@ use std::io;
 
 use crate::codec::deflate::plan::{self, Step};
 use crate::codec::deflate::wrapper::{Trailer, Wrapper};
-use crate::codec::deflate::{Engine, preflate, zlib};
+use crate::codec::deflate::{Engine, preflate, tokens, zlib};
 use crate::packer::{PackError, Packer, Promise};
 
 /// Takes one step after the other as the content for it comes.
@@ -24,6 +24,7 @@ pub(crate) struct DeflatePacker {
 enum Work {
     None,
     Zlib(zlib::Engine),
+    Tokens(Box<tokens::Engine>),
     /// With the content of the chunk at hand, if it came in several pieces.
     Preflate(preflate::Engine, Vec<u8>),
 }
@@ -39,6 +40,7 @@ impl DeflatePacker {
         let fits = |step: &Step| match (step, engine) {
             (Step::Chunk(_, corrections), Engine::Zlib(_)) => corrections.is_empty(),
             // A longer chunk would take more memory than was declared.
+            (Step::Chunk(..), Engine::Tokens(_)) => true,
             (Step::Chunk(len, _), Engine::Preflate { chunk_log }) => *len <= 1 << chunk_log,
             _ => true,
         };
@@ -66,10 +68,16 @@ impl DeflatePacker {
                     self.trailer = self.wrapper.trailer();
                     self.work = match self.engine {
                         Engine::Zlib(parameters) => Work::Zlib(zlib::Engine::new(parameters)?),
+                        // Takes its corrections first.
+                        Engine::Tokens(_) => Work::None,
                         Engine::Preflate { .. } => Work::Preflate(preflate::Engine::new(), Vec::new()),
                     };
                 }
                 Step::Chunk(len, corrections) => {
+                    if let (Engine::Tokens(parameters), Work::None) = (self.engine, &self.work) {
+                        let engine = tokens::Engine::new(parameters, *len, corrections)?;
+                        self.work = Work::Tokens(Box::new(engine));
+                    }
                     let missing = usize::try_from(len - self.chunk_len).unwrap_or(usize::MAX);
                     let (head, rest) = plain.split_at(missing.min(plain.len()));
                     plain = rest;
@@ -83,8 +91,10 @@ impl DeflatePacker {
                     self.chunk_len = 0;
                 }
                 Step::End => {
-                    if let Work::Zlib(engine) = &mut self.work {
-                        engine.finish(sink)?;
+                    match &mut self.work {
+                        Work::Zlib(engine) => engine.finish(sink)?,
+                        Work::Tokens(engine) => engine.finish(sink)?,
+                        Work::Preflate(..) | Work::None => {}
                     }
                     self.work = Work::None;
                     sink.write_all(&self.trailer.bytes()).map_err(PackError::Sink)?;
@@ -109,6 +119,7 @@ impl Work {
             // Steps are read from corrections: nothing says that a member begins with its header.
             Work::None => Err(PackError::Corrections),
             Work::Zlib(engine) => engine.write(plain, sink),
+            Work::Tokens(engine) => engine.write(plain, sink),
             Work::Preflate(engine, chunk) => {
                 let packed = match corrections {
                     Some(corrections) if chunk.is_empty() => engine.pack(plain, corrections)?,

@@ -70,6 +70,23 @@ impl Wrapper {
         }
     }
 
+    /// The levels that the header leaves, likely ones first; all where it does not tell.
+    pub(crate) fn levels(self) -> &'static [u8] {
+        match self {
+            // RFC 1952, section 2.3.1: XFL is 2 for the slowest, 4 for the fastest way.
+            Wrapper::Gzip { extra_flags: 2, .. } => &[9],
+            Wrapper::Gzip { extra_flags: 4, .. } => &[1],
+            // RFC 1950, section 2.2: FLEVEL, in the top two bits of the second byte.
+            Wrapper::Zlib { head: [_, flags] } => match flags >> 6 {
+                0 => &[1],
+                1 => &[5, 2, 3, 4],
+                2 => &[6],
+                _ => &[9, 7, 8],
+            },
+            _ => &[6, 9, 1, 5, 7, 8, 2, 3, 4],
+        }
+    }
+
     pub(crate) fn write(self, bytes: &mut Vec<u8>) {
         match self {
             Wrapper::Gzip { extra_flags, system } => bytes.extend([0, extra_flags, system]),

@@ -58,19 +58,7 @@ pub(crate) fn version() -> u32 {
 
 /// What to try, most likely first: the header tells the level, or a few.
 pub(crate) fn guesses(wrapper: Wrapper, effort: Effort) -> Vec<Parameters> {
-    let levels: &[u8] = match wrapper {
-        // RFC 1952, section 2.3.1: XFL is 2 for the slowest, 4 for the fastest way.
-        Wrapper::Gzip { extra_flags: 2, .. } => &[9],
-        Wrapper::Gzip { extra_flags: 4, .. } => &[1],
-        // RFC 1950, section 2.2: FLEVEL, in the top two bits of the second byte.
-        Wrapper::Zlib { head: [_, flags] } => match flags >> 6 {
-            0 => &[1],
-            1 => &[5, 2, 3, 4],
-            2 => &[6],
-            _ => &[9, 7, 8],
-        },
-        _ => &[6, 9, 1, 5, 7, 8, 2, 3, 4],
-    };
+    let levels = wrapper.levels();
     let memory_levels: &[u8] = if effort == Effort::Fast { &[8] } else { &[8, 9] };
     memory_levels
         .iter()
