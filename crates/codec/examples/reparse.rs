@@ -9,8 +9,8 @@ fn main() {
     let parsed = parse_stream(&packed, 1 << 32).unwrap();
     let t1 = t.elapsed();
     // strategy wlog clog hlog slog mm tl since jobbytes overlap fine
-    let search = Search { strategy: n(2,5) as u8, window_log: n(3,22) as u8, chain_log: n(4,20) as u8, hash_log: n(5,21) as u8, search_log: n(6,4) as u8, min_match: n(7,5) as u8, target_length: n(8,16) as u16, since_1_5_5: n(9,0)!=0 };
-    let recipe = Reparse { search, job_bytes: n(10, 1<<24), overlap_bytes: n(11, 1<<20), stable_sort: n(13,0)!=0, fine_literals: n(12,1)!=0 };
+    let search = Search { strategy: n(2,5) as u8, window_log: n(3,22) as u8, chain_log: n(4,20) as u8, hash_log: n(5,21) as u8, search_log: n(6,4) as u8, min_match: n(7,5) as u8, target_length: n(8,16) as u16, traits: Traits::from_bits(n(9,0x41) as u16).unwrap() };
+    let recipe = Reparse { search, job_bytes: n(10, 1<<24), overlap_bytes: n(11, 1<<20) };
     let t = Instant::now();
     let c = correct(&parsed, recipe).unwrap();
     let t2 = t.elapsed();

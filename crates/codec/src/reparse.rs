@@ -26,6 +26,7 @@ mod predict;
 mod recipe;
 mod session;
 mod stream;
+mod traits;
 mod tree;
 
 pub use analyze::{Analyzed, correct, parse_stream, prove};
@@ -33,3 +34,4 @@ pub use error::{AnalyzeError, PackError};
 pub use packer::StreamPacker;
 pub use predict::Search;
 pub use recipe::Reparse;
+pub use traits::Traits;

@@ -9,6 +9,7 @@ use super::codes::Alphabet;
 use super::fse::Distribution;
 use super::huffman::Codes;
 use super::normalize::{normalize, optimal_log};
+use super::traits::Traits;
 use super::tree;
 
 /// libzstd's strategies from which on decisions change.
@@ -20,11 +21,8 @@ const STRATEGY_BTULTRA: u8 = 8;
 pub struct Dialect {
     /// libzstd's strategy, 1 (fast) to 9 (btultra2).
     pub strategy: u8,
-    /// Equal counts keep their order when a tree is built (before 1.5).
-    pub stable_sort: bool,
-    /// Short literals are coded the earlier the higher the strategy, and tree depths are searched
-    /// (from 1.5.3 on).
-    pub fine_literals: bool,
+    /// What the version does otherwise.
+    pub traits: Traits,
 }
 
 /// Whether the tables of the block before may be referred to.
@@ -92,7 +90,7 @@ fn literals_coding(
     /// ... and looks at this many at either end of at least ten times as many.
     const SAMPLE: usize = 4096;
     let len = literals.len();
-    let shift = if dialect.fine_literals { (9 - dialect.strategy.min(9)).min(3) } else { 3 };
+    let shift = if dialect.traits.has(Traits::FINE_LITERALS) { (9 - dialect.strategy.min(9)).min(3) } else { 3 };
     if len < 8 << shift {
         return LiteralsCoding::Raw;
     }
@@ -142,12 +140,12 @@ pub fn literals_tree(literals: &[u8], dialect: Dialect) -> Option<Vec<u8>> {
 }
 
 fn expected_tree(counts: &[u32; 256], len: usize, dialect: Dialect) -> Option<(Codes, Vec<u8>)> {
-    let bits_max = if dialect.fine_literals && dialect.strategy >= STRATEGY_BTULTRA {
+    let bits_max = if dialect.traits.has(Traits::FINE_LITERALS) && dialect.strategy >= STRATEGY_BTULTRA {
         tree::best_bits_max(counts)
     } else {
         tree::bits_max(counts, len as u32)
     };
-    let codes = tree::build(counts, bits_max, dialect.stable_sort)?;
+    let codes = tree::build(counts, bits_max, dialect.traits.has(Traits::STABLE_SORT))?;
     let mut description = Vec::new();
     tree::describe(&codes, &mut description)?;
     Some((codes, description))

@@ -5,6 +5,7 @@ use std::fmt;
 use super::choices::Dialect;
 use super::history::History;
 use super::predict::Search;
+use super::traits::Traits;
 
 /// Version of [`Reparse::to_bytes`] and of everything that corrections depend on.
 const VERSION: u8 = 1;
@@ -22,10 +23,6 @@ pub struct Reparse {
     pub job_bytes: u32,
     /// Content before a job that it sees.
     pub overlap_bytes: u32,
-    /// Trees are built as before libzstd 1.5.
-    pub stable_sort: bool,
-    /// Literals are coded as from libzstd 1.5.3 on.
-    pub fine_literals: bool,
 }
 
 impl Reparse {
@@ -44,9 +41,9 @@ impl Reparse {
         bytes[5] = search.search_log;
         bytes[6] = search.min_match;
         bytes[7..9].copy_from_slice(&search.target_length.to_le_bytes());
-        bytes[9] = u8::from(search.since_1_5_5) | (u8::from(self.stable_sort) << 1) | (u8::from(self.fine_literals) << 2);
-        bytes[10..14].copy_from_slice(&self.job_bytes.to_le_bytes());
-        bytes[14..18].copy_from_slice(&self.overlap_bytes.to_le_bytes());
+        bytes[9..11].copy_from_slice(&search.traits.bits().to_le_bytes());
+        bytes[11..15].copy_from_slice(&self.job_bytes.to_le_bytes());
+        bytes[15..19].copy_from_slice(&self.overlap_bytes.to_le_bytes());
         bytes
     }
 
@@ -62,16 +59,14 @@ impl Reparse {
             search_log: bytes[5],
             min_match: bytes[6],
             target_length: u16::from_le_bytes([bytes[7], bytes[8]]),
-            since_1_5_5: bytes[9] & 1 != 0,
+            traits: Traits::from_bits(u16::from_le_bytes([bytes[9], bytes[10]]))?,
         };
         let recipe = Self {
             search,
-            job_bytes: word(10),
-            overlap_bytes: word(14),
-            stable_sort: bytes[9] & 2 != 0,
-            fine_literals: bytes[9] & 4 != 0,
+            job_bytes: word(11),
+            overlap_bytes: word(15),
         };
-        (bytes[0] == VERSION && bytes[9] < 8 && bytes[18] == 0 && recipe.is_valid()).then_some(recipe)
+        (bytes[0] == VERSION && recipe.is_valid()).then_some(recipe)
     }
 
     /// Whether the numbers make sense together.
@@ -100,8 +95,7 @@ impl Reparse {
     pub fn dialect(&self) -> Dialect {
         Dialect {
             strategy: self.search.strategy.max(1),
-            stable_sort: self.stable_sort,
-            fine_literals: self.fine_literals,
+            traits: self.search.traits,
         }
     }
 
@@ -123,14 +117,14 @@ impl fmt::Display for Reparse {
         let name = NAMES.get(usize::from(search.strategy)).copied().unwrap_or("none");
         write!(
             f,
-            "zstd parse predicted by {name} (window {}, chain {}, hash {}, search {}, match {}, target {}{})",
+            "zstd parse predicted by {name} (window {}, chain {}, hash {}, search {}, match {}, target {}; {})",
             search.window_log,
             search.chain_log,
             search.hash_log,
             search.search_log,
             search.min_match,
             search.target_length,
-            if search.since_1_5_5 { ", since 1.5.5" } else { "" },
+            search.traits,
         )?;
         if self.job_bytes > 0 {
             write!(f, ", jobs of {} after {}", self.job_bytes, self.overlap_bytes)?;

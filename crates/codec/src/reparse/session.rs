@@ -258,7 +258,7 @@ impl Session {
         while let Some(sequence) = self.predictor.predict(self.history.view()) {
             let distance = repeats.distance(sequence);
             repeats.push(sequence, distance);
-            self.predictor.accept(sequence, distance);
+            self.predictor.accept(self.history.view(), sequence, distance);
         }
     }
 
@@ -287,7 +287,7 @@ impl Session {
             return Err(PackError::Corrections("sequence"));
         }
         self.repeats.push(sequence, distance);
-        self.predictor.accept(sequence, distance);
+        self.predictor.accept(self.history.view(), sequence, distance);
         Ok(stop as u32)
     }
 
@@ -306,6 +306,7 @@ impl Session {
         loop {
             let predicted = self.predictor.predict(self.history.view());
             let next = known.as_mut().and_then(Iterator::next);
+            if std::env::var("DBG").is_ok() && actual.is_some() && predicted != next { eprintln!("at {at} block {block:?} predicted {predicted:?} actual {next:?} rep {:?}", self.repeats); }
             let Some(sequence) = self.models.sequence(coder, predicted, next) else { break };
             let stop = self.take(sequence, at, block.end)?;
             let view = self.history.view();

@@ -1,8 +1,9 @@
 //! libzstd's greedy, lazy and lazy2 parsers (`ZSTD_compressBlock_lazy_generic`), one sequence at a
 //! time and always from where the real parser stood.
 
-use super::rows::{Found, Rows};
 use super::Block;
+use super::finder::{Finder, Found};
+use super::recent::Recent;
 use crate::reparse::block::Sequence;
 use crate::reparse::history::View;
 
@@ -10,148 +11,79 @@ use crate::reparse::history::View;
 const STEP_LOG: u32 = 8;
 /// Steps beyond this make 1.5.5 and later enter only the positions that they search.
 const SKIPPING_STEP: u32 = 8;
-/// Positions at a block's end that are not searched: 8 to read, 8 of the hash cache.
-const TAIL: u32 = 16;
 
 /// The parser.
 #[derive(Debug)]
 pub struct Lazy {
-    rows: Rows,
+    finder: Finder,
     /// How many positions ahead a better match is looked for: 0 to 2.
     depth: u32,
-    /// The largest distance.
-    window: u32,
     skip_entering: bool,
-    /// The two last distances as the encoder knows them; 0 where it has none.
-    repeats: [u32; 2],
-    /// Those of before the block, should the block come out uncompressed.
-    before: [u32; 2],
-    /// Distances that were too far at the start of the block.
-    saved: [u32; 2],
-    /// The first position that may be referred to.
-    low: u32,
-    block: Block,
-    /// The end of the last sequence.
-    anchor: u32,
-    /// Where to search next.
-    at: u32,
-    /// Whether a match ends at `anchor`, so that the second last distance is tried first.
-    behind_match: bool,
+    recent: Recent,
+}
+
+/// A match that is being considered.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    start: u32,
+    length: u32,
+    offset: u32,
 }
 
 impl Lazy {
-    /// Makes the parser for a search by rows.
-    pub fn new(rows: Rows, depth: u32, window: u32, skip_entering: bool) -> Self {
-        Self {
-            rows,
-            depth,
-            window,
-            skip_entering,
-            repeats: [1, 4],
-            before: [1, 4],
-            saved: [0; 2],
-            low: 0,
-            block: Block::default(),
-            anchor: 0,
-            at: 0,
-            behind_match: false,
-        }
+    /// Makes the parser.
+    pub fn new(finder: Finder, depth: u32, window: u32, skip_entering: bool) -> Self {
+        Self { finder, depth, skip_entering, recent: Recent::new(window) }
     }
 
     /// Begins a frame or a job at `start`, with the content from `prefix` on known.
     pub fn restart(&mut self, view: View<'_>, prefix: u32, start: u32) {
-        self.rows.clear();
-        if start > prefix + 8 {
-            self.rows.enter_all(view, prefix, start - 8);
-        }
-        self.rows.next = start;
-        self.low = prefix;
-        self.repeats = if start == 0 { [1, 4] } else { [0, 0] };
+        self.recent.restart(prefix, start);
+        self.finder.restart(view, prefix, start);
     }
 
     /// Begins a block.
     pub fn begin(&mut self, block: Block) {
-        self.low = self.low.max(block.start.saturating_sub(self.window));
-        self.rows.next = self.rows.next.max(self.low);
-        if block.start > self.rows.next + 384 {
-            self.rows.next = block.start - 192.min(block.start - self.rows.next - 384);
-        }
-        self.before = self.repeats;
-        self.block = block;
-        self.anchor = block.start;
-        self.at = block.start + u32::from(block.start == self.low);
-        let reach = self.at - self.low.max(self.at.saturating_sub(self.window));
-        self.saved = [0; 2];
-        for (repeat, saved) in self.repeats.iter_mut().zip(&mut self.saved) {
-            if *repeat > reach {
-                *saved = *repeat;
-                *repeat = 0;
-            }
-        }
-        self.behind_match = false;
+        self.recent.begin(block);
+        self.finder.begin(self.recent.low, block.start);
     }
 
-    /// Ends a block; one that came out uncompressed leaves no distances behind.
+    /// Ends a block.
     pub fn end(&mut self, compressed: bool) {
-        if !compressed {
-            self.repeats = self.before;
-            return;
-        }
-        if self.saved[0] != 0 && self.repeats[0] != 0 {
-            self.saved[1] = self.saved[0];
-        }
-        for (repeat, saved) in self.repeats.iter_mut().zip(self.saved) {
-            if *repeat == 0 {
-                *repeat = saved;
-            }
-        }
+        self.recent.end(compressed);
     }
 
     /// Takes the sequence that really comes next into account.
     pub fn accept(&mut self, sequence: Sequence, distance: u32) {
-        if sequence.repeat().is_none_or(|index| index > 0) {
-            self.repeats[1] = self.repeats[0];
-        }
-        self.repeats[0] = distance;
-        self.anchor += sequence.literals + sequence.length;
-        self.at = self.anchor;
-        self.behind_match = true;
-    }
-
-    fn repeats_at(&self, view: View<'_>, at: u32, distance: u32) -> bool {
-        distance > 0 && at.wrapping_sub(distance) >= view.start() && distance <= at && view.u32(at) == view.u32(at - distance)
-    }
-
-    fn repeat_length(&self, view: View<'_>, at: u32, distance: u32) -> u32 {
-        4 + view.common(at + 4 - distance, at + 4, self.block.end)
+        self.recent.accept(sequence, distance);
     }
 
     fn search(&mut self, view: View<'_>, at: u32, skipping: bool) -> Found {
-        let low = self.low.max(at.saturating_sub(self.window)).max(view.start());
-        self.rows.find(view, at, low, self.block.end, skipping)
+        let low = self.recent.low.max(at.saturating_sub(self.recent.window)).max(view.start());
+        self.finder.find(view, at, low, self.recent.block.end, skipping)
     }
 
     /// The sequence that the parser would put out next; `None` for literals to the block's end.
     pub fn predict(&mut self, view: View<'_>) -> Option<Sequence> {
-        let limit = self.block.end.saturating_sub(TAIL);
-        if self.block.end - self.block.start < TAIL {
+        let tail = self.finder.tail();
+        let block = self.recent.block;
+        if block.end - block.start < tail {
             return None;
         }
-        if self.behind_match && self.at <= limit && self.repeats_at(view, self.at, self.repeats[1]) {
-            let length = self.repeat_length(view, self.at, self.repeats[1]);
-            return Some(Sequence { literals: 0, length, offset: 1 });
+        let limit = block.end - tail;
+        if let Some(sequence) = self.recent.at_once(view, limit) {
+            return Some(sequence);
         }
-        self.behind_match = false;
-        let repeat = self.repeats[0];
+        let repeat = self.recent.distances[0];
         let mut skipping = false;
-        while self.at < limit {
-            let at = self.at;
+        while self.recent.at < limit {
+            let at = self.recent.at;
             // A match of the last distance one byte ahead is the first to beat.
             let mut best = Candidate { start: at + 1, length: 0, offset: 1 };
-            if self.repeats_at(view, at + 1, repeat) {
-                best.length = self.repeat_length(view, at + 1, repeat);
+            if self.recent.repeats(view, at + 1, repeat) {
+                best.length = self.recent.length(view, at + 1, repeat);
                 if self.depth == 0 {
-                    return Some(self.sequence(best));
+                    return Some(self.recent.sequence(best.start, best.length, best.offset));
                 }
             }
             let found = self.search(view, at, skipping);
@@ -159,30 +91,36 @@ impl Lazy {
                 best = Candidate { start: at, length: found.length, offset: found.distance + 3 };
             }
             if best.length < 4 {
-                let step = ((at - self.anchor) >> STEP_LOG) + 1;
-                self.at += step;
+                let step = ((at - self.recent.anchor) >> STEP_LOG) + 1;
+                self.recent.at += step;
                 skipping = self.skip_entering && step > SKIPPING_STEP;
                 continue;
             }
             if self.depth > 0 {
                 self.look_ahead(view, &mut best, limit, skipping);
             }
-            self.catch_up(view, &mut best);
-            return Some(self.sequence(best));
+            if best.offset > 3 {
+                let low = self.recent.low.max(view.start());
+                let growth = self.recent.grow_back(view, best.start, best.offset - 3, low);
+                best.start -= growth;
+                best.length += growth;
+            }
+            return Some(self.recent.sequence(best.start, best.length, best.offset));
         }
         None
     }
 
     fn look_ahead(&mut self, view: View<'_>, best: &mut Candidate, limit: u32, skipping: bool) {
-        let mut at = self.at;
+        let repeat = self.recent.distances[0];
+        let mut at = self.recent.at;
         'better: while at < limit {
             for (ahead, repeat_weight, bonus) in [(1, 3, 4), (2, 4, 7)] {
                 if ahead > self.depth || (ahead == 2 && at >= limit) {
                     return;
                 }
                 at += 1;
-                if self.repeats_at(view, at, self.repeats[0]) {
-                    let length = self.repeat_length(view, at, self.repeats[0]);
+                if self.recent.repeats(view, at, repeat) {
+                    let length = self.recent.length(view, at, repeat);
                     let gain = (length * repeat_weight) as i32;
                     let old = (best.length * repeat_weight) as i32 - best.offset.ilog2() as i32 + 1;
                     if gain > old {
@@ -202,32 +140,4 @@ impl Lazy {
             return;
         }
     }
-
-    /// Lengthens a match to the front.
-    fn catch_up(&self, view: View<'_>, best: &mut Candidate) {
-        if best.offset <= 3 {
-            return;
-        }
-        let distance = best.offset - 3;
-        let low = self.low.max(view.start());
-        while best.start > self.anchor
-            && best.start - distance > low
-            && view.byte(best.start - 1) == view.byte(best.start - 1 - distance)
-        {
-            best.start -= 1;
-            best.length += 1;
-        }
-    }
-
-    fn sequence(&self, best: Candidate) -> Sequence {
-        Sequence { literals: best.start - self.anchor, length: best.length, offset: best.offset }
-    }
-}
-
-/// A match that is being considered.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    start: u32,
-    length: u32,
-    offset: u32,
 }

@@ -1,7 +1,9 @@
 //! libzstd's row-based hash table: short rows of recent positions, told apart by a tag byte.
 
+use super::finder::Found;
 use super::hash::hash;
 use crate::reparse::history::View;
+use crate::reparse::traits::Traits;
 
 /// Bits of a hash that become the tag.
 const TAG_BITS: u32 = 8;
@@ -13,15 +15,6 @@ const SKIP_FROM: u32 = 384;
 const SKIP_HEAD: u32 = 96;
 /// ... and at its end.
 const SKIP_TAIL: u32 = 32;
-
-/// What a search found: the length of the match (below 4: nothing) and its distance.
-#[derive(Debug, Clone, Copy)]
-pub struct Found {
-    /// Bytes that are the same.
-    pub length: u32,
-    /// How far back.
-    pub distance: u32,
-}
 
 /// The table.
 #[derive(Debug)]
@@ -37,6 +30,8 @@ pub struct Rows {
     attempts: u32,
     /// The first slot of each row is not used (libzstd from 1.5.5 on).
     short: bool,
+    /// Every position of a long match is entered (libzstd 1.5.0).
+    all: bool,
     /// The next position to enter.
     pub next: u32,
 }
@@ -47,9 +42,11 @@ impl Rows {
         (1 << hash_log) * 5 + (1 << hash_log) / 16
     }
 
-    /// Makes an empty table; `hash_log` is at most 30, `search_log` counts as 4 to 6 for the rows.
-    pub fn new(hash_log: u32, search_log: u32, hash_len: u32, short: bool) -> Self {
-        let row_log = search_log.clamp(4, 6);
+    /// Makes an empty table; `hash_log` is at most 26, `search_log` counts as 4 to 6 (4 to 5 in
+    /// libzstd 1.5.0) for the rows.
+    pub fn new(hash_log: u32, search_log: u32, hash_len: u32, traits: Traits) -> Self {
+        let all = traits.has(Traits::CLASSIC);
+        let row_log = search_log.clamp(4, if all { 5 } else { 6 });
         let size = 1usize << hash_log.max(row_log + 1);
         Self {
             slots: vec![0; size],
@@ -59,16 +56,21 @@ impl Rows {
             hash_bits: hash_log.max(row_log + 1) - row_log + TAG_BITS,
             hash_len,
             attempts: 1 << search_log.min(row_log),
-            short,
+            short: traits.has(Traits::SINCE_1_5_5),
+            all,
             next: 0,
         }
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
+    /// Forgets everything and enters what is from `prefix` to `start`.
+    pub fn restart(&mut self, view: View<'_>, prefix: u32, start: u32) {
         self.slots.fill(0);
         self.tags.fill(0);
         self.heads.fill(0);
+        if start > prefix + 8 {
+            self.enter_all(view, prefix, start - 8);
+        }
+        self.next = start;
     }
 
     fn advance(&mut self, row: usize) -> usize {
@@ -89,7 +91,7 @@ impl Rows {
     }
 
     /// Enters all positions from `from` to `to`.
-    pub fn enter_all(&mut self, view: View<'_>, from: u32, to: u32) {
+    fn enter_all(&mut self, view: View<'_>, from: u32, to: u32) {
         for at in from..to {
             let hash = hash(view, at, self.hash_len, self.hash_bits);
             self.enter(hash, at);
@@ -99,7 +101,7 @@ impl Rows {
     /// Enters what was not yet entered before `at`.
     fn update(&mut self, view: View<'_>, at: u32) {
         let mut from = self.next;
-        if at.saturating_sub(from) > SKIP_FROM {
+        if !self.all && at.saturating_sub(from) > SKIP_FROM {
             self.enter_all(view, from, from + SKIP_HEAD);
             from = at - SKIP_TAIL;
         }
