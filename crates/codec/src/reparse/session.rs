@@ -306,7 +306,6 @@ impl Session {
         loop {
             let predicted = self.predictor.predict(self.history.view());
             let next = known.as_mut().and_then(Iterator::next);
-            if std::env::var("DBG").is_ok() && actual.is_some() && predicted != next { eprintln!("at {at} block {block:?} predicted {predicted:?} actual {next:?} rep {:?}", self.repeats); }
             let Some(sequence) = self.models.sequence(coder, predicted, next) else { break };
             let stop = self.take(sequence, at, block.end)?;
             let view = self.history.view();
