@@ -6,32 +6,36 @@
 //! another way. The model is told of every sequence that really was, so one surprise does not make
 //! a second. What cannot be predicted costs corrections, never correctness.
 
-mod analyze;
 mod bits;
 mod block;
 mod choices;
 mod coder;
 mod codes;
+mod correct;
 mod emit;
 mod error;
+mod events;
 mod frame;
 mod fse;
 mod history;
 mod huffman;
+mod jobs;
+mod levels;
 mod models;
 mod normalize;
 mod packer;
 mod parse;
 mod predict;
 mod recipe;
+mod search;
 mod session;
-mod stream;
 mod traits;
 mod tree;
 
-pub use analyze::{Analyzed, correct, parse_stream, prove};
+pub use correct::correct;
 pub use error::{AnalyzeError, PackError};
 pub use packer::StreamPacker;
 pub use predict::Search;
 pub use recipe::Reparse;
+pub use search::{Fit, NoFit, fit};
 pub use traits::Traits;

@@ -90,7 +90,8 @@ fn literals_coding(
     /// ... and looks at this many at either end of at least ten times as many.
     const SAMPLE: usize = 4096;
     let len = literals.len();
-    let shift = if dialect.traits.has(Traits::FINE_LITERALS) { (9 - dialect.strategy.min(9)).min(3) } else { 3 };
+    let shift =
+        if dialect.traits.has(Traits::FINE_LITERALS) { (9 - dialect.strategy.min(9)).min(3) } else { 3 };
     if len < 8 << shift {
         return LiteralsCoding::Raw;
     }
@@ -301,7 +302,12 @@ const fn inverse_log() -> [u16; 256] {
 }
 
 /// How libzstd would code the sequences' symbols. There is at least one sequence.
-pub fn modes(sequences: &[Sequence], tables: &Tables, repeatable: Repeatable, dialect: Dialect) -> [TableMode; 3] {
+pub fn modes(
+    sequences: &[Sequence],
+    tables: &Tables,
+    repeatable: Repeatable,
+    dialect: Dialect,
+) -> [TableMode; 3] {
     let mut modes = [TableMode::Predefined, TableMode::Predefined, TableMode::Predefined];
     for (index, alphabet) in Alphabet::ALL.into_iter().enumerate() {
         let symbols = Symbols::of(alphabet, sequences);
@@ -313,7 +319,8 @@ pub fn modes(sequences: &[Sequence], tables: &Tables, repeatable: Repeatable, di
 
 fn mode(alphabet: Alphabet, symbols: &Symbols, earlier: Option<&Table>, dialect: Dialect) -> TableMode {
     let predefined = alphabet.predefined();
-    let predefined_allowed = alphabet != Alphabet::Offsets || usize::from(symbols.max) < predefined.counts.len();
+    let predefined_allowed =
+        alphabet != Alphabet::Offsets || usize::from(symbols.max) < predefined.counts.len();
     if symbols.most == symbols.total {
         return if predefined_allowed && symbols.total <= 2 {
             TableMode::Predefined
@@ -364,7 +371,10 @@ mod tests {
     fn logarithms_are_rounded_down() {
         for (x, &value) in INVERSE_LOG.iter().enumerate().skip(1) {
             let exact = -(x as f64 / 256.0).log2() * 256.0;
-            assert!((exact - f64::from(value)) < 1.0 && exact >= f64::from(value) - 1e-9, "{x}: {value} {exact}");
+            assert!(
+                (exact - f64::from(value)) < 1.0 && exact >= f64::from(value) - 1e-9,
+                "{x}: {value} {exact}"
+            );
         }
     }
 }

@@ -4,15 +4,50 @@ use super::fse::Distribution;
 
 /// Smallest values of the literal length codes from 16 on, and their extra bits.
 const LITERAL_LENGTHS: [(u32, u8); 20] = [
-    (16, 1), (18, 1), (20, 1), (22, 1), (24, 2), (28, 2), (32, 3), (40, 3), (48, 4), (64, 6),
-    (128, 7), (256, 8), (512, 9), (1024, 10), (2048, 11), (4096, 12), (8192, 13), (16384, 14),
-    (32768, 15), (65536, 16),
+    (16, 1),
+    (18, 1),
+    (20, 1),
+    (22, 1),
+    (24, 2),
+    (28, 2),
+    (32, 3),
+    (40, 3),
+    (48, 4),
+    (64, 6),
+    (128, 7),
+    (256, 8),
+    (512, 9),
+    (1024, 10),
+    (2048, 11),
+    (4096, 12),
+    (8192, 13),
+    (16384, 14),
+    (32768, 15),
+    (65536, 16),
 ];
 /// Smallest values of the match length codes from 32 on, and their extra bits.
 const MATCH_LENGTHS: [(u32, u8); 21] = [
-    (35, 1), (37, 1), (39, 1), (41, 1), (43, 2), (47, 2), (51, 3), (59, 3), (67, 4), (83, 4),
-    (99, 5), (131, 7), (259, 8), (515, 9), (1027, 10), (2051, 11), (4099, 12), (8195, 13),
-    (16387, 14), (32771, 15), (65539, 16),
+    (35, 1),
+    (37, 1),
+    (39, 1),
+    (41, 1),
+    (43, 2),
+    (47, 2),
+    (51, 3),
+    (59, 3),
+    (67, 4),
+    (83, 4),
+    (99, 5),
+    (131, 7),
+    (259, 8),
+    (515, 9),
+    (1027, 10),
+    (2051, 11),
+    (4099, 12),
+    (8195, 13),
+    (16387, 14),
+    (32771, 15),
+    (65539, 16),
 ];
 
 /// The three alphabets of a sequence, in the order in which a block describes them.
@@ -47,17 +82,24 @@ impl Alphabet {
     /// The predefined distribution (section 3.1.1.3.2.2).
     pub fn predefined(self) -> Distribution {
         let (log, counts): (u32, &[i16]) = match self {
-            Self::Literals => (6, &[
-                4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1, 1,
-                1, 1, 1, -1, -1, -1, -1,
-            ]),
-            Self::Offsets => (5, &[
-                1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1,
-            ]),
-            Self::Matches => (6, &[
-                1, 4, 3, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-                1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1,
-            ]),
+            Self::Literals => (
+                6,
+                &[
+                    4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1, 1, 1,
+                    1, 1, -1, -1, -1, -1,
+                ],
+            ),
+            Self::Offsets => (
+                5,
+                &[1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1],
+            ),
+            Self::Matches => (
+                6,
+                &[
+                    1, 4, 3, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1,
+                ],
+            ),
         };
         Distribution { log, counts: counts.to_vec() }
     }
@@ -80,7 +122,9 @@ impl Alphabet {
     /// Smallest value of a code and its number of extra bits. `None` for a code that does not exist.
     pub fn base(self, code: u8) -> Option<(u32, u32)> {
         let index = usize::from(code);
-        let band = |bands: &[(u32, u8)], first: usize| bands.get(index - first).map(|&(base, bits)| (base, u32::from(bits)));
+        let band = |bands: &[(u32, u8)], first: usize| {
+            bands.get(index - first).map(|&(base, bits)| (base, u32::from(bits)))
+        };
         match self {
             Self::Literals if code < 16 => Some((u32::from(code), 0)),
             Self::Literals => band(&LITERAL_LENGTHS, 16),
@@ -117,7 +161,10 @@ mod tests {
         }
         for alphabet in Alphabet::ALL {
             let distribution = alphabet.predefined();
-            assert_eq!(distribution.counts.iter().map(|c| c.unsigned_abs()).sum::<u16>(), 1 << distribution.log);
+            assert_eq!(
+                distribution.counts.iter().map(|c| c.unsigned_abs()).sum::<u16>(),
+                1 << distribution.log
+            );
         }
     }
 }

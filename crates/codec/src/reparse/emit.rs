@@ -8,7 +8,12 @@ use super::parse::apply_mode;
 
 /// Writes the literals section and brings `tables` up to date. `None` when the head does not fit
 /// the literals.
-pub fn emit_literals(head: &LiteralsHead, literals: &[u8], tables: &mut Tables, out: &mut Vec<u8>) -> Option<()> {
+pub fn emit_literals(
+    head: &LiteralsHead,
+    literals: &[u8],
+    tables: &mut Tables,
+    out: &mut Vec<u8>,
+) -> Option<()> {
     let len = literals.len() as u64;
     let (kind, tree): (u64, &[u8]) = match &head.coding {
         LiteralsCoding::Raw | LiteralsCoding::Rle => {
@@ -140,7 +145,8 @@ pub fn first_states(sequences: &[Sequence], tables: &Tables) -> Option<[u32; 3]>
     let values = [last.literals, last.offset, last.length];
     let mut states = [0; 3];
     for (index, alphabet) in Alphabet::ALL.into_iter().enumerate() {
-        states[index] = tables.sequences[index].as_ref()?.encoder.first_state(alphabet.code(values[index]).0)?;
+        states[index] =
+            tables.sequences[index].as_ref()?.encoder.first_state(alphabet.code(values[index]).0)?;
     }
     Some(states)
 }

@@ -17,17 +17,6 @@ pub enum AnalyzeError {
         /// The limit.
         max: u64,
     },
-    /// Packing again would need more memory than allowed.
-    #[error("packing again takes {needed} bytes of memory, {allowed} are allowed")]
-    OverBudget {
-        /// What it would take.
-        needed: u64,
-        /// What is allowed.
-        allowed: u64,
-    },
-    /// Packing again did not give the same bytes: an error of this crate.
-    #[error("packing again gave other bytes")]
-    NotReproduced,
     /// Packing again failed.
     #[error("packing again failed")]
     Pack(#[from] PackError),
@@ -40,8 +29,13 @@ pub enum PackError {
     #[error("the corrections of a zstd stream are damaged ({0})")]
     Corrections(&'static str),
     /// There is less or more content than announced.
-    #[error("the content of a zstd stream is not as long as announced")]
-    PlainLen,
+    #[error("the content of a zstd stream has {got} bytes so far, but was to have {promised}")]
+    PlainLen {
+        /// What was announced.
+        promised: u64,
+        /// What came, as far as it was looked at.
+        got: u64,
+    },
     /// Memory ran out.
     #[error("out of memory")]
     OutOfMemory,

@@ -2,12 +2,8 @@
 
 use super::bits::Forward;
 
-/// The finest table that the format allows anywhere.
-pub const TABLE_LOG_MAX: u32 = 9;
 /// The coarsest table that can be described.
 pub const TABLE_LOG_MIN: u32 = 5;
-/// Symbols that any of the alphabets may have: match length codes are the most.
-pub const SYMBOLS_MAX: usize = 53;
 
 /// How often each symbol stands in a table of `1 << log` states. -1 is "less than once".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +170,8 @@ impl DecodeTable {
             let symbol = (distribution.counts.len() - 1) as u8;
             return Self { log, states: vec![State { symbol, bits: 0, base: 0 }] };
         }
-        let mut next: Vec<u32> = distribution.counts.iter().map(|&count| u32::from(count.unsigned_abs())).collect();
+        let mut next: Vec<u32> =
+            distribution.counts.iter().map(|&count| u32::from(count.unsigned_abs())).collect();
         let states = distribution
             .spread()
             .into_iter()
@@ -312,27 +309,31 @@ mod tests {
 
     /// Random counts that fill a table.
     fn distribution() -> impl Strategy<Value = Distribution> {
-        (5u32..=9, proptest::collection::vec(0u32..100, 2..50)).prop_filter_map("too few", |(log, weights)| {
-            let total: u32 = weights.iter().sum();
-            let size = 1i32 << log;
-            if total == 0 {
-                return None;
-            }
-            let mut counts: Vec<i16> = weights
-                .iter()
-                .map(|&w| match (i64::from(w) * i64::from(size) / i64::from(total)) as i16 {
-                    0 if w > 0 => -1,
-                    count => count,
-                })
-                .collect();
-            let used: i32 = counts.iter().map(|c| i32::from(c.abs())).sum();
-            let largest = (0..counts.len()).max_by_key(|&i| counts[i])?;
-            counts[largest] += (size - used) as i16;
-            while counts.last() == Some(&0) {
-                counts.pop();
-            }
-            (counts[largest] > 0 && i32::from(counts[largest]) < size).then_some(Distribution { log, counts })
-        })
+        (5u32..=9, proptest::collection::vec(0u32..100, 2..50)).prop_filter_map(
+            "too few",
+            |(log, weights)| {
+                let total: u32 = weights.iter().sum();
+                let size = 1i32 << log;
+                if total == 0 {
+                    return None;
+                }
+                let mut counts: Vec<i16> = weights
+                    .iter()
+                    .map(|&w| match (i64::from(w) * i64::from(size) / i64::from(total)) as i16 {
+                        0 if w > 0 => -1,
+                        count => count,
+                    })
+                    .collect();
+                let used: i32 = counts.iter().map(|c| i32::from(c.abs())).sum();
+                let largest = (0..counts.len()).max_by_key(|&i| counts[i])?;
+                counts[largest] += (size - used) as i16;
+                while counts.last() == Some(&0) {
+                    counts.pop();
+                }
+                (counts[largest] > 0 && i32::from(counts[largest]) < size)
+                    .then_some(Distribution { log, counts })
+            },
+        )
     }
 
     proptest! {

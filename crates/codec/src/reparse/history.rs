@@ -108,7 +108,8 @@ impl<'a> View<'a> {
             }
             len += 8;
         }
-        let tail = ahead[len as usize..].iter().zip(&behind[len as usize..]).take_while(|(a, b)| a == b).count();
+        let tail =
+            ahead[len as usize..].iter().zip(&behind[len as usize..]).take_while(|(a, b)| a == b).count();
         len + tail as u32
     }
 }

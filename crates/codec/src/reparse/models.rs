@@ -62,7 +62,11 @@ impl Models {
         if len > max {
             return None;
         }
-        Some((0..len as usize).map(|i| coder.byte(&mut self.bytes, bytes.get(i).copied().unwrap_or(0))).collect())
+        Some(
+            (0..len as usize)
+                .map(|i| coder.byte(&mut self.bytes, bytes.get(i).copied().unwrap_or(0)))
+                .collect(),
+        )
     }
 
     /// Codes the next sequence, or that there is none, against its prediction.
@@ -132,7 +136,8 @@ impl Models {
             0 => LiteralsCoding::Raw,
             1 => LiteralsCoding::Rle,
             2 => {
-                let known = if let LiteralsCoding::Tree(tree) = &actual.coding { tree.as_slice() } else { &[] };
+                let known =
+                    if let LiteralsCoding::Tree(tree) = &actual.coding { tree.as_slice() } else { &[] };
                 let expected = tree();
                 let wrong = expected.as_deref() != Some(known);
                 if coder.bit(&mut self.head.tree_right, wrong) {

@@ -17,6 +17,8 @@ pub struct StreamPacker<B> {
     reader: Reader<B>,
     stage: Stage,
     out: Vec<u8>,
+    promised: u64,
+    got: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,11 +41,17 @@ impl<B: AsRef<[u8]>> StreamPacker<B> {
             reader: Reader::new(corrections),
             stage: Stage::Item,
             out: Vec::new(),
+            promised: plain_len,
+            got: 0,
         }
     }
 
     /// Takes content and writes what it makes.
     pub fn write(&mut self, mut plain: &[u8], sink: &mut dyn io::Write) -> Result<(), PackError> {
+        self.got = self.got.saturating_add(plain.len() as u64);
+        if self.got > self.promised {
+            return Err(self.wrong_len());
+        }
         loop {
             match self.stage {
                 Stage::Body(head) => {
@@ -58,7 +66,8 @@ impl<B: AsRef<[u8]>> StreamPacker<B> {
                     self.end_block(head.last);
                     self.flush(sink)?;
                 }
-                Stage::Done => return if plain.is_empty() { Ok(()) } else { Err(PackError::PlainLen) },
+                Stage::Done if plain.is_empty() => return Ok(()),
+                Stage::Done => return Err(PackError::Corrections("end")),
                 Stage::Item => self.item()?,
                 Stage::Head => {
                     let blank = Head { last: false, kind: Kind::Raw, len: 0 };
@@ -75,11 +84,18 @@ impl<B: AsRef<[u8]>> StreamPacker<B> {
     pub fn finish(mut self, sink: &mut dyn io::Write) -> Result<(), PackError> {
         self.write(&[], sink)?;
         self.flush(sink)?;
+        if self.got < self.promised {
+            return Err(self.wrong_len());
+        }
         if matches!(self.stage, Stage::Done) && self.session.plain_left() == 0 {
             Ok(())
         } else {
-            Err(PackError::PlainLen)
+            Err(PackError::Corrections("end"))
         }
+    }
+
+    fn wrong_len(&self) -> PackError {
+        PackError::PlainLen { promised: self.promised, got: self.got }
     }
 
     fn item(&mut self) -> Result<(), PackError> {

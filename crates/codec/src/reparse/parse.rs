@@ -2,7 +2,8 @@
 
 use super::bits::Backward;
 use super::block::{
-    BLOCK_PLAIN_MAX, Compressed, LiteralsCoding, LiteralsHead, Sequence, SequencesHead, Table, TableMode, Tables,
+    BLOCK_PLAIN_MAX, Compressed, LiteralsCoding, LiteralsHead, Sequence, SequencesHead, Table, TableMode,
+    Tables,
 };
 use super::codes::Alphabet;
 use super::fse::{DecodeTable, Distribution};

@@ -61,11 +61,7 @@ impl Reparse {
             target_length: u16::from_le_bytes([bytes[7], bytes[8]]),
             traits: Traits::from_bits(u16::from_le_bytes([bytes[9], bytes[10]]))?,
         };
-        let recipe = Self {
-            search,
-            job_bytes: word(11),
-            overlap_bytes: word(15),
-        };
+        let recipe = Self { search, job_bytes: word(11), overlap_bytes: word(15) };
         (bytes[0] == VERSION && recipe.is_valid()).then_some(recipe)
     }
 
@@ -93,19 +89,16 @@ impl Reparse {
 
     /// How blocks are coded.
     pub fn dialect(&self) -> Dialect {
-        Dialect {
-            strategy: self.search.strategy.max(1),
-            traits: self.search.traits,
-        }
+        Dialect { strategy: self.search.strategy.max(1), traits: self.search.traits }
     }
 
-    /// Upper bound of the heap that packing takes, for content of `plain_len` bytes and
-    /// corrections of `corrections_len`.
-    pub fn pack_memory_bytes(&self, plain_len: u64, corrections_len: u64) -> u64 {
+    /// Upper bound of the heap that packing takes, for content of `plain_len` bytes, without the
+    /// corrections.
+    pub fn pack_memory_bytes(&self, plain_len: u64) -> u64 {
         let window = self.window();
         let history = (window + History::slack(window)) as u64;
         // A content shorter than the window is held whole, in a buffer that grows by doubling.
-        history.min(plain_len.saturating_mul(2)) + self.search.memory() + corrections_len + FIXED_MEMORY
+        history.min(plain_len.saturating_mul(2)) + self.search.memory() + FIXED_MEMORY
     }
 }
 

@@ -4,8 +4,8 @@ use super::block::{
     BLOCK_PLAIN_MAX, Compressed, LiteralsHead, MATCH_MIN, Repeats, Sequence, SequencesHead, TableMode, Tables,
 };
 use super::choices::{self, Repeatable};
-use super::codes::Alphabet;
 use super::coder::Coder;
+use super::codes::Alphabet;
 use super::emit;
 use super::error::PackError;
 use super::frame::{BlockHeader, BlockKind, FrameHeader, HEADER_BYTES_MAX};
@@ -283,7 +283,11 @@ impl Session {
         let stop = start + u64::from(sequence.length);
         // Not the history's own start: how much it holds beyond the window depends on how it came.
         let reach = start.min(self.recipe.window() as u64);
-        if stop > u64::from(end) || sequence.length < MATCH_MIN || distance == 0 || u64::from(distance) > reach {
+        if stop > u64::from(end)
+            || sequence.length < MATCH_MIN
+            || distance == 0
+            || u64::from(distance) > reach
+        {
             return Err(PackError::Corrections("sequence"));
         }
         self.repeats.push(sequence, distance);
@@ -317,7 +321,8 @@ impl Session {
         let start = out.len();
         BlockHeader { last: head.last, kind: BlockKind::Compressed, size: 0 }.write(out);
         let literals_head = self.literals_head(coder, &literals, sequences.len(), actual)?;
-        emit::emit_literals(&literals_head, &literals, &mut self.tables, out).ok_or(PackError::Corrections("literals"))?;
+        emit::emit_literals(&literals_head, &literals, &mut self.tables, out)
+            .ok_or(PackError::Corrections("literals"))?;
         let sequences_head = self.sequences_head(coder, &sequences, actual)?;
         emit::emit_sequences(sequences_head.as_ref(), &sequences, &mut self.tables, out)
             .ok_or(PackError::Corrections("sequences"))?;
@@ -371,7 +376,9 @@ impl Session {
             modes[index] = mode;
         }
         let expected = emit::first_states(sequences, &self.tables).ok_or(PackError::Corrections("table"))?;
-        let logs = std::array::from_fn(|i| self.tables.sequences[i].as_ref().map_or(0, |table| table.distribution.log));
+        let logs = std::array::from_fn(|i| {
+            self.tables.sequences[i].as_ref().map_or(0, |table| table.distribution.log)
+        });
         let last_states = self.models.last_states(coder, expected, actual, logs);
         Ok(Some(SequencesHead { modes, last_states }))
     }

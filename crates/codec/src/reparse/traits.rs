@@ -1,13 +1,14 @@
 //! In what the versions of libzstd, and the ways to call it, differ.
 
 use std::fmt;
-use std::ops::BitOr;
 
 /// A set of differences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Traits(u16);
 
 impl Traits {
+    /// Nothing special.
+    pub const NONE: Self = Self(0);
     /// The greedy and lazy strategies look for matches by rows: from 1.5.0 on, for windows of more
     /// than 16 KiB.
     pub const ROWS: Self = Self(1);
@@ -35,6 +36,11 @@ impl Traits {
         self.0 & other.0 == other.0
     }
 
+    /// Both sets together.
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The set with or without `other`.
     pub fn with(self, other: Self, on: bool) -> Self {
         if on { Self(self.0 | other.0) } else { Self(self.0 & !other.0) }
@@ -51,16 +57,10 @@ impl Traits {
     }
 }
 
-impl BitOr for Traits {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
 impl fmt::Display for Traits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut names = Self::NAMES.iter().enumerate().filter(|(bit, _)| self.0 >> bit & 1 == 1).map(|(_, name)| name);
+        let mut names =
+            Self::NAMES.iter().enumerate().filter(|(bit, _)| self.0 >> bit & 1 == 1).map(|(_, name)| name);
         if let Some(name) = names.next() {
             f.write_str(name)?;
         }

@@ -74,7 +74,12 @@ pub fn best_bits_max(counts: &[u32; 256]) -> u32 {
 
 /// Bytes that literals with these counts take, without description and jump table.
 pub fn estimate(codes: &Codes, counts: &[u32; 256]) -> usize {
-    let bits: usize = codes.lengths().iter().zip(counts).map(|(&length, &count)| usize::from(length) * count as usize).sum();
+    let bits: usize = codes
+        .lengths()
+        .iter()
+        .zip(counts)
+        .map(|(&length, &count)| usize::from(length) * count as usize)
+        .sum();
     bits >> 3
 }
 

@@ -63,9 +63,7 @@ impl Chains {
                 break;
             }
             let candidate = entry - 1;
-            if candidate < at
-                && view.u32(candidate + best.length - 3) == view.u32(at + best.length - 3)
-            {
+            if candidate < at && view.u32(candidate + best.length - 3) == view.u32(at + best.length - 3) {
                 let length = view.common(candidate, at, end);
                 if length > best.length {
                     best = Found { length, distance: at - candidate };

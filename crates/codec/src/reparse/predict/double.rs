@@ -83,8 +83,8 @@ impl Double {
     /// Begins a block.
     pub fn begin(&mut self, block: Block) {
         self.recent.begin(block);
-        self.classic = self.traits.has(Traits::CLASSIC)
-            || (self.traits.has(Traits::RING) && self.recent.is_split());
+        self.classic =
+            self.traits.has(Traits::CLASSIC) || (self.traits.has(Traits::RING) && self.recent.is_split());
     }
 
     /// Ends a block.
@@ -128,13 +128,15 @@ impl Double {
         if let Some(sequence) = self.recent.at_once(view, limit) {
             return Some(sequence);
         }
-        let (sequence, found) = if self.classic { self.search_simply(view, limit)? } else { self.search(view, limit)? };
+        let (sequence, found) =
+            if self.classic { self.search_simply(view, limit)? } else { self.search(view, limit)? };
         self.predicted = Some((sequence, found));
         Some(sequence)
     }
 
     fn search(&mut self, view: View<'_>, limit: u32) -> Option<(Sequence, u32)> {
-        let low = self.recent.low.max(self.recent.block.end.saturating_sub(self.recent.window)).max(view.start());
+        let low =
+            self.recent.low.max(self.recent.block.end.saturating_sub(self.recent.window)).max(view.start());
         let repeat = self.recent.distances[0];
         let usable = |entry: u32, at: u32| entry > low + 1 && entry <= at;
         let mut step = 1;
@@ -167,7 +169,9 @@ impl Double {
                 let mut best = (at, short_entry - 1);
                 if usable(ahead_entry, ahead) && view.u64(ahead_entry - 1) == view.u64(ahead) {
                     let length = |at: u32, candidate: u32| self.recent.length(view, at, at - candidate);
-                    if !self.traits.has(Traits::LONGER_ONLY) || length(ahead, ahead_entry - 1) > length(at, short_entry - 1) {
+                    if !self.traits.has(Traits::LONGER_ONLY)
+                        || length(ahead, ahead_entry - 1) > length(at, short_entry - 1)
+                    {
                         best = (ahead, ahead_entry - 1);
                     }
                 }
@@ -191,7 +195,8 @@ impl Double {
     }
 
     fn search_simply(&mut self, view: View<'_>, limit: u32) -> Option<(Sequence, u32)> {
-        let low = self.recent.low.max(self.recent.block.end.saturating_sub(self.recent.window)).max(view.start());
+        let low =
+            self.recent.low.max(self.recent.block.end.saturating_sub(self.recent.window)).max(view.start());
         let repeat = self.recent.distances[0];
         let usable = |entry: u32, at: u32| entry > low + 1 && entry <= at;
         while self.recent.at < limit {

@@ -107,7 +107,8 @@ impl Fast {
         if let Some(sequence) = self.recent.at_once(view, limit) {
             return Some(sequence);
         }
-        let (sequence, found) = if self.classic { self.search_simply(view, limit)? } else { self.search(view, limit)? };
+        let (sequence, found) =
+            if self.classic { self.search_simply(view, limit)? } else { self.search(view, limit)? };
         self.predicted = Some((sequence, found));
         Some(sequence)
     }
@@ -135,7 +136,9 @@ impl Fast {
             if self.recent.repeats(view, at[2], repeat) {
                 self.slots[slots[1]] = at[1] + 1;
                 let start = at[2];
-                let back = u32::from(start > view.start() + repeat && view.byte(start - 1) == view.byte(start - 1 - repeat));
+                let back = u32::from(
+                    start > view.start() + repeat && view.byte(start - 1) == view.byte(start - 1 - repeat),
+                );
                 let length = self.recent.length(view, start, repeat) + back;
                 return Some((self.recent.sequence(start - back, length, 1), at[0]));
             }
@@ -178,7 +181,9 @@ impl Fast {
             self.slots[slots[1]] = at + 2;
             if self.recent.repeats(view, at + 2, repeat) {
                 let start = at + 2;
-                let back = u32::from(start > view.start() + repeat && view.byte(start - 1) == view.byte(start - 1 - repeat));
+                let back = u32::from(
+                    start > view.start() + repeat && view.byte(start - 1) == view.byte(start - 1 - repeat),
+                );
                 let length = self.recent.length(view, start, repeat) + back;
                 return Some((self.recent.sequence(start - back, length, 1), at));
             }

@@ -125,7 +125,10 @@ impl Recent {
     /// How many bytes a match at `at` grows to the front; nothing before `low` is referred to.
     pub fn grow_back(&self, view: View<'_>, at: u32, distance: u32, low: u32) -> u32 {
         let mut start = at;
-        while start > self.anchor && start - distance > low && view.byte(start - 1) == view.byte(start - 1 - distance) {
+        while start > self.anchor
+            && start - distance > low
+            && view.byte(start - 1) == view.byte(start - 1 - distance)
+        {
             start -= 1;
         }
         at - start

@@ -86,7 +86,13 @@ impl Trees {
 
     fn descent(&self, index: u32, first: u32) -> Descent {
         let node = self.node(index);
-        Descent { smaller: Some(node), larger: Some(node + 1), common_smaller: 0, common_larger: 0, index: first }
+        Descent {
+            smaller: Some(node),
+            larger: Some(node + 1),
+            common_smaller: 0,
+            common_larger: 0,
+            index: first,
+        }
     }
 
     /// One step down: how much `at` has in common with the node; `None` at the end of the content,
