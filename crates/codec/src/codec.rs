@@ -3,6 +3,7 @@
 
 pub(crate) mod deflate;
 pub(crate) mod lz4;
+pub(crate) mod reparse;
 pub(crate) mod stored;
 pub(crate) mod xz;
 pub(crate) mod zstd;

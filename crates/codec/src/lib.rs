@@ -18,6 +18,8 @@ mod input;
 mod packer;
 mod prover;
 mod recipe;
+#[doc(hidden)]
+pub mod reparse;
 mod splice;
 mod varint;
 

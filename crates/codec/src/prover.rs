@@ -8,7 +8,7 @@ use crate::codec::codec;
 use crate::decode::{DecodeError, decode};
 use crate::format::Format;
 use crate::packer::{PackContext, PackError};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Way};
 
 /// How many recipes that worked are remembered.
 const RECENT_MAX: usize = 32;
@@ -183,6 +183,11 @@ pub(crate) struct Bench<'a> {
 impl Bench<'_> {
     pub(crate) fn effort(&self) -> Effort {
         self.budget.effort
+    }
+
+    /// The methods that worked before, the last one first.
+    pub(crate) fn recent(&self) -> impl Iterator<Item = &Way> {
+        self.recent.iter().map(Recipe::way)
     }
 
     /// Sorts candidates by how lately they worked, leaves out those that take too much memory,

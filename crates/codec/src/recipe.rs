@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::codec::{Method, deflate, lz4, stored, xz, zstd};
+use crate::codec::{Method, deflate, lz4, reparse, stored, xz, zstd};
 use crate::packer::{PackContext, PackError, Packer};
 use crate::varint;
 
@@ -28,6 +28,7 @@ pub(crate) enum Way {
     Deflate(deflate::Recipe),
     Xz(xz::Recipe),
     Lz4Frame(lz4::FrameRecipe),
+    Reparse(reparse::Recipe),
 }
 
 /// Why the bytes of a recipe were refused.
@@ -74,7 +75,13 @@ impl Recipe {
             Way::Deflate(recipe) => recipe,
             Way::Xz(recipe) => recipe,
             Way::Lz4Frame(recipe) => recipe,
+            Way::Reparse(recipe) => recipe,
         }
+    }
+
+    /// The method.
+    pub(crate) fn way(&self) -> &Way {
+        &self.0
     }
 
     fn number(&self) -> u8 {
@@ -86,6 +93,7 @@ impl Recipe {
             Way::Deflate(_) => 4,
             Way::Xz(_) => 5,
             Way::Lz4Frame(_) => 6,
+            Way::Reparse(_) => 7,
         }
     }
 
@@ -113,6 +121,7 @@ impl Recipe {
             4 => Way::Deflate(deflate::Recipe::read(&mut rest)?),
             5 => Way::Xz(xz::Recipe::read(&mut rest)?),
             6 => Way::Lz4Frame(lz4::FrameRecipe::read(&mut rest)?),
+            7 => Way::Reparse(reparse::Recipe::read(&mut rest)?),
             _ => return Err(RecipeError::Method(number)),
         };
         if !rest.is_empty() {

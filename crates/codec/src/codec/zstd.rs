@@ -6,7 +6,7 @@ use std::fmt;
 use zstd_safe::zstd_sys;
 use zstd_safe::{CCtx, CParameter, ResetDirective};
 
-use crate::codec::{Codec, Method};
+use crate::codec::{Codec, Method, reparse};
 use crate::packer::{Collector, PackContext, PackError, Packer};
 use crate::prover::{Bench, Effort, Found};
 use crate::recipe::{RecipeError, Way, take_u8, take_u32};
@@ -230,35 +230,47 @@ pub(crate) struct Zstd;
 
 impl Codec for Zstd {
     fn prove(&self, packed: &[u8], plain: &[u8], bench: &mut Bench<'_>) -> Option<Found> {
-        let header = Header::read(packed)?;
-        let frames = frame_lens(packed)?;
-        let mut corrections = Vec::new();
-        if frames.len() > 1 {
-            for &len in &frames {
-                varint::put(&mut corrections, len as u64);
-            }
+        // Where the last stream was another version's, this one will be as well.
+        let last = bench.recent().find(|way| matches!(way, Way::Zstd(_) | Way::Reparse(_)));
+        if matches!(last, Some(Way::Reparse(_)))
+            && let Some(found) = reparse::prove(packed, plain, bench)
+        {
+            return Some(found);
         }
-        let levels = match bench.effort() {
-            Effort::Fast => LEVELS_FAST,
-            Effort::Default => LEVELS_DEFAULT,
-            Effort::Max => LEVELS_MAX,
-        };
-        let first_len = frames.first().map_or(plain.len(), |&len| len) as u64;
-        let candidates = levels
-            .iter()
-            .filter(|&&level| header.fits(level, first_len))
-            .map(|&level| {
-                let Header { content_size, checksum, .. } = header;
-                let version = zstd_safe::version_number();
-                Way::Zstd(Recipe { version, level, content_size, checksum }).into()
-            })
-            .collect();
-        let recipe = bench
-            .rank(candidates, plain.len())
-            .into_iter()
-            .find(|recipe| bench.reproduces(recipe, &corrections, plain, packed))?;
-        Some(Found { recipe, corrections })
+        prove_exact(packed, plain, bench).or_else(|| reparse::prove(packed, plain, bench))
     }
+}
+
+/// Finds the level at which the linked version gives the very same bytes.
+fn prove_exact(packed: &[u8], plain: &[u8], bench: &mut Bench<'_>) -> Option<Found> {
+    let header = Header::read(packed)?;
+    let frames = frame_lens(packed)?;
+    let mut corrections = Vec::new();
+    if frames.len() > 1 {
+        for &len in &frames {
+            varint::put(&mut corrections, len as u64);
+        }
+    }
+    let levels = match bench.effort() {
+        Effort::Fast => LEVELS_FAST,
+        Effort::Default => LEVELS_DEFAULT,
+        Effort::Max => LEVELS_MAX,
+    };
+    let first_len = frames.first().map_or(plain.len(), |&len| len) as u64;
+    let candidates = levels
+        .iter()
+        .filter(|&&level| header.fits(level, first_len))
+        .map(|&level| {
+            let Header { content_size, checksum, .. } = header;
+            let version = zstd_safe::version_number();
+            Way::Zstd(Recipe { version, level, content_size, checksum }).into()
+        })
+        .collect();
+    let recipe = bench
+        .rank(candidates, plain.len())
+        .into_iter()
+        .find(|recipe| bench.reproduces(recipe, &corrections, plain, packed))?;
+    Some(Found { recipe, corrections })
 }
 
 /// The lengths of the contents of all frames; `None` where one does not tell and there are several.
