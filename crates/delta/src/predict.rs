@@ -19,10 +19,12 @@ mod arm64;
 mod atlas;
 mod elf;
 mod field;
+mod labels;
 mod learned;
 mod scan;
 mod tables;
 mod types;
+mod votes;
 mod x86;
 
 use std::borrow::Cow;
@@ -34,6 +36,9 @@ use atlas::{Atlas, Place};
 use elf::{HEADER_BYTES_MAX, Image, Layout};
 use field::{Field, Form};
 use learned::Learned;
+use votes::{Source, Trust, Votes};
+
+pub use labels::{labels, neutral};
 
 /// Covers are predicted in steps of at most so many bytes.
 pub const STEP_BYTES: u64 = 64 * 1024;
@@ -111,7 +116,8 @@ pub struct Tally {
     pub unchanged: u64,
     /// Of these, how many were predicted right.
     pub predicted: u64,
-    /// By source of the prediction (exact, covered, near, extrapolated): how often, and how often right.
+    /// By source of the prediction (the same target, a cover, a target nearby, a cover nearby, the
+    /// covers around the reference): how often, and how often right.
     pub sources: [(u64, u64); 5],
 }
 
@@ -141,6 +147,7 @@ pub struct Predictor<'a> {
     bytes: Vec<u8>,
     /// New pages in the registers of AArch64, as `ADRP` left them.
     pages: [u64; 32],
+    trust: Box<[Trust; 256]>,
     tally: Tally,
 }
 
@@ -195,6 +202,7 @@ impl<'a> Predictor<'a> {
             fields: Vec::new(),
             bytes: Vec::new(),
             pages: [0; 32],
+            trust: Box::new([Trust::default(); 256]),
             tally: Tally::default(),
         })
     }
@@ -256,29 +264,6 @@ impl<'a> Predictor<'a> {
     /// How it went so far.
     pub fn tally(&self) -> Tally {
         self.tally
-    }
-
-    /// A copy of an old program in which references are absolute and aim at where their targets are
-    /// in the new program, as far as this predictor knows by now.
-    ///
-    /// For the encoder: covers found by comparing it with [`labels`] of the new program, after a first
-    /// encoding with covers of [`neutral`] bytes, are those that prediction leaves the least of.
-    ///
-    /// # Errors
-    /// [`PredictError::Read`].
-    pub fn labels(&mut self, old_index: usize, new_index: usize) -> Result<Vec<u8>, PredictError> {
-        let old_file = self.old_files[old_index];
-        let new_file = self.new_files[new_index].extent;
-        let mut bytes = vec![0; usize::try_from(old_file.len).unwrap_or(0)];
-        self.old.read_at(old_file.offset, &mut bytes).map_err(|source| PredictError::Read {
-            offset: old_file.offset,
-            len: old_file.len,
-            source,
-        })?;
-        self.image(old_index);
-        let pair = Pair { old_index, old_file, new_index, new_file, cover: usize::MAX };
-        let labelled = rewritten(&bytes, |field, _| Some(self.target(field, pair).1));
-        Ok(labelled.unwrap_or(bytes))
     }
 
     fn new_file(&self, offset: u64) -> Option<(usize, Extent)> {
@@ -416,6 +401,7 @@ impl<'a> Predictor<'a> {
             scan::references(&run, &mut sweep, &mut fields);
             for field in &mut fields[first..] {
                 field.at += (at - start) as u32;
+                field.context = votes::context(&region, field.form);
             }
             at = end;
         }
@@ -454,7 +440,9 @@ impl<'a> Predictor<'a> {
         given: &[u8],
         actual: &impl Fn(u8, u8) -> u8,
     ) {
-        let (base, target, source) = self.target(field, pair);
+        let (base, votes) = self.votes(field, pair);
+        let trust = self.trust[usize::from(field.context)];
+        let (target, source) = votes.choose(trust).unwrap_or((field.target, Source::Extrapolated));
         let predicted = &mut self.bytes[range.clone()];
         let mut unchanged = [0; 8];
         unchanged[..predicted.len()].copy_from_slice(predicted);
@@ -468,65 +456,61 @@ impl<'a> Predictor<'a> {
         self.tally.unchanged += u64::from(new[..width] == unchanged[..width]);
         let right = new[..width] == *predicted;
         self.tally.predicted += u64::from(right);
-        self.tally.sources[source].0 += 1;
-        self.tally.sources[source].1 += u64::from(right);
+        self.tally.sources[source as usize].0 += 1;
+        self.tally.sources[source as usize].1 += u64::from(right);
         let page = if let Form::PageLow(register, _) = field.form {
             self.pages[usize::from(register & 31)]
         } else {
             base
         };
         let found = field.form.read(&new[..width], address, page);
+        self.trust[usize::from(field.context)].learn(&votes, found);
         match field.form {
             Form::Page(register) => self.pages[usize::from(register & 31)] = found,
             _ => self.learned.note(space(field, pair), field.target, found.wrapping_sub(field.target)),
         }
     }
 
-    /// Where the base and the target of a reference went, and who says so.
-    fn target(&self, field: &Field, pair: Pair) -> (u64, u64, usize) {
+    /// Where the base of a reference went, and what the sources say of its target.
+    fn votes(&self, field: &Field, pair: Pair) -> (u64, Votes) {
         let space = space(field, pair);
-        if field.form == Form::Number {
-            let (target, source) = self.aimed(space, field.target, |_| None, |_| None);
-            return (0, target, source);
+        match field.form {
+            Form::Number => (0, self.votes_for(space, field.target, None, None)),
+            Form::InFile | Form::InFile64 => {
+                let votes = |offset| self.votes_for(space, offset, self.cover_in_file(pair, offset), None);
+                (self.base(field, votes), votes(field.target))
+            }
+            _ => {
+                let votes = |address| {
+                    let around = self.around(pair, address);
+                    let cover = if around.is_none() { self.cover_address(pair, address) } else { None };
+                    self.votes_for(space, address, cover, around)
+                };
+                (self.base(field, votes), votes(field.target))
+            }
         }
-        if matches!(field.form, Form::InFile | Form::InFile64) {
-            let aimed = |offset| self.aimed(space, offset, |this| this.cover_in_file(pair, offset), |_| None);
-            let (target, source) = aimed(field.target);
-            return (aimed(field.base).0, target, source);
-        }
-        let aimed = |address| {
-            self.aimed(space, address, |this| this.cover_address(pair, address), |this| this.around(pair, address))
-        };
-        let base = if field.base == 0 { 0 } else { aimed(field.base).0 };
-        let (target, source) = aimed(field.target);
-        (base, target, source)
     }
 
-    /// Where a target went, and who says so.
-    fn aimed(
-        &self,
-        space: u64,
-        target: u64,
-        cover: impl Fn(&Self) -> Option<(u64, bool)>,
-        around: impl Fn(&Self) -> Option<u64>,
-    ) -> (u64, usize) {
-        if let Some(new) = around(self) {
-            return (new, 4);
+    fn base(&self, field: &Field, votes: impl Fn(u64) -> Votes) -> u64 {
+        if field.base == 0 {
+            return 0;
         }
-        if let Some(delta) = self.learned.exact(space, target) {
-            return (target.wrapping_add(delta), 0);
+        votes(field.base).choose(Trust::default()).map_or(field.base, |(base, _)| base)
+    }
+
+    fn votes_for(&self, space: u64, target: u64, cover: Option<(u64, bool)>, around: Option<u64>) -> Votes {
+        if around.is_some() {
+            return Votes { around, ..Votes::default() };
         }
-        let covered = cover(self);
-        if let Some((new, true)) = covered {
-            return (new, 1);
+        let moved = |delta| target.wrapping_add(delta);
+        let exact = self.learned.exact(space, target).map(moved);
+        let covered = cover.filter(|cover| cover.1).map(|cover| cover.0);
+        if exact.is_some() && exact == covered {
+            return Votes { exact, covered, ..Votes::default() };
         }
-        if let Some(delta) = self.learned.near(space, target) {
-            return (target.wrapping_add(delta), 2);
-        }
-        if let Some((new, false)) = covered {
-            return (new, 3);
-        }
-        (target, 4)
+        let near = self.learned.near(space, target).map(moved);
+        let extrapolated = cover.filter(|cover| !cover.1).map(|cover| cover.0);
+        Votes { around, exact, covered, near, extrapolated }
     }
 
     /// What the covers say about an address of the old file, and whether one holds it.
@@ -608,44 +592,3 @@ fn file_at<T>(files: &[T], extent: impl Fn(&T) -> Extent, offset: u64) -> Option
     files.get(index).map(|file| (index, extent(file)))
 }
 
-/// A copy of a program in which references are zero: what a matcher should compare at first.
-///
-/// Code that calls what has moved then matches the old code for as long as its instructions do.
-pub fn neutral(file: &[u8]) -> Vec<u8> {
-    rewritten(file, |field, in_code| in_code.then_some(field.target & 0)).unwrap_or_else(|| file.to_vec())
-}
-
-/// A copy of a new program in which references are absolute: what a matcher should compare with
-/// [`Predictor::labels`].
-pub fn labels(file: &[u8]) -> Vec<u8> {
-    rewritten(file, |field, _| Some(field.target)).unwrap_or_else(|| file.to_vec())
-}
-
-/// Writes `aim(field, stands in code)` over every reference of a program.
-fn rewritten(file: &[u8], aim: impl Fn(&Field, bool) -> Option<u64>) -> Option<Vec<u8>> {
-    let mut bytes = file.to_vec();
-    let image = Image::read(&bytes, Extent { offset: 0, len: file.len() as u64 })?;
-    let mut fields = Vec::new();
-    for region in &image.regions {
-        let from = region.offset as usize;
-        let Some(run_bytes) = file.get(from..from + region.len as usize) else { continue };
-        let run = scan::Run {
-            image: &image,
-            region: *region,
-            offset: region.offset,
-            bytes: run_bytes,
-            before: 0,
-        };
-        fields.clear();
-        scan::references(&run, &mut 0, &mut fields);
-        for field in &fields {
-            let at = from + field.at as usize;
-            if let Some(target) = aim(field, region.content == elf::Content::Code)
-                && let Some(bytes) = bytes.get_mut(at..at + field.form.width())
-            {
-                field.form.write(bytes, 0, 0, target);
-            }
-        }
-    }
-    Some(bytes)
-}

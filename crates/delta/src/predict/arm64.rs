@@ -57,7 +57,7 @@ pub(super) fn code(run: &Run<'_>, fields: &mut Vec<Field>) {
             && at >= run.before
             && run.image.layout.holds(target)
         {
-            fields.push(Field { at: (at - run.before) as u32, form, target, base: 0 });
+            fields.push(Field { at: (at - run.before) as u32, form, target, base: 0 , context: 0});
         }
     }
 }

@@ -115,7 +115,7 @@ pub(super) fn entries(run: &Run<'_>, starts: &[u32], fields: &mut Vec<Field>) {
             if !run.image.layout.executes(target) {
                 break;
             }
-            fields.push(Field { at: (at - run.offset) as u32, form: Form::Based, target, base });
+            fields.push(Field { at: (at - run.offset) as u32, form: Form::Based, target, base, context: 0 });
             at += 4;
         }
     }

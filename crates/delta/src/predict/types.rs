@@ -106,7 +106,7 @@ pub(super) fn references(run: &Run<'_>, fields: &mut Vec<Field>) {
             true => (Form::InFile, run.region.linked + u64::from(value), run.region.linked),
             false => (Form::Number, u64::from(value), TYPE_IDS),
         };
-        fields.push(Field { at, form, target, base });
+        fields.push(Field { at, form, target, base, context: 0 });
         Some(())
     };
     while context + (at as u64) < run.region.linked {
