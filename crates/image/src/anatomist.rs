@@ -2,7 +2,7 @@
 
 use fluvial_delta::structure::{Dissector, ReadAt, Structure};
 
-use crate::{cpio, ext4, kernel, packed, squashfs, tar};
+use crate::{cpio, erofs, ext4, kernel, packed, squashfs, tar};
 
 /// Bytes at the start of a stream in which most formats show themselves.
 const HEAD_BYTES: u64 = 4096;
@@ -38,5 +38,12 @@ type Reader = fn(Specimen<'_>) -> Option<Structure>;
 
 /// All readers. The ones whose mark is long and stands at offset 0 come first; a bare compressed
 /// stream, which only says how it is packed, comes last.
-const READERS: &[Reader] =
-    &[cpio::dissect, squashfs::dissect, ext4::dissect, kernel::dissect, tar::dissect, packed::dissect];
+const READERS: &[Reader] = &[
+    cpio::dissect,
+    squashfs::dissect,
+    ext4::dissect,
+    erofs::dissect,
+    kernel::dissect,
+    tar::dissect,
+    packed::dissect,
+];

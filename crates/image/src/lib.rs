@@ -13,6 +13,7 @@
 mod anatomist;
 mod catalogue;
 mod cpio;
+mod erofs;
 mod ext4;
 mod field;
 mod folder;

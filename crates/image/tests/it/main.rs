@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
 mod cpio;
+mod erofs;
 mod ext4;
 mod hostile;
 mod kernel;
