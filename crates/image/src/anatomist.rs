@@ -9,7 +9,7 @@ const HEAD_BYTES: u64 = 4096;
 
 /// Recognises containers by their content and takes them apart.
 ///
-/// Memory: bounded by the limits of the catalogue and of each format's tables, about 600 MiB for
+/// Memory: bounded by the limits of the catalogue and of each format's tables, about 1 GiB for
 /// the worst input, and a few hundred bytes per file for a real one. I/O errors count as damage:
 /// the description ends there.
 #[derive(Debug, Clone, Copy, Default)]

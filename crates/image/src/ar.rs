@@ -86,9 +86,9 @@ impl Members<'_> {
             }
             [b'/', digits @ ..] => {
                 let names = self.long_names.get(usize::try_from(decimal(digits)?).ok()?..)?;
-                let name = names.split(|byte| *byte == b'\n').next()?;
+                let name = names[..names.len().min(PATH_BYTES_MAX)].split(|byte| *byte == b'\n').next()?;
                 let name = name.strip_suffix(b"/").unwrap_or(name);
-                Some(part_path(&name[..name.len().min(PATH_BYTES_MAX)]))
+                Some(part_path(name))
             }
             name => Some(part_path(name.strip_suffix(b"/").unwrap_or(name))),
         };

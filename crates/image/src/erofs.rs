@@ -44,6 +44,7 @@ pub(crate) fn dissect(specimen: Specimen<'_>) -> Option<Structure> {
         superblock: &superblock,
         folders_bytes_left: FOLDERS_BYTES_MAX,
         index_bytes_left: specimen.stream.len().min(INDEX_BYTES_MAX),
+        padding_bytes_left: specimen.stream.len(),
     };
     // What was found before the catalogue was full, or a limit was reached, stands.
     if image.walk(&mut catalogue).is_ok()
@@ -61,6 +62,7 @@ struct Image<'a> {
     folders_bytes_left: u64,
     /// In a sound image no index is read twice: all together are no longer than the image.
     index_bytes_left: u64,
+    padding_bytes_left: u64,
 }
 
 impl Image<'_> {

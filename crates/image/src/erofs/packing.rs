@@ -164,7 +164,7 @@ impl Map {
     /// be unpacked or make no sense.
     fn pack(
         &self,
-        image: &Image<'_>,
+        image: &mut Image<'_>,
         open: &Open,
         end: u64,
         place: Extent,
@@ -183,7 +183,7 @@ impl Map {
             HeadKind::First => self.formats[0]?,
             HeadKind::Second => self.formats[1]?,
         };
-        let extent = without_padding(image, place)?;
+        let extent = image.without_padding(place)?;
         blocks.push(Block { extent, plain_len: Some(plain_len), format });
         Some(())
     }
@@ -204,21 +204,25 @@ impl Map {
     }
 }
 
-/// The packed bytes: no packed block starts with a zero, so the zeros before it are padding. There
-/// are less of them than a block has.
-fn without_padding(image: &Image<'_>, place: Extent) -> Option<Extent> {
-    let mut padding = 0;
-    let limit = place.len.min(image.superblock.block_bytes());
-    let mut buffer = [0; PADDING_STEP_BYTES as usize];
-    while padding < limit {
-        let step = (limit - padding).min(PADDING_STEP_BYTES);
-        let bytes = buffer.get_mut(..step as usize)?;
-        image.stream.read_at(place.offset.checked_add(padding)?, bytes).ok()?;
-        if let Some(zeros) = bytes.iter().position(|byte| *byte != 0) {
-            padding += zeros as u64;
-            return Some(Extent { offset: place.offset + padding, len: place.len - padding });
+impl Image<'_> {
+    /// The packed bytes: no packed block starts with a zero, so the zeros before it are padding.
+    /// There are less of them than a block has.
+    fn without_padding(&mut self, place: Extent) -> Option<Extent> {
+        let limit = place.len.min(self.superblock.block_bytes());
+        let mut buffer = [0; PADDING_STEP_BYTES as usize];
+        let mut padding = 0;
+        while padding < limit {
+            let step = (limit - padding).min(PADDING_STEP_BYTES);
+            let bytes = buffer.get_mut(..step as usize)?;
+            self.stream.read_at(place.offset.checked_add(padding)?, bytes).ok()?;
+            if let Some(zeros) = bytes.iter().position(|byte| *byte != 0) {
+                padding += zeros as u64;
+                return Some(Extent { offset: place.offset + padding, len: place.len - padding });
+            }
+            padding += step;
+            // In a sound image the padding of all clusters together is shorter than the image.
+            self.padding_bytes_left = self.padding_bytes_left.checked_sub(step)?;
         }
-        padding += step;
+        None
     }
-    None
 }
