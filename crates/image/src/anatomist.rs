@@ -2,14 +2,14 @@
 
 use fluvial_delta::structure::{Dissector, ReadAt, Structure};
 
-use crate::{cpio, ext4, kernel, packed, squashfs, tar};
+use crate::{ar, cpio, disk, erofs, ext4, kernel, packed, squashfs, tar, zip};
 
 /// Bytes at the start of a stream in which most formats show themselves.
 const HEAD_BYTES: u64 = 4096;
 
 /// Recognises containers by their content and takes them apart.
 ///
-/// Memory: bounded by the limits of the catalogue and of each format's tables, about 600 MiB for
+/// Memory: bounded by the limits of the catalogue and of each format's tables, about 1 GiB for
 /// the worst input, and a few hundred bytes per file for a real one. I/O errors count as damage:
 /// the description ends there.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,7 +36,18 @@ pub(crate) struct Specimen<'a> {
 /// Takes one format apart; `None` where the stream is something else, or too damaged.
 type Reader = fn(Specimen<'_>) -> Option<Structure>;
 
-/// All readers. The ones whose mark is long and stands at offset 0 come first; a bare compressed
-/// stream, which only says how it is packed, comes last.
-const READERS: &[Reader] =
-    &[cpio::dissect, squashfs::dissect, ext4::dissect, kernel::dissect, tar::dissect, packed::dissect];
+/// All readers. Long marks at fixed places come first. A disk comes behind what may start with a boot
+/// sector or a kernel of its own, and a bare compressed stream, which only says how it is packed,
+/// before the formats that are recognised by their end.
+const READERS: &[Reader] = &[
+    cpio::dissect,
+    squashfs::dissect,
+    ext4::dissect,
+    erofs::dissect,
+    ar::dissect,
+    kernel::dissect,
+    tar::dissect,
+    disk::dissect,
+    packed::dissect,
+    zip::dissect,
+];

@@ -11,8 +11,11 @@
 #![forbid(unsafe_code)]
 
 mod anatomist;
+mod ar;
 mod catalogue;
 mod cpio;
+mod disk;
+mod erofs;
 mod ext4;
 mod field;
 mod folder;
@@ -24,6 +27,7 @@ mod source;
 mod squashfs;
 mod tar;
 mod tree;
+mod zip;
 
 pub use anatomist::Anatomist;
 pub use folder::{

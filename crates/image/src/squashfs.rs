@@ -107,6 +107,8 @@ fn walk(
 ) -> Result<(), Full> {
     let mut tree = Tree::new(superblock.root);
     let mut listings_bytes = 0;
+    // In a sound image, every file has a list of blocks of its own in the inode table.
+    let mut sizes_bytes_left = tables.inodes.plain.len();
     while let Some(reference) = tree.next_folder() {
         let Some(Inode::Folder(folder)) = Inode::read(&tables.inodes, reference, superblock.block_bytes)
         else {
@@ -121,6 +123,7 @@ fn walk(
             let Some(path) = tree.entry(entry.name, entry.reference, entry.kind)? else { continue };
             let inode = Inode::read(&tables.inodes, entry.reference, superblock.block_bytes);
             if let (Kind::File, Some(Inode::File(file))) = (entry.kind, inode) {
+                sizes_bytes_left = sizes_bytes_left.checked_sub(file.sizes.len()).ok_or(Full)?;
                 fragments.note(&file, &path);
                 catalogue.blocks(path, file_blocks(&file, superblock))?;
             }
@@ -135,23 +138,20 @@ fn listing<'a>(table: &'a Table, folder: &Folder) -> Option<&'a [u8]> {
 }
 
 /// The blocks of a file that are its own. Blocks of zeros have no bytes in the image.
-fn file_blocks(file: &RegularFile<'_>, superblock: &Superblock) -> Vec<Block> {
+fn file_blocks(file: &RegularFile<'_>, superblock: &Superblock) -> impl Iterator<Item = Block> {
     let block_bytes = u64::from(superblock.block_bytes);
     let mut offset = file.start;
     let mut plain_left = file.len;
-    let mut blocks = Vec::with_capacity(file.sizes.len() / 4);
-    for word in file.sizes.chunks_exact(4).filter_map(|size| u32_at(size, 0)) {
+    let words = file.sizes.chunks_exact(4).filter_map(|size| u32_at(size, 0));
+    words.filter_map(move |word| {
         let plain_len = plain_left.min(block_bytes);
         plain_left -= plain_len;
-        let len = u64::from(word & (STORED_BIT - 1));
-        if len > 0 {
-            let format = if word & STORED_BIT == 0 { superblock.format } else { Format::Stored };
-            blocks.push(Block { extent: Extent { offset, len }, plain_len: Some(plain_len), format });
-        }
-        // Offsets below 2^63 and sizes below 2^24: a list of 2^25 words cannot overflow.
-        offset = offset.saturating_add(len);
-    }
-    blocks
+        let extent = Extent { offset, len: u64::from(word & (STORED_BIT - 1)) };
+        // A start close to 2^64 is outside of any stream, and so is what follows.
+        offset = offset.saturating_add(extent.len);
+        let format = if word & STORED_BIT == 0 { superblock.format } else { Format::Stored };
+        (extent.len > 0).then_some(Block { extent, plain_len: Some(plain_len), format })
+    })
 }
 
 /// Which tails each fragment block holds.

@@ -9,8 +9,8 @@ use crate::field::{read_array, read_vec, u64_at};
 const METADATA_BYTES: usize = 8192;
 /// Marks a metadata block as stored.
 const STORED_BIT: u16 = 1 << 15;
-/// Blocks of one table at most: 256 MiB unpacked, several million inodes.
-const TABLE_BLOCKS_MAX: usize = 1 << 15;
+/// Blocks of one table at most: 128 MiB unpacked, some million inodes.
+const TABLE_BLOCKS_MAX: usize = 1 << 14;
 
 /// The block whose header is at `offset`. Its unpacked length is not known yet.
 fn block(stream: &dyn ReadAt, offset: u64, format: Format) -> Option<Block> {

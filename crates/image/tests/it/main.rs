@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
 mod cpio;
+mod disk;
+mod erofs;
 mod ext4;
 mod hostile;
 mod kernel;
@@ -11,3 +13,4 @@ mod squashfs;
 mod tar;
 mod tools;
 mod tree;
+mod zip;
