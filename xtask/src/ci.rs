@@ -28,7 +28,7 @@ pub fn run_all(options: &Options) -> Result<()> {
 
 /// Unit, integration and property tests; the committed fuzz corpora are among them.
 fn tests(options: &Options) -> Result<()> {
-    if available("cargo-nextest", options) {
+    if available("cargo-nextest", &[], options) {
         cargo("tests", &["nextest", "run", "--workspace", "--locked", "--no-tests", "pass"], &[])
     } else {
         cargo("tests", &["test", "--workspace", "--all-targets", "--locked"], &[])
@@ -37,7 +37,7 @@ fn tests(options: &Options) -> Result<()> {
 
 /// Licences, bans and sources; not advisories, whose list comes over the network and changes by the hour.
 fn licences(options: &Options) -> Result<()> {
-    if available("cargo-deny", options) {
+    if available("cargo-deny", &["--no-default-features"], options) {
         cargo("licences and bans", &["deny", "--locked", "check", "licenses", "bans", "sources"], &[])
     } else {
         eprintln!("cargo-deny is not here: licences and bans are NOT checked");
@@ -46,11 +46,11 @@ fn licences(options: &Options) -> Result<()> {
 }
 
 /// Whether a cargo tool is here, after installing it if that is allowed and works.
-fn available(tool: &str, options: &Options) -> bool {
+fn available(tool: &str, features: &[&str], options: &Options) -> bool {
     if find(tool).is_some() {
         return true;
     }
-    !options.offline && run(&mut command("cargo", ["install", "--locked", "--quiet", tool])).is_ok()
+    !options.offline && run(command("cargo", ["install", "--locked", "--quiet", tool]).args(features)).is_ok()
 }
 
 fn cargo(what: &str, args: &[&str], environment: &[(&str, &str)]) -> Result<()> {

@@ -34,18 +34,17 @@ pub fn build(dir: &Path, mirror: Option<String>, security_mirror: Option<String>
     binaries::build_from_systems(dir, &old.tree, &new.tree)?;
     System::next_distribution(work, &mirrors)?.pack(dir)?;
 
-    let small = old.variant("small-new", |tree| copy(&new.tree.join(SMALL_FILE), &tree.join(SMALL_FILE)))?;
-    small.pack(dir)?;
-    let mut systems = vec![old.clone(), new.clone(), small];
+    let mut systems = vec![old.clone(), new.clone()];
+    systems.push(
+        old.pack_variant(dir, "small-new", |tree| copy(&new.tree.join(SMALL_FILE), &tree.join(SMALL_FILE)))?,
+    );
     for age in ["old", "new"] {
         let program = binaries::application(dir, age);
-        let app = new.variant(&format!("app-{age}"), |tree| {
+        systems.push(new.pack_variant(dir, &format!("app-{age}"), |tree| {
             let target = tree.join("usr/local/bin").join(binaries::application_name());
             copy(&program, &target)?;
             run(command("chmod", ["755"]).arg(&target))
-        })?;
-        app.pack(dir)?;
-        systems.push(app);
+        })?);
     }
 
     let toolbox = Toolbox::install(work, &mirrors)?;

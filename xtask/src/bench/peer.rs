@@ -75,7 +75,8 @@ impl Tool {
     /// Whether the comparison on this pair includes this tool.
     pub fn has_part_in(&self, pair: &Pair) -> bool {
         match self.name {
-            HDIFFPATCH | XDELTA3 | OURS => true,
+            OURS => true,
+            HDIFFPATCH | XDELTA3 => !matches!(pair.story, Story::SmallChange | Story::Identical),
             FULL => matches!(pair.story, Story::Distribution | Story::Binary(_)) || pair.name == SYSTEM_TAR,
             ZSTD => matches!(pair.story, Story::System | Story::Application | Story::Binary(_)),
             OURS_SMALL => pair.name == SYSTEM_TAR,

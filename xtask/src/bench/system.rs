@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::data::{is_built, part};
+use super::image::Kind;
 use crate::command::{command, output, run};
 
 /// What the product's image installs; with dependencies 300 packages in bookworm.
@@ -207,19 +208,28 @@ impl System {
         Ok(Self { name: name.to_owned(), tree, epoch })
     }
 
-    /// Copies the tree and changes the copy.
+    /// Packs a changed copy of the tree as `dir/NAME.tar`.
     ///
     /// # Errors
-    /// When copying or the change fails.
-    pub fn variant(&self, name: &str, change: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
-        let tree = self.tree.with_file_name(name);
-        if !tree.exists() {
-            let copy = part(&tree);
-            run(command("cp", ["--archive", "--reflink=auto"]).arg(&self.tree).arg(&copy))?;
-            change(&copy)?;
-            fs::rename(&copy, &tree)?;
+    /// When copying, the change or packing fails.
+    pub fn pack_variant(
+        &self,
+        dir: &Path,
+        name: &str,
+        change: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
+        let variant = Self { name: name.to_owned(), tree: self.tree.with_file_name(name), epoch: self.epoch };
+        if is_built(&dir.join(Kind::Tar.file_name(name))) {
+            return Ok(variant);
         }
-        Ok(Self { name: name.to_owned(), tree, epoch: self.epoch })
+        if variant.tree.exists() {
+            fs::remove_dir_all(&variant.tree)?;
+        }
+        run(command("cp", ["--archive", "--reflink=auto"]).arg(&self.tree).arg(&variant.tree))?;
+        change(&variant.tree)?;
+        variant.pack(dir)?;
+        fs::remove_dir_all(&variant.tree)?;
+        Ok(variant)
     }
 
     /// Packs the tree as `dir/NAME.tar`, sorted, newer times set back to the epoch, and lists its packages.
@@ -227,7 +237,7 @@ impl System {
     /// # Errors
     /// When tar or dpkg-query fails.
     pub fn pack(&self, dir: &Path) -> Result<()> {
-        let target = dir.join(format!("{}.tar", self.name));
+        let target = dir.join(Kind::Tar.file_name(&self.name));
         if is_built(&target) {
             return Ok(());
         }
