@@ -95,8 +95,7 @@ impl Destination {
             None => false,
         };
         if same {
-            let message = format!("{} is {what}, and would be overwritten", self.part.display());
-            return Err(Fault::new(Kind::Usage, message).hint("choose another NEW"));
+            return Err(Fault::overwriting(&self.part, what));
         }
         Ok(())
     }

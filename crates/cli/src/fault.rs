@@ -52,6 +52,12 @@ impl Fault {
         Self::new(Kind::WrongSource, PathError { action: "read", path: path.into(), source })
     }
 
+    /// The output would take the place of an input.
+    pub fn overwriting(path: &Path, what: &str) -> Self {
+        let message = format!("{} is {what}, and would be overwritten", path.display());
+        Self::new(Kind::Usage, message).hint("choose another place with -o")
+    }
+
     /// Writing something failed.
     pub fn writing(path: &Path, source: io::Error) -> Self {
         Self::new(kind_of_write(&source), PathError { action: "write", path: path.into(), source })

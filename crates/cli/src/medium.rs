@@ -96,3 +96,8 @@ impl Target for Medium {
         self.file.write_all_at(bytes, offset)
     }
 }
+
+/// Whether the file or device at `path` is the one of this identity.
+pub fn is_at(path: &Path, identity: Option<Identity>) -> bool {
+    identity.is_some() && Medium::open(path).and_then(|medium| medium.identity()).ok() == identity
+}

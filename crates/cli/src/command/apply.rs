@@ -19,7 +19,7 @@ use crate::durable::{beside, folder_of};
 use crate::fault::{Fault, Kind};
 use crate::interrupt::Interrupt;
 use crate::journal::{Entry, Journal};
-use crate::medium::Medium;
+use crate::medium::{Medium, is_at};
 use crate::notary::Notary;
 use crate::progress::Progress;
 use crate::scratch::DiskScratch;
@@ -66,9 +66,13 @@ fn apply(arguments: &ApplyArguments, progress: &Progress) -> Result<Outcome, Fau
         return Err(ApplyError::Arity { what: "targets", need: patch.header.targets.len(), have: 1 }.into());
     };
 
+    let patch_identity = bytes.identity().ok();
+    if is_at(&arguments.new, patch_identity) {
+        return Err(Fault::overwriting(&arguments.new, "PATCH"));
+    }
     let destination = Destination::open(&arguments.new)?;
     destination.check_distinct(old_identity, "OLD")?;
-    destination.check_distinct(bytes.identity().ok(), "PATCH")?;
+    destination.check_distinct(patch_identity, "PATCH")?;
     let journal_path = arguments.journal.clone().unwrap_or_else(|| journal_path(arguments, &destination));
     let scratch_folder = folder_of(if destination.is_device() { &journal_path } else { &arguments.new });
     let header_sha256 = read_header_sha256(&bytes, map_start)?;

@@ -14,7 +14,7 @@ use crate::arguments::DiffArguments;
 use crate::durable::{Draft, folder_of};
 use crate::fault::{Fault, Kind};
 use crate::interrupt::Interrupt;
-use crate::medium::Identity;
+use crate::medium::{Identity, is_at};
 use crate::progress::Progress;
 use crate::scratch::DiskScratch;
 use crate::source::Old;
@@ -66,10 +66,8 @@ fn check_patch_path(patch: &Path, input: Option<Identity>, what: &str) -> Result
     if !metadata.is_file() {
         return Err(Fault::new(Kind::Usage, format!("{} is not a file", patch.display())));
     }
-    let same = open(patch)?.identity().ok() == input && input.is_some();
-    if same {
-        let message = format!("{} is {what}, and would be overwritten", patch.display());
-        return Err(Fault::new(Kind::Usage, message).hint("choose another PATCH"));
+    if is_at(patch, input) {
+        return Err(Fault::overwriting(patch, what));
     }
     Ok(())
 }

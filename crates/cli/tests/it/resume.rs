@@ -1,0 +1,203 @@
+//! Runs that are killed, stopped or cut go on where they were.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command};
+
+use crate::support::{Workplace, can, noise, text, tool};
+
+const APPLY: [&str; 5] = ["apply", "old", "patch", "-o", "result"];
+const PART: &str = "result.part";
+const JOURNAL: &str = "result.part.journal";
+/// Bytes of the journal before the frame's number; see docs in src/journal.rs.
+const FRAME_AT: usize = 49;
+
+/// A patch with one frame per MiB: nothing of NEW stands in OLD.
+fn many_frames() -> Workplace {
+    let work = Workplace::new();
+    work.write("old", &noise(3, 100_000));
+    work.write("new", &noise(4, 32 << 20));
+    let made = work.json(&["diff", "old", "new", "-o", "patch", "--preset", "fast"]);
+    assert!(made["frames"].as_u64().unwrap() >= 16, "{made}");
+    work
+}
+
+/// The frame that the journal names; 0 if there is none.
+fn noted(work: &Workplace) -> u64 {
+    let Ok(bytes) = fs::read(work.path(JOURNAL)) else { return 0 };
+    u64::from_le_bytes(bytes[FRAME_AT..FRAME_AT + 8].try_into().unwrap())
+}
+
+/// Starts an apply and waits until its journal has passed a frame, or it has ended.
+fn start_until(work: &Workplace, frame: u64) -> Child {
+    let mut child = work.start(&[&APPLY[..], &["--json"]].concat());
+    while noted(work) <= frame && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child
+}
+
+fn signal(child: &Child, name: &str) {
+    tool(Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]));
+}
+
+fn check_result(work: &Workplace) {
+    assert!(work.read("result") == work.read("new"), "the result differs");
+    assert_eq!(work.names(), ["new", "old", "patch", "result"]);
+}
+
+#[test]
+fn killed_again_and_again_it_still_arrives() {
+    let work = many_frames();
+    let mut kills = 0;
+    loop {
+        let before = noted(&work);
+        let mut child = start_until(&work, before);
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        if output.status.success() {
+            let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(object["first_frame"], before);
+            break;
+        }
+        assert_eq!(output.status.signal(), Some(9), "{}", text(&output.stderr));
+        assert!(noted(&work) > before, "each run makes progress");
+        assert!(!work.path("result").exists());
+        kills += 1;
+    }
+    assert!(kills >= 2, "only {kills} runs were killed");
+    check_result(&work);
+}
+
+#[test]
+fn killed_at_any_system_call_that_writes_it_still_arrives() {
+    if !can("strace", false) {
+        return;
+    }
+    let work = many_frames();
+    let calls = ["pwrite64", "fdatasync", "fsync", "rename", "unlink", "fallocate"];
+    for call in calls {
+        for when in [1, 2, 3, 5, 9, 14, 40, 77] {
+            let mut strace = Command::new("strace");
+            strace
+                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
+                .args(["-e", &format!("inject={call}:signal=KILL:when={when}")])
+                .arg(env!("CARGO_BIN_EXE_fluvial"))
+                .args(APPLY)
+                .current_dir(work.path(""));
+            let output = strace.output().unwrap();
+            if text(&output.stderr).contains("Operation not permitted") {
+                println!("skipped: no tracing here");
+                return;
+            }
+            // Whatever stands under the name of the result is right.
+            if work.path("result").exists() {
+                assert!(work.read("result") == work.read("new"), "{call} {when}: the result differs");
+                fs::remove_file(work.path("result")).unwrap();
+            }
+            work.json(&APPLY);
+            // Names of temporary files may be left by a kill, but nothing else.
+            assert!(work.read("result") == work.read("new"), "{call} {when}: the result differs");
+            assert!(!work.path(PART).exists() && !work.path(JOURNAL).exists(), "{call} {when}");
+            fs::remove_file(work.path("result")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_interrupt_stops_cleanly_and_keeps_what_is_made() {
+    let work = many_frames();
+    let child = start_until(&work, 0);
+    signal(&child, "INT");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    let object: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(object["error"]["kind"], "cancelled");
+    let frame = noted(&work);
+    let hint = object["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains(&format!("result.part is kept: the same command goes on from frame {frame} of")), "{hint}");
+    assert_eq!(work.names(), ["new", "old", "patch", PART, JOURNAL]);
+    assert_eq!(work.json(&APPLY)["first_frame"], frame);
+    check_result(&work);
+}
+
+#[test]
+fn two_at_once_do_not_meet() {
+    let work = many_frames();
+    let child = start_until(&work, 0);
+    signal(&child, "STOP");
+    assert_eq!(work.fault(&APPLY), ("busy".into(), 18));
+    signal(&child, "CONT");
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    check_result(&work);
+}
+
+#[test]
+fn what_cannot_be_used_is_said_and_made_again() {
+    let work = many_frames();
+    let cut = |work: &Workplace| {
+        let mut child = start_until(work, 4);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(noted(work) > 4);
+    };
+    let restart = |work: &Workplace, why: &str| {
+        let object = work.json(&APPLY);
+        assert_eq!(object["first_frame"], 0, "{why}");
+        assert!(object["restart"].as_str().unwrap().contains(why), "{object}");
+        check_result(work);
+        fs::remove_file(work.path("result")).unwrap();
+    };
+
+    cut(&work);
+    let mut journal = work.read(JOURNAL);
+    journal[FRAME_AT] ^= 1;
+    work.write(JOURNAL, &journal);
+    restart(&work, "it is damaged");
+
+    cut(&work);
+    let part = work.read(PART);
+    fs::remove_file(work.path(PART)).unwrap();
+    // Keeps the old inode from being used again at once.
+    work.write("placeholder", b"");
+    work.write(PART, &part);
+    fs::remove_file(work.path("placeholder")).unwrap();
+    restart(&work, "it belongs to a file that is gone");
+
+    cut(&work);
+    fs::OpenOptions::new().write(true).open(work.path(PART)).unwrap().set_len(1000).unwrap();
+    restart(&work, "another length");
+
+    // Bytes that an earlier run has made, and that changed meanwhile.
+    cut(&work);
+    let mut part = work.read(PART);
+    part[1_000_000] ^= 1;
+    fs::OpenOptions::new().write(true).open(work.path(PART)).unwrap();
+    fs::write(work.path(PART), &part).unwrap();
+    restart(&work, "what an earlier run has left is damaged");
+
+    // The journal of another patch.
+    cut(&work);
+    work.json(&["diff", "new", "old", "-o", "patch", "--preset", "fast"]);
+    let object = work.json(&["apply", "new", "patch", "-o", "result"]);
+    assert!(object["restart"].as_str().unwrap().contains("it belongs to another patch"), "{object}");
+    assert_eq!(work.read("result"), work.read("old"));
+}
+
+#[test]
+fn a_damaged_frame_is_fetched_again_and_the_rest_is_kept() {
+    let work = many_frames();
+    let whole = work.read("patch");
+    let mut damaged = whole.clone();
+    let at = whole.len() * 3 / 4;
+    damaged[at] ^= 1;
+    work.write("patch", &damaged);
+    assert_eq!(work.fault(&APPLY), ("damaged_patch".into(), 12));
+    let frame = noted(&work);
+    assert!(frame > 0);
+    assert!(!work.path("result").exists());
+    work.write("patch", &whole);
+    assert_eq!(work.json(&APPLY)["first_frame"], frame);
+    check_result(&work);
+}

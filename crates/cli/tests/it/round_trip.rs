@@ -1,0 +1,135 @@
+//! `apply(diff(old, new), old) = new`, through the command line.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Workplace, can, edited, text, tool};
+
+fn round_trip(work: &Workplace, preset: &str) {
+    let made = work.json(&["diff", "old", "new", "-o", "patch", "--preset", preset]);
+    assert_eq!(made["patch_bytes"], work.read("patch").len());
+    assert_eq!(made["new_bytes"], work.read("new").len());
+    let applied = work.json(&["apply", "old", "patch", "-o", "result"]);
+    assert!(work.read("result") == work.read("new"), "the result differs");
+    assert_eq!(applied["new_sha256"], made["new_sha256"]);
+    assert_eq!(applied["first_frame"], 0);
+}
+
+#[test]
+fn every_preset_brings_the_new_file_back_and_leaves_nothing_else() {
+    let work = Workplace::new();
+    let (old, new) = edited(300_000);
+    work.write("old", &old);
+    work.write("new", &new);
+    for preset in ["fast", "default", "max"] {
+        round_trip(&work, preset);
+        assert_eq!(work.names(), ["new", "old", "patch", "result"]);
+    }
+}
+
+#[test]
+fn empty_files_are_files_too() {
+    let work = Workplace::new();
+    for (old, new) in [("", ""), ("", "something"), ("something", "")] {
+        work.write("old", old.as_bytes());
+        work.write("new", new.as_bytes());
+        round_trip(&work, "default");
+    }
+}
+
+#[test]
+fn an_existing_result_and_an_existing_patch_are_replaced() {
+    let work = Workplace::new();
+    let (old, new) = edited(50_000);
+    work.write("old", &old);
+    work.write("new", &new);
+    work.write("patch", b"an earlier patch");
+    work.write("result", b"an earlier result");
+    round_trip(&work, "fast");
+    // Nothing speaks against going from one version to the next under one name.
+    work.json(&["apply", "old", "patch", "-o", "old"]);
+    assert_eq!(work.read("old"), new);
+}
+
+#[test]
+fn one_thread_makes_the_same_patch_as_four() {
+    let work = Workplace::new();
+    let (old, new) = edited(400_000);
+    work.write("old", &old);
+    work.write("new", &new);
+    work.json(&["diff", "old", "new", "-o", "one", "--jobs", "1"]);
+    work.json(&["diff", "old", "new", "-o", "four", "--jobs", "4"]);
+    assert_eq!(work.read("one"), work.read("four"));
+}
+
+/// A tree of real text: this crate's own sources, with one of them changed.
+fn trees(work: &Workplace) {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for tree in ["tree-old", "tree-new"] {
+        tool(Command::new("cp").arg("-r").arg(&sources).arg(work.path(tree)));
+    }
+    let mut changed = work.read("tree-new/main.rs");
+    changed.splice(100..100, *b"// A line that is new.\n");
+    work.write("tree-new/main.rs", &changed);
+}
+
+/// Packs both trees with a tool, and goes from one image to the other.
+fn images(name: &str, pack: impl Fn(&Path, &Path) -> Command) {
+    if !can(name, false) {
+        return;
+    }
+    let work = Workplace::new();
+    trees(&work);
+    for side in ["old", "new"] {
+        tool(&mut pack(&work.path(&format!("tree-{side}")), &work.path(side)));
+    }
+    round_trip(&work, "default");
+    let (patch, new) = (work.read("patch").len(), work.read("new").len());
+    assert!(patch < new / 4, "{patch} of {new} bytes");
+}
+
+#[test]
+fn tar_archives() {
+    images("tar", |tree, image| {
+        let mut tar = Command::new("tar");
+        tar.args(["--sort=name", "-cf"]).arg(image).arg("-C").arg(tree).arg(".");
+        tar
+    });
+}
+
+#[test]
+fn squashfs_images() {
+    images("mksquashfs", |tree, image| {
+        let mut mksquashfs = Command::new("mksquashfs");
+        mksquashfs.arg(tree).arg(image).args(["-quiet", "-no-progress", "-b", "16384"]);
+        mksquashfs
+    });
+}
+
+#[test]
+fn ext4_images() {
+    images("mke2fs", |tree, image| {
+        let mut mke2fs = Command::new("mke2fs");
+        mke2fs.args(["-q", "-t", "ext4", "-U", "00000000-0000-0000-0000-000000000001", "-d"]);
+        mke2fs.arg(tree).arg(image).arg("4M");
+        mke2fs
+    });
+}
+
+#[test]
+fn an_interrupted_diff_leaves_no_patch() {
+    let work = Workplace::new();
+    let (old, new) = edited(8 << 20);
+    work.write("old", &old);
+    work.write("new", &new);
+    let child = work.start(&["diff", "old", "new", "-o", "patch", "--json"]);
+    // As soon as the draft is there, the signals are listened to.
+    while !work.names().iter().any(|name| name.ends_with(".tmp")) {
+        std::thread::yield_now();
+    }
+    tool(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("\"kind\":\"cancelled\""), "{}", text(&output.stderr));
+    assert_eq!(work.names(), ["new", "old"]);
+}
