@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::frame::{FrameError, FrameReader};
 use crate::header::{Header, HeaderError, StreamInfo};
 use crate::layout::{Node, Root};
-use crate::limits::STREAM_DICTIONARY_BYTES_MAX;
+use crate::limits::{BLOCK_PLAIN_BYTES_MAX, STREAM_DICTIONARY_BYTES_MAX};
 use crate::map::{MapError, PatchMap};
 use crate::scratch::ScratchStore;
 use crate::space::Space;
@@ -427,7 +427,7 @@ impl Run<'_, '_> {
             let bytes = self.patch.frame(self.next_frame)?;
             let frame = self.next_frame;
             self.written.made = self.flat;
-            let reader = FrameReader::new(&bytes, self.flat, info.flat_len, self.space, &self.written)
+            let reader = FrameReader::new(bytes, self.flat, info.flat_len, self.space, &self.written)
                 .map_err(|source| ApplyError::Frame { frame, source })?;
             self.reader = Some(reader);
             self.next_frame += 1;
@@ -524,11 +524,24 @@ pub(crate) fn sha256_of(
 }
 
 /// What applying takes beside dictionaries, packers and covers, in bytes: the program itself, its
-/// buffers, one frame, the cache of unpacked blocks.
-pub(crate) fn base_memory_bytes(frame_packed_max: u64, map_len: u64) -> u64 {
-    const PROGRAM_BYTES: u64 = 10 << 20;
-    let cache = (crate::space::CACHE_BYTES as u64) + crate::limits::BLOCK_PLAIN_BYTES_MAX;
-    PROGRAM_BYTES + 2 * frame_packed_max + 4 * map_len + cache + 2 * CHUNK_BYTES as u64
+/// buffers, one frame, the caches of unpacked blocks.
+pub(crate) fn base_memory_bytes(frame_packed_max: u64, map: &PatchMap, map_len: u64) -> u64 {
+    /// Code, static data, stacks and the allocator's slack, measured.
+    const PROGRAM_BYTES: u64 = 7 << 20;
+    let cache = |plain_lens: &mut dyn Iterator<Item = u64>| -> u64 {
+        let (mut sum, mut max) = (0, 0);
+        for len in plain_lens.filter(|&len| len <= BLOCK_PLAIN_BYTES_MAX) {
+            sum += len;
+            max = max.max(len);
+        }
+        sum.min(crate::space::CACHE_BYTES as u64) + max
+    };
+    let old = cache(&mut map.blocks.iter().map(|block| block.plain_len));
+    let new = cache(&mut map.roots.iter().flat_map(|root| match &root.node {
+        Node::Packed(packed) if packed.is_readable() => packed.pieces.as_slice(),
+        _ => &[],
+    }).map(|piece| piece.plain_len));
+    PROGRAM_BYTES + frame_packed_max + 4 * map_len + old + new + 2 * CHUNK_BYTES as u64
 }
 
 const _: () = assert!(STREAM_DICTIONARY_BYTES_MAX.is_power_of_two());

@@ -243,10 +243,9 @@ pub fn diff(
     let map_bytes = map.to_bytes();
     write_stream(&map_bytes, Effort::Smallest, &mut packed_map);
     let frame_max = frames.bytes.iter().map(Vec::len).max().unwrap_or(0) as u64;
-    let apply_memory_bytes = base_memory_bytes(frame_max, map_bytes.len() as u64)
-        + frames.memory_bytes
-        + packing_memory_bytes(&map)
-        + unpacking_memory_bytes(&map);
+    // Large blocks of the sources are unpacked before the first frame is opened.
+    let apply_memory_bytes = base_memory_bytes(frame_max, &map, map_bytes.len() as u64)
+        + (frames.memory_bytes + packing_memory_bytes(&map)).max(unpacking_memory_bytes(&map));
     if apply_memory_bytes > options.apply_memory_bytes {
         return Err(DiffError::OverBudget { needed: apply_memory_bytes, allowed: options.apply_memory_bytes });
     }
@@ -294,7 +293,7 @@ fn infos(
 
 fn budget(options: &DiffOptions) -> Budget {
     // What applying takes besides packing, at most: see the parts that are added up in `diff`.
-    const OTHER_BYTES: u64 = 26 << 20;
+    const OTHER_BYTES: u64 = 28 << 20;
     Budget {
         memory_bytes: options.apply_memory_bytes.saturating_sub(OTHER_BYTES),
         plain_bytes_max: PLAIN_BYTES_MAX,

@@ -5,6 +5,7 @@
 //! none where neither helps.
 
 use std::io::{self, Read, Write as _};
+use std::sync::Arc;
 
 use liblzma::stream::{Filters, LzmaOptions, Stream};
 
@@ -40,6 +41,19 @@ pub struct PackedStream<'a> {
     bytes: &'a [u8],
 }
 
+/// A part of bytes that several streams share.
+#[derive(Clone)]
+struct SharedBytes {
+    all: Arc<Vec<u8>>,
+    range: std::ops::Range<usize>,
+}
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.all[self.range.clone()]
+    }
+}
+
 /// Appends `plain` to a frame, packed.
 pub fn write_stream(plain: &[u8], effort: Effort, writer: &mut WireWriter) {
     let (method, packed) = pack(plain, effort);
@@ -64,13 +78,21 @@ pub fn read_stream<'a>(reader: &mut WireReader<'a>) -> Result<PackedStream<'a>, 
 }
 
 impl PackedStream<'_> {
-    /// Its bytes, unpacked as they are read: the memory is that of the packed bytes, which are
-    /// copied, and of the dictionary.
+    /// Its bytes, unpacked as they are read. `all` are the bytes that the stream was read from: the
+    /// reader holds on to them, and takes memory for the dictionary.
     ///
     /// # Errors
     /// An unknown method, or no memory.
-    pub fn reader(self) -> io::Result<Box<dyn Read + Send>> {
-        let bytes = io::Cursor::new(self.bytes.to_vec());
+    pub fn reader(self, all: &Arc<Vec<u8>>) -> io::Result<Box<dyn Read + Send>> {
+        let from = self.bytes.as_ptr().addr().wrapping_sub(all.as_ptr().addr());
+        let range = from..from.saturating_add(self.bytes.len());
+        if all.get(range.clone()) != Some(self.bytes) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a stream of other bytes"));
+        }
+        self.open(io::Cursor::new(SharedBytes { all: Arc::clone(all), range }))
+    }
+
+    fn open<'r>(self, bytes: impl io::BufRead + Send + 'r) -> io::Result<Box<dyn Read + Send + 'r>> {
         Ok(match self.method {
             METHOD_RAW => Box::new(bytes),
             METHOD_ZSTD => {
@@ -98,7 +120,7 @@ impl PackedStream<'_> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a stream is longer than its limit"));
         }
         let mut plain = Vec::with_capacity(self.len as usize);
-        self.reader()?.read_to_end(&mut plain)?;
+        self.open(self.bytes)?.read_to_end(&mut plain)?;
         if plain.len() as u64 != self.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

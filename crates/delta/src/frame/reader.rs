@@ -1,6 +1,7 @@
 //! Decodes one frame, front to back.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -71,14 +72,15 @@ impl<'a> FrameReader<'a> {
     /// # Errors
     /// [`FrameError`].
     pub fn new(
-        bytes: &[u8],
+        bytes: Vec<u8>,
         flat: u64,
         flat_len: u64,
         old: &'a dyn ReadAt,
         made: &dyn ReadAt,
     ) -> Result<Self, FrameError> {
         let old_len = old.len();
-        let mut reader = WireReader::new(bytes);
+        let bytes = Arc::new(bytes);
+        let mut reader = WireReader::new(&bytes);
         let count = reader.limited("the number of covers", FRAME_COVERS_MAX as u64)? as usize;
         let mut numbers = Vec::with_capacity(4);
         for _ in 0..4 {
@@ -87,7 +89,7 @@ impl<'a> FrameReader<'a> {
         }
         let covers = read_covers(&numbers[..3], count, flat, flat_len, old_len)?;
         let mut open =
-            || -> Result<_, FrameError> { read_stream(&mut reader)?.reader().map_err(FrameError::Stream) };
+            || -> Result<_, FrameError> { read_stream(&mut reader)?.reader(&bytes).map_err(FrameError::Stream) };
         let residual = ResidualReader::new(open()?, open()?);
         let (literals, corrections) = (open()?, open()?);
         reader.finish()?;
