@@ -222,8 +222,8 @@ impl Matcher {
             let candidate = next - 1;
             // A longer match ends with these two bytes; most candidates do not.
             let start = (candidate - window.base) as usize;
-            let last = start + best.len as usize;
-            if window.bytes.get(last - 1..=last) == tail {
+            let tail_at = start + best.len as usize;
+            if window.bytes.get(tail_at - 1..=tail_at) == tail {
                 let len = common_len(here, &window.bytes[start..]);
                 if len > best.len {
                     best = Match { len, distance: place - candidate };
