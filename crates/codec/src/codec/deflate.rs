@@ -1,7 +1,7 @@
 //! Deflate, bare and in gzip and zlib wrappings.
 //!
-//! Two engines: the linked zlib, where its own output is what is wanted, and preflate-rs for all the
-//! rest.
+//! Two engines: the linked zlib, where its own output is what is wanted, and for all the rest a
+//! prediction of what zlib would do, with corrections.
 
 mod bits;
 mod coder;
@@ -10,7 +10,6 @@ mod matcher;
 mod model;
 mod pack;
 mod plan;
-mod preflate;
 mod token;
 mod tokens;
 mod wrapper;
@@ -26,7 +25,7 @@ use crate::prover::{Bench, Found};
 use crate::recipe::{RecipeError, Way, take_u8, take_u32};
 use crate::varint;
 use pack::DeflatePacker;
-use plan::Step;
+use plan::Part;
 use wrapper::Wrapper;
 
 /// A wrapped deflate stream.
@@ -44,8 +43,6 @@ pub(crate) enum Engine {
     Zlib(zlib::Parameters),
     /// Prediction and corrections.
     Tokens(tokens::Parameters),
-    /// preflate-rs, in chunks of at most two to the power of this many bytes of content.
-    Preflate { chunk_log: u8 },
 }
 
 impl Engine {
@@ -53,7 +50,6 @@ impl Engine {
         match self {
             Engine::Zlib(_) => zlib::version(),
             Engine::Tokens(_) => tokens::VERSION,
-            Engine::Preflate { .. } => preflate::VERSION,
         }
     }
 
@@ -61,7 +57,6 @@ impl Engine {
         match self {
             Engine::Zlib(_) => zlib::ENGINE,
             Engine::Tokens(_) => tokens::ENGINE,
-            Engine::Preflate { .. } => preflate::ENGINE,
         }
     }
 }
@@ -83,13 +78,6 @@ impl Recipe {
                 Engine::Zlib(parameters)
             }
             1 => {
-                let chunk_log = take_u8(bytes)?;
-                if chunk_log > preflate::CHUNK_LOG_MAX {
-                    return Err(RecipeError::Malformed);
-                }
-                Engine::Preflate { chunk_log }
-            }
-            2 => {
                 let style = matcher::Style { level: take_u8(bytes)?, hash_bits: take_u8(bytes)? };
                 let parameters = tokens::Parameters { style, tokens_log: take_u8(bytes)? };
                 if !parameters.is_valid() {
@@ -115,7 +103,6 @@ impl fmt::Display for Recipe {
             Engine::Tokens(tokens::Parameters { style, tokens_log }) => {
                 write!(f, " -{} hash={} block=2^{tokens_log}", style.level, style.hash_bits)
             }
-            Engine::Preflate { chunk_log } => write!(f, " 2^{chunk_log}"),
         }
     }
 }
@@ -126,9 +113,8 @@ impl Method for Recipe {
         self.wrapper.write(bytes);
         match self.engine {
             Engine::Zlib(zlib::Parameters { level, memory_level }) => bytes.extend([0, level, memory_level]),
-            Engine::Preflate { chunk_log } => bytes.extend([1, chunk_log]),
             Engine::Tokens(tokens::Parameters { style, tokens_log }) => {
-                bytes.extend([2, style.level, style.hash_bits, tokens_log]);
+                bytes.extend([1, style.level, style.hash_bits, tokens_log]);
             }
         }
     }
@@ -141,7 +127,6 @@ impl Method for Recipe {
         match self.engine {
             Engine::Zlib(parameters) => parameters.memory_bytes(),
             Engine::Tokens(parameters) => parameters.memory_bytes(plain_len),
-            Engine::Preflate { chunk_log } => preflate::memory_bytes(chunk_log, plain_len),
         }
     }
 
@@ -198,7 +183,6 @@ impl Codec for Deflate {
         let members = members(wrapper, packed, plain)?;
         by_zlib(wrapper, &members, packed, plain, bench)
             .or_else(|| by_tokens(wrapper, &members, packed, plain, bench))
-            .or_else(|| by_preflate(wrapper, &members, packed, plain, bench))
     }
 }
 
@@ -209,14 +193,11 @@ fn by_zlib(
     plain: &[u8],
     bench: &mut Bench<'_>,
 ) -> Option<Found> {
-    let steps: Vec<Step> = members
-        .iter()
-        .flat_map(|member| {
-            let chunk = Step::Chunk(member.plain_len, Vec::new());
-            [Step::Begin(member.header.clone()), chunk, Step::End]
-        })
-        .collect();
-    let corrections = plan::write(&steps);
+    let part = |member: &Member<'_>| {
+        let Member { header, plain_len, .. } = member;
+        Part { header: header.clone(), plain_len: *plain_len, corrections: Vec::new() }
+    };
+    let corrections = plan::write(&members.iter().map(part).collect::<Vec<_>>());
     let guesses = zlib::guesses(wrapper, bench.effort());
     let candidates = guesses
         .into_iter()
@@ -236,43 +217,17 @@ fn by_tokens(
     plain: &[u8],
     bench: &mut Bench<'_>,
 ) -> Option<Found> {
-    let mut steps = Vec::new();
+    let mut parts = Vec::new();
     let mut parameters: Option<tokens::Parameters> = None;
     let mut rest = plain;
     for member in members {
         let content = varint::take_bytes(&mut rest, member.plain_len as usize)?;
         let (found, corrections) = tokens::analyse(member.body, content, wrapper.levels(), parameters)?;
         parameters = Some(found);
-        steps.push(Step::Begin(member.header.clone()));
-        steps.push(Step::Chunk(member.plain_len, corrections));
-        steps.push(Step::End);
+        parts.push(Part { header: member.header.clone(), plain_len: member.plain_len, corrections });
     }
     let recipe = Way::Deflate(Recipe::new(wrapper, Engine::Tokens(parameters?))).into();
-    let corrections = plan::write(&steps);
-    let proven = corrections.len() < packed.len()
-        && bench.affords(&recipe, plain.len())
-        && bench.reproduces(&recipe, &corrections, plain, packed);
-    proven.then_some(Found { recipe, corrections })
-}
-
-fn by_preflate(
-    wrapper: Wrapper,
-    members: &[Member<'_>],
-    packed: &[u8],
-    plain: &[u8],
-    bench: &mut Bench<'_>,
-) -> Option<Found> {
-    let mut chunk_log = 0;
-    let mut steps = Vec::new();
-    for member in members {
-        let (log, chunks) = preflate::analyse(member.body, chunk_log)?;
-        chunk_log = log;
-        steps.push(Step::Begin(member.header.clone()));
-        steps.extend(chunks);
-        steps.push(Step::End);
-    }
-    let recipe = Way::Deflate(Recipe::new(wrapper, Engine::Preflate { chunk_log })).into();
-    let corrections = plan::write(&steps);
+    let corrections = plan::write(&parts);
     let proven = corrections.len() < packed.len()
         && bench.affords(&recipe, plain.len())
         && bench.reproduces(&recipe, &corrections, plain, packed);

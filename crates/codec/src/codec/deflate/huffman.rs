@@ -120,9 +120,8 @@ fn build_lens(frequencies: &[u32], bits_max: u32) -> (Vec<u8>, usize) {
     // There are two codes at least, if need be for symbols that do not occur.
     while heap.len() < 2 {
         let symbol = match max {
-            None => 0,
             Some(max @ 0..2) => max + 1,
-            Some(_) => 0,
+            _ => 0,
         };
         max = max.max(Some(symbol));
         weight[symbol] = 1;

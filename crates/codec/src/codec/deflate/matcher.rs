@@ -45,6 +45,9 @@ const LEVELS: [Level; 9] = [
 /// The levels that look at the next place before they take a match.
 const LAZY_LEVEL_MIN: u8 = 4;
 
+/// Links to follow for the nearest match of a known length.
+const NEAREST_LINKS_MAX: u32 = 4096;
+
 /// How the prediction is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Style {
@@ -175,6 +178,29 @@ impl Matcher {
         }
     }
 
+    /// The nearest distance at which a match has this length: what most compressors take once they
+    /// have settled for the length. Zero if none is found.
+    pub(crate) fn nearest(&mut self, window: &Window<'_>, place: u32, len: u32) -> u32 {
+        self.chain_until(window, place + 1);
+        let Some(here) = window.at(place).get(..len as usize) else { return 0 };
+        let mut next = self.links[place as usize % WINDOW_BYTES];
+        for _ in 0..NEAREST_LINKS_MAX {
+            if next == 0 || place - (next - 1) > WINDOW_BYTES as u32 {
+                break;
+            }
+            let candidate = next - 1;
+            if window.at(candidate).starts_with(here) {
+                return place - candidate;
+            }
+            let link = self.links[candidate as usize % WINDOW_BYTES];
+            if link >= next {
+                break;
+            }
+            next = link;
+        }
+        0
+    }
+
     /// Looks for a match that is longer than `least`.
     fn search(&mut self, window: &Window<'_>, place: u32, least: Match) -> Match {
         if place >= window.end {
@@ -188,17 +214,20 @@ impl Matcher {
         let nice = level.nice.min(known);
         let mut links_left = if least.len >= level.good { level.chain >> 2 } else { level.chain };
         let mut best = least;
+        // Nothing there: a match cannot get any longer.
+        let mut tail = here.get(best.len as usize - 1..=best.len as usize);
         let mut next = self.links[place as usize % WINDOW_BYTES];
         // The first place of a stream is the number for none: zlib never refers to it.
-        while next > 1 && place - (next - 1) <= DISTANCE_MAX && links_left > 0 {
+        while tail.is_some() && next > 1 && place - (next - 1) <= DISTANCE_MAX && links_left > 0 {
             let candidate = next - 1;
-            let there = window.at(candidate);
-            let worth =
-                here.get(best.len as usize).is_none_or(|byte| there.get(best.len as usize) == Some(byte));
-            if worth {
-                let len = here.iter().zip(there).take_while(|(a, b)| a == b).count() as u32;
+            // A longer match ends with these two bytes; most candidates do not.
+            let start = (candidate - window.base) as usize;
+            let tail_at = start + best.len as usize;
+            if window.bytes.get(tail_at - 1..=tail_at) == tail {
+                let len = common_len(here, &window.bytes[start..]);
                 if len > best.len {
                     best = Match { len, distance: place - candidate };
+                    tail = here.get(len as usize - 1..=len as usize);
                     if len >= nice {
                         break;
                     }
@@ -217,4 +246,17 @@ impl Matcher {
         }
         best
     }
+}
+
+/// How many bytes both begin with alike.
+fn common_len(one: &[u8], other: &[u8]) -> u32 {
+    let mut len = 0;
+    for (a, b) in one.chunks_exact(8).zip(other.chunks_exact(8)) {
+        if a != b {
+            break;
+        }
+        len += 8;
+    }
+    let rest = one[len..].iter().zip(&other[len..]).take_while(|(a, b)| a == b).count();
+    (len + rest) as u32
 }

@@ -46,6 +46,7 @@ pub(crate) struct Model {
     history: usize,
     literal: Bit,
     same_len: Bit,
+    nearest: [Bit; 2],
     lens: [Bit; 256],
     distances: [Bit; 32],
 }
@@ -65,6 +66,7 @@ impl Model {
             history: 0,
             literal: Bit::NEW,
             same_len: Bit::NEW,
+            nearest: [Bit::NEW; 2],
             lens: [Bit::NEW; 256],
             distances: [Bit::NEW; 32],
         }
@@ -118,13 +120,15 @@ impl Model {
         Some(Kind::Dynamic { header, header_bits: header_bits as usize })
     }
 
-    /// Codes a token. `None` for a match that there cannot be.
+    /// Codes a token. `nearest` tells the nearest distance for a length. `None` for a match that there
+    /// cannot be.
     pub(crate) fn token(
         &mut self,
         coder: &mut impl Coder,
         predicted: Token,
         literal: Token,
         token: Token,
+        nearest: impl FnOnce(u32) -> u32,
     ) -> Option<Token> {
         let right = &mut self.right[usize::from(predicted.is_literal())][self.history];
         let is_right = coder.bit(right, token == predicted);
@@ -141,6 +145,12 @@ impl Model {
         } else {
             coder.tree(&mut self.lens, token.len().saturating_sub(MATCH_LEN_MIN)) + MATCH_LEN_MIN
         };
+        let near = if same { 0 } else { nearest(len) };
+        if near != 0
+            && coder.bit(&mut self.nearest[usize::from(predicted.is_literal())], token.distance() == near)
+        {
+            return (len <= MATCH_LEN_MAX).then(|| Token::matching(len, near));
+        }
         let distance = coder.number(&mut self.distances, token.distance().saturating_sub(1)) + 1;
         (len <= MATCH_LEN_MAX && distance <= DISTANCE_MAX).then(|| Token::matching(len, distance))
     }

@@ -1,90 +1,67 @@
-//! The corrections of a wrapped deflate stream: its members, and the chunks in which an engine
-//! packs each.
+//! The corrections of a wrapped deflate stream: its members, and the engine's corrections for each.
 //!
-//! Most streams are one member with the recipe's header, packed in one chunk: then the corrections
-//! are those of the engine, behind a zero byte (and nothing at all where the engine needs none).
-//! For others, behind a one: for each member the length of its header (0 for the recipe's header)
-//! and the header, how many chunks it has, and for each the length of its content, that of the
-//! engine's corrections, and these (all numbers as LEB128).
+//! Most streams are one member with the recipe's header: then the corrections are those of the
+//! engine, behind a zero byte, and nothing at all where the engine needs none. For others, behind a
+//! one: for each member the length of its header (0 for the recipe's header) and the header, the
+//! length of its content, the length of the engine's corrections, and these (numbers as LEB128).
 
 use crate::packer::PackError;
 use crate::varint;
 
-/// The most chunks and members there may be in corrections: each takes two bytes and more.
-const STEPS_MAX: usize = 1 << 22;
-
-/// One step of packing a stream.
+/// A member, as corrections describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Begin a member; with its header where it is not that of the recipe.
-    Begin(Option<Vec<u8>>),
-    /// Pack so many bytes of content with these corrections.
-    Chunk(u64, Vec<u8>),
-    /// End the member.
-    End,
+pub(crate) struct Part {
+    /// Its header, where it is not that of the recipe.
+    pub(crate) header: Option<Vec<u8>>,
+    pub(crate) plain_len: u64,
+    /// What the engine needs.
+    pub(crate) corrections: Vec<u8>,
 }
 
-/// Writes the corrections for a list of steps.
-pub(crate) fn write(steps: &[Step]) -> Vec<u8> {
-    if let [Step::Begin(None), Step::Chunk(_, corrections), Step::End] = steps {
+/// Writes the corrections for the members of a stream.
+pub(crate) fn write(parts: &[Part]) -> Vec<u8> {
+    if let [Part { header: None, corrections, .. }] = parts {
         return if corrections.is_empty() { Vec::new() } else { [&[0], &corrections[..]].concat() };
     }
     let mut bytes = vec![1];
-    for member in steps.split_inclusive(|step| *step == Step::End) {
-        let chunks = member.iter().filter(|step| matches!(step, Step::Chunk(..))).count();
-        for step in member {
-            match step {
-                Step::Begin(header) => {
-                    let header = header.as_deref().unwrap_or_default();
-                    varint::put(&mut bytes, header.len() as u64);
-                    bytes.extend_from_slice(header);
-                    varint::put(&mut bytes, chunks as u64);
-                }
-                Step::Chunk(plain_len, corrections) => {
-                    varint::put(&mut bytes, *plain_len);
-                    varint::put(&mut bytes, corrections.len() as u64);
-                    bytes.extend_from_slice(corrections);
-                }
-                Step::End => {}
-            }
-        }
+    for part in parts {
+        let header = part.header.as_deref().unwrap_or_default();
+        varint::put(&mut bytes, header.len() as u64);
+        bytes.extend_from_slice(header);
+        varint::put(&mut bytes, part.plain_len);
+        varint::put(&mut bytes, part.corrections.len() as u64);
+        bytes.extend_from_slice(&part.corrections);
     }
     bytes
 }
 
-/// Reads corrections into steps, in the order in which they are taken.
-pub(crate) fn read(plain_len: u64, corrections: &[u8]) -> Result<Vec<Step>, PackError> {
-    let single = |corrections: &[u8]| {
-        Ok(vec![Step::Begin(None), Step::Chunk(plain_len, corrections.to_vec()), Step::End])
-    };
+/// Reads the members from corrections.
+pub(crate) fn read(plain_len: u64, corrections: &[u8]) -> Result<Vec<Part>, PackError> {
+    let single =
+        |corrections: &[u8]| Ok(vec![Part { header: None, plain_len, corrections: corrections.to_vec() }]);
     match corrections.split_first() {
         None => single(&[]),
         Some((0, rest)) => single(rest),
-        Some((1, rest)) => read_members(plain_len, rest).ok_or(PackError::Corrections),
+        Some((1, rest)) => read_parts(plain_len, rest).ok_or(PackError::Corrections),
         Some(_) => Err(PackError::Corrections),
     }
 }
 
-fn read_members(plain_len: u64, mut bytes: &[u8]) -> Option<Vec<Step>> {
-    let mut steps = Vec::new();
+fn read_parts(plain_len: u64, mut bytes: &[u8]) -> Option<Vec<Part>> {
+    let mut parts = Vec::new();
     let mut total = 0_u64;
+    // A member takes three bytes or more: the list is no longer than the corrections.
     while !bytes.is_empty() {
         let header_len = varint::take_len(&mut bytes)?;
         let header = varint::take_bytes(&mut bytes, header_len)?;
-        steps.push(Step::Begin((!header.is_empty()).then(|| header.to_vec())));
-        for _ in 0..varint::take(&mut bytes)? {
-            let chunk_len = varint::take(&mut bytes)?;
-            let corrections_len = varint::take_len(&mut bytes)?;
-            let corrections = varint::take_bytes(&mut bytes, corrections_len)?;
-            total = total.checked_add(chunk_len)?;
-            steps.push(Step::Chunk(chunk_len, corrections.to_vec()));
-            if steps.len() > STEPS_MAX {
-                return None;
-            }
-        }
-        steps.push(Step::End);
+        let plain_len = varint::take(&mut bytes)?;
+        let corrections_len = varint::take_len(&mut bytes)?;
+        let corrections = varint::take_bytes(&mut bytes, corrections_len)?.to_vec();
+        total = total.checked_add(plain_len)?;
+        let header = (!header.is_empty()).then(|| header.to_vec());
+        parts.push(Part { header, plain_len, corrections });
     }
-    (total == plain_len).then_some(steps)
+    (total == plain_len).then_some(parts)
 }
 
 #[cfg(test)]
@@ -93,23 +70,20 @@ mod tests {
 
     use super::*;
 
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let chunk = (0_u64..1 << 40, any::<Vec<u8>>()).prop_map(|(len, bytes)| Step::Chunk(len, bytes));
+    fn part() -> impl Strategy<Value = Part> {
         let header = proptest::option::of(proptest::collection::vec(any::<u8>(), 1..20));
-        let member = (header, proptest::collection::vec(chunk, 1..4)).prop_map(|(header, chunks)| {
-            let mut member = vec![Step::Begin(header)];
-            member.extend(chunks);
-            member.push(Step::End);
-            member
-        });
-        proptest::collection::vec(member, 1..4).prop_map(|members| members.concat())
+        (header, 0_u64..1 << 40, any::<Vec<u8>>()).prop_map(|(header, plain_len, corrections)| Part {
+            header,
+            plain_len,
+            corrections,
+        })
     }
 
     proptest! {
         #[test]
-        fn steps_come_back(steps in steps()) {
-            let plain_len = steps.iter().map(|step| if let Step::Chunk(len, _) = step { *len } else { 0 }).sum();
-            prop_assert_eq!(read(plain_len, &write(&steps)).unwrap(), steps);
+        fn members_come_back(parts in proptest::collection::vec(part(), 1..5)) {
+            let plain_len = parts.iter().map(|part| part.plain_len).sum();
+            prop_assert_eq!(read(plain_len, &write(&parts)).unwrap(), parts);
         }
 
         #[test]

@@ -145,8 +145,8 @@ fn write(blocks: &[Block], plain: &[u8], style: Style) -> Vec<u8> {
         let coding = match &block.kind {
             Kind::Stored => Coding::Stored,
             Kind::Fixed => Coding::Fixed,
-            kind if is_built(kind, &block.tokens) => Coding::Built,
-            kind => Coding::Told(kind.clone()),
+            kind @ Kind::Dynamic { .. } if is_built(kind, &block.tokens) => Coding::Built,
+            kind @ Kind::Dynamic { .. } => Coding::Told(kind.clone()),
         };
         let stored = coding == Coding::Stored;
         let count = if stored { block.plain_len } else { block.tokens.len() } as u32;
@@ -154,7 +154,8 @@ fn write(blocks: &[Block], plain: &[u8], style: Style) -> Vec<u8> {
         let _ = model.head(&mut coder, &Head { last: block.last, coding, count });
         for &token in &block.tokens {
             let predicted = matcher.predict(&window, place);
-            let _ = model.token(&mut coder, predicted, window.literal(place), token);
+            let nearest = |len| matcher.nearest(&window, place, len);
+            let _ = model.token(&mut coder, predicted, window.literal(place), token, nearest);
             matcher.commit(&window, place, token);
             place += token.len();
         }
@@ -195,7 +196,11 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(parameters: Parameters, plain_len: u64, corrections: &[u8]) -> Result<Self, PackError> {
+    pub(crate) fn new(
+        parameters: Parameters,
+        plain_len: u64,
+        corrections: Vec<u8>,
+    ) -> Result<Self, PackError> {
         if plain_len > PLAIN_BYTES_MAX {
             return Err(PackError::Corrections);
         }
@@ -203,7 +208,7 @@ impl Engine {
             parameters,
             matcher: Matcher::new(parameters.style),
             model: Model::new(),
-            coder: Decoder::new(corrections.to_vec()),
+            coder: Decoder::new(corrections),
             buf: Vec::new(),
             base: 0,
             place: 0,
@@ -329,7 +334,9 @@ impl Engine {
         let window = Window { bytes: &self.buf, base: self.base, end: self.end };
         let predicted = self.matcher.predict(&window, self.place);
         let literal = window.literal(self.place);
-        let token = self.model.token(&mut self.coder, predicted, literal, literal)?;
+        let (matcher, place) = (&mut self.matcher, self.place);
+        let nearest = |len| matcher.nearest(&window, place, len);
+        let token = self.model.token(&mut self.coder, predicted, literal, literal, nearest)?;
         if token.len() > self.end - self.place {
             return None;
         }
