@@ -3,6 +3,9 @@
 //! Sources: cpio(5) ("newc" and "crc"), and the Linux kernel's "initramfs buffer format"
 //! (`Documentation/driver-api/early-userspace/buffer-format.rst`): any number of archives in a row,
 //! with zeros between them, each of them plain or compressed.
+//!
+//! The `cpio` crate reads entries one after the other, with names of up to 4 GiB, and does not say
+//! where contents stand.
 
 use fluvial_delta::structure::{Block, Extent, ReadAt, Structure};
 
