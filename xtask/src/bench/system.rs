@@ -10,7 +10,7 @@ use super::image::Kind;
 use crate::command::{command, output, run};
 
 /// What the product's image installs; with dependencies 300 packages in bookworm.
-const PACKAGES: [&str; 56] = [
+const PACKAGES: [&str; 57] = [
     "avahi-daemon",
     "bluez",
     "ca-certificates",
@@ -67,6 +67,7 @@ const PACKAGES: [&str; 56] = [
     "wget",
     "wireguard-tools",
     "wpasupplicant",
+    "zstd",
 ];
 
 /// Removes what belongs to one machine or to the moment of the build: keys, ids, logs, caches.
