@@ -40,7 +40,12 @@ pub fn run(dir: &Path, wish: &Wish) -> Result<()> {
         .filter(|pair| Wish::holds(&wish.pairs, &pair.name) && pair.is_built(dir))
         .collect();
     ensure!(!pairs.is_empty(), "no such pair is built in {}: run bench data first", dir.display());
-    let tools: Vec<Tool> = peer::tools(&peer::commit(workspace_root())?)
+    let version = match &wish.fluvial {
+        // A program given by path may come from any commit.
+        Some(path) => format!("program {:.16}", Hashes::default().of(path)?),
+        None => format!("commit {}", peer::commit(workspace_root())?),
+    };
+    let tools: Vec<Tool> = peer::tools(&version)
         .into_iter()
         .filter(|tool| Wish::holds(&wish.tools, tool.name))
         .filter(|tool| !wish.quick || !tool.is_ours() || tool.name == peer::OURS)

@@ -121,9 +121,9 @@ pub fn search_path(dir: &Path, fluvial: &Path) -> Result<OsString> {
     Ok(std::env::join_paths(folders)?)
 }
 
-/// All tools, ours first, with the commit that ours was built from.
-pub fn tools(commit: &str) -> Vec<Tool> {
-    let ours = |name, diff| Tool::new(name, commit, &[diff], &["fluvial apply {old} {patch} -o {out}"]);
+/// All tools, ours first; `version` tells which of ours.
+pub fn tools(version: &str) -> Vec<Tool> {
+    let ours = |name, diff| Tool::new(name, version, &[diff], &["fluvial apply {old} {patch} -o {out}"]);
     let hdiffpatch = format!("{HDIFFPATCH_PACKAGE} {HDIFFPATCH_PACKAGE_VERSION}");
     let zstd = debian_version("zstd");
     vec![

@@ -10,7 +10,7 @@ use super::image::Kind;
 use crate::command::{command, output, run};
 
 /// What the product's image installs; with dependencies 300 packages in bookworm.
-const PACKAGES: [&str; 56] = [
+const PACKAGES: [&str; 57] = [
     "avahi-daemon",
     "bluez",
     "ca-certificates",
@@ -67,6 +67,7 @@ const PACKAGES: [&str; 56] = [
     "wget",
     "wireguard-tools",
     "wpasupplicant",
+    "zstd",
 ];
 
 /// Removes what belongs to one machine or to the moment of the build: keys, ids, logs, caches.
@@ -144,9 +145,7 @@ pub fn bootstrap(
     packages: &[&str],
 ) -> Result<()> {
     let building = part(tree);
-    if building.exists() {
-        fs::remove_dir_all(&building)?;
-    }
+    remove_tree(&building)?;
     let mut mmdebstrap =
         command("mmdebstrap", ["--quiet", "--mode=root", "--variant=apt", "--format=directory"]);
     mmdebstrap.env("SOURCE_DATE_EPOCH", epoch.to_string()).arg(format!("--include={}", packages.join(",")));
@@ -155,6 +154,29 @@ pub fn bootstrap(
     run(&mut mmdebstrap)?;
     fs::rename(&building, tree)?;
     Ok(())
+}
+
+/// Removes a tree if it is there, unless something is mounted in it: mmdebstrap, when it is stopped, can leave
+/// the machine's own /proc, /sys and /dev in there for a while.
+fn remove_tree(tree: &Path) -> Result<()> {
+    if !tree.exists() {
+        return Ok(());
+    }
+    let mounts = fs::read_to_string("/proc/self/mounts").context("/proc/self/mounts")?;
+    if let Some(mounted) = mounted_below(&mounts, tree) {
+        bail!("{mounted} is mounted: unmount it before {} can be removed", tree.display());
+    }
+    run(command("rm", ["-rf", "--one-file-system", "--"]).arg(tree))
+}
+
+/// The first mount point at or below a folder; `mounts` is what /proc/self/mounts holds (see fstab(5)).
+fn mounted_below(mounts: &str, folder: &Path) -> Option<String> {
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    let unescaped = points.map(|point| {
+        let point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n");
+        point.replace("\\134", "\\")
+    });
+    unescaped.into_iter().find(|point| Path::new(point).starts_with(folder))
 }
 
 /// A root file system: a tree on disk and the time to which newer files are set back.
@@ -222,13 +244,11 @@ impl System {
         if is_built(&dir.join(Kind::Tar.file_name(name))) {
             return Ok(variant);
         }
-        if variant.tree.exists() {
-            fs::remove_dir_all(&variant.tree)?;
-        }
+        remove_tree(&variant.tree)?;
         run(command("cp", ["--archive", "--reflink=auto"]).arg(&self.tree).arg(&variant.tree))?;
         change(&variant.tree)?;
         variant.pack(dir)?;
-        fs::remove_dir_all(&variant.tree)?;
+        remove_tree(&variant.tree)?;
         Ok(variant)
     }
 
@@ -260,5 +280,31 @@ impl System {
             "dpkg-query",
             [admin.as_str(), "--show", "--showformat=${Package} ${Version}\\n"],
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_with_a_mount_in_it_is_told_from_its_neighbours() {
+        let mounts = "proc /data/a\\040b.part/proc proc ro 0 0\ntmpfs /data/c/dev/shm tmpfs rw 0 0\n";
+        let below = |folder: &str| mounted_below(mounts, Path::new(folder));
+        assert_eq!(below("/data/a b.part").as_deref(), Some("/data/a b.part/proc"));
+        assert_eq!(below("/data/c/dev/shm").as_deref(), Some("/data/c/dev/shm"));
+        assert_eq!(below("/data/a"), None, "a name that only begins alike");
+        assert_eq!(below("/data/c/dev/shm/deeper"), None);
+    }
+
+    #[test]
+    fn a_tree_without_mounts_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        fs::create_dir_all(tree.join("deep")).unwrap();
+        fs::write(tree.join("deep/file"), "x").unwrap();
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists());
+        remove_tree(&tree).unwrap();
     }
 }
