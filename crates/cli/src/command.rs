@@ -16,7 +16,7 @@ fn open(path: &Path) -> Result<Medium, Fault> {
 
 /// A digest as people write it.
 fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// How long `patch` is in percent of `new`; 0 for an empty NEW.

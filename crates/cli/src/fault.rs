@@ -108,7 +108,7 @@ fn usual_hint(kind: Kind) -> Option<&'static str> {
         Kind::Internal => "this is a fault of fluvial: please report it, with the patch if there is one",
         Kind::NotAPatch => "the patch is the second argument of `apply`, and the only one of `inspect`",
         Kind::UnsupportedPatch => "install the version of fluvial that made the patch, or a later one",
-        Kind::DamagedPatch => "fetch the patch again; what was made so far is kept for the next run",
+        Kind::DamagedPatch => "fetch the patch again",
         Kind::WrongSource => "`fluvial inspect PATCH` shows name, size and SHA-256 of what the patch needs",
         Kind::NoSpace => "free some space, then run the same command again",
         Kind::ReadOnly => "choose another place, or mount it writable",

@@ -31,7 +31,7 @@ const JOURNAL_BYTES: usize = BODY_BYTES + 32;
 #[derive(Debug, Clone)]
 pub struct Journal {
     path: PathBuf,
-    patch: Sha256Digest,
+    header_sha256: Sha256Digest,
     inode: u64,
 }
 
@@ -48,8 +48,8 @@ pub enum Entry {
 
 impl Journal {
     /// The journal at `path` of applying the patch with this header to the file with this inode.
-    pub fn new(path: PathBuf, patch: Sha256Digest, inode: u64) -> Self {
-        Self { path, patch, inode }
+    pub fn new(path: PathBuf, header_sha256: Sha256Digest, inode: u64) -> Self {
+        Self { path, header_sha256, inode }
     }
 
     /// Its path.
@@ -82,7 +82,7 @@ impl Journal {
         if Sha256::digest(body)[..] != *checksum {
             return damaged;
         }
-        if body[9..41] != self.patch {
+        if body[9..41] != self.header_sha256 {
             return Entry::Unusable("it belongs to another patch");
         }
         if body[41..49] != self.inode.to_le_bytes() {
@@ -101,7 +101,7 @@ impl Journal {
         let mut bytes = Vec::with_capacity(JOURNAL_BYTES);
         bytes.extend_from_slice(&MAGIC);
         bytes.push(VERSION);
-        bytes.extend_from_slice(&self.patch);
+        bytes.extend_from_slice(&self.header_sha256);
         bytes.extend_from_slice(&self.inode.to_le_bytes());
         bytes.extend_from_slice(&(frame as u64).to_le_bytes());
         let checksum = Sha256::digest(&bytes);

@@ -30,8 +30,12 @@ fn files_of_a_folder_are_sources_by_their_path() {
     let made = work.json(&["diff", "root", "new", "-o", "patch"]);
     assert!(made["patch_bytes"].as_u64().unwrap() < 30_000, "{made}");
     let inspected = work.json(&["inspect", "patch"]);
-    let names: Vec<_> =
-        inspected["sources"].as_array().unwrap().iter().map(|source| source["name"].as_str().unwrap()).collect();
+    let names: Vec<_> = inspected["sources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|source| source["name"].as_str().unwrap())
+        .collect();
     assert!(names.contains(&"usr/lib/3/file150"));
     assert!(!names.iter().any(|name| name.contains("link") || name.contains("slash")));
     work.json(&["apply", "root", "patch", "-o", "result"]);

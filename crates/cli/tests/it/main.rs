@@ -1,4 +1,5 @@
 //! The real binary, on real files.
+#![expect(clippy::unwrap_used, reason = "what the tests share is test code too")]
 
 mod damage;
 mod folder;

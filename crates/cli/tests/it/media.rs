@@ -46,10 +46,10 @@ fn a_read_only_place_is_refused() {
     let Some(mount) = Mount::memory(16 << 20) else { return };
     mount.make_read_only();
     let work = prepared();
-    let path = |name: &str| mount.path().join(name).into_os_string().into_string().unwrap();
-    let result = path("result");
+    let place = |name: &str| mount.path().join(name).into_os_string().into_string().unwrap();
+    let result = place("result");
     assert_eq!(work.fault(&["apply", "old", "patch", "-o", &result]), ("read_only".into(), 16));
-    let patch = path("patch");
+    let patch = place("patch");
     assert_eq!(work.fault(&["diff", "old", "new", "-o", &patch]), ("read_only".into(), 16));
 }
 

@@ -12,13 +12,13 @@ const JOURNAL: &str = "result.part.journal";
 /// Bytes of the journal before the frame's number; see docs in src/journal.rs.
 const FRAME_AT: usize = 49;
 
-/// A patch with one frame per MiB: nothing of NEW stands in OLD.
+/// A patch of many frames: nothing of NEW stands in OLD.
 fn many_frames() -> Workplace {
     let work = Workplace::new();
     work.write("old", &noise(3, 100_000));
-    work.write("new", &noise(4, 32 << 20));
+    work.write("new", &noise(4, 24 << 20));
     let made = work.json(&["diff", "old", "new", "-o", "patch", "--preset", "fast"]);
-    assert!(made["frames"].as_u64().unwrap() >= 16, "{made}");
+    assert!(made["frames"].as_u64().unwrap() >= 6, "{made}");
     work
 }
 
@@ -75,9 +75,16 @@ fn killed_at_any_system_call_that_writes_it_still_arrives() {
         return;
     }
     let work = many_frames();
-    let calls = ["pwrite64", "fdatasync", "fsync", "rename", "unlink", "fallocate"];
-    for call in calls {
-        for when in [1, 2, 3, 5, 9, 14, 40, 77] {
+    let moments = [
+        ("pwrite64", &[1, 20, 77][..]),
+        ("fdatasync", &[1, 2, 4]),
+        ("fsync", &[1, 2, 3, 6]),
+        ("rename", &[1, 2, 4]),
+        ("unlink", &[1]),
+        ("fallocate", &[1]),
+    ];
+    for (call, whens) in moments {
+        for when in whens {
             let mut strace = Command::new("strace");
             strace
                 .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
@@ -115,7 +122,10 @@ fn an_interrupt_stops_cleanly_and_keeps_what_is_made() {
     assert_eq!(object["error"]["kind"], "cancelled");
     let frame = noted(&work);
     let hint = object["error"]["hint"].as_str().unwrap();
-    assert!(hint.contains(&format!("result.part is kept: the same command goes on from frame {frame} of")), "{hint}");
+    assert!(
+        hint.contains(&format!("result.part is kept: the same command goes on from frame {frame} of")),
+        "{hint}"
+    );
     assert_eq!(work.names(), ["new", "old", "patch", PART, JOURNAL]);
     assert_eq!(work.json(&APPLY)["first_frame"], frame);
     check_result(&work);
@@ -137,10 +147,10 @@ fn two_at_once_do_not_meet() {
 fn what_cannot_be_used_is_said_and_made_again() {
     let work = many_frames();
     let cut = |work: &Workplace| {
-        let mut child = start_until(work, 4);
+        let mut child = start_until(work, 2);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(noted(work) > 4);
+        assert!(noted(work) > 2);
     };
     let restart = |work: &Workplace, why: &str| {
         let object = work.json(&APPLY);
@@ -157,12 +167,10 @@ fn what_cannot_be_used_is_said_and_made_again() {
     restart(&work, "it is damaged");
 
     cut(&work);
-    let part = work.read(PART);
-    fs::remove_file(work.path(PART)).unwrap();
-    // Keeps the old inode from being used again at once.
-    work.write("placeholder", b"");
-    work.write(PART, &part);
-    fs::remove_file(work.path("placeholder")).unwrap();
+    // A copy under the same name; the original lives on, so that its inode is not used again.
+    fs::rename(work.path(PART), work.path("aside")).unwrap();
+    fs::copy(work.path("aside"), work.path(PART)).unwrap();
+    fs::remove_file(work.path("aside")).unwrap();
     restart(&work, "it belongs to a file that is gone");
 
     cut(&work);
@@ -173,8 +181,7 @@ fn what_cannot_be_used_is_said_and_made_again() {
     cut(&work);
     let mut part = work.read(PART);
     part[1_000_000] ^= 1;
-    fs::OpenOptions::new().write(true).open(work.path(PART)).unwrap();
-    fs::write(work.path(PART), &part).unwrap();
+    work.write(PART, &part);
     restart(&work, "what an earlier run has left is damaged");
 
     // The journal of another patch.

@@ -124,7 +124,7 @@ fn an_interrupted_diff_leaves_no_patch() {
     work.write("new", &new);
     let child = work.start(&["diff", "old", "new", "-o", "patch", "--json"]);
     // As soon as the draft is there, the signals are listened to.
-    while !work.names().iter().any(|name| name.ends_with(".tmp")) {
+    while !work.names().iter().any(|name| name.starts_with(".patch.")) {
         std::thread::yield_now();
     }
     tool(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]));

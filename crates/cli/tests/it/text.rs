@@ -87,7 +87,11 @@ fn errors() {
 /// What a patch takes to apply changes with the engine; everything else stays as it is.
 fn masked_memory(text: &str) -> String {
     let line = |line: &str| {
-        if line.contains("of memory") || line.contains("bytes are here") { masked(line) } else { format!("{line}\n") }
+        if line.contains("of memory") || line.contains("bytes are here") {
+            masked(line)
+        } else {
+            format!("{line}\n")
+        }
     };
     text.lines().map(line).collect()
 }
