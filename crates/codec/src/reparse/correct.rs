@@ -46,8 +46,9 @@ impl<'a> Corrector<'a> {
 
     fn block(&mut self, block: &BlockIn<'_>) -> Result<(), AnalyzeError> {
         let head = self.session.head(&mut self.writer, block.head)?;
+        let missing = self.session.needed().saturating_sub(self.session.pushed()) as usize;
         let (now, later) =
-            self.plain.split_at_checked(head.len as usize).ok_or(AnalyzeError::Malformed("other content"))?;
+            self.plain.split_at_checked(missing).ok_or(AnalyzeError::Malformed("other content"))?;
         self.plain = later;
         self.session.push(now)?;
         let actual = match (&block.parsed, head.kind) {

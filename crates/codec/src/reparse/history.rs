@@ -26,9 +26,10 @@ impl History {
         if quarter < 256 << 10 { 256 << 10 } else { quarter }
     }
 
-    /// Begins anew, keeping `window` bytes of what went before.
-    pub fn restart(&mut self, window: usize) {
-        self.bytes.clear();
+    /// Begins anew with what is here from `from` on, and keeps `window` bytes from now on.
+    pub fn restart(&mut self, from: u32, window: usize) {
+        let gone = (from.saturating_sub(self.base) as usize).min(self.bytes.len());
+        self.bytes.drain(..gone);
         self.base = 0;
         self.window = window;
     }
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn the_window_stays_and_memory_is_bounded() {
         let mut history = History::default();
-        history.restart(1000);
+        history.restart(0, 1000);
         for round in 0..5000u32 {
             let chunk: Vec<u8> = (0..700u32).map(|i| (round * 700 + i) as u8).collect();
             history.push(&chunk, round * 700).unwrap();

@@ -55,7 +55,7 @@ impl<B: AsRef<[u8]>> StreamPacker<B> {
         loop {
             match self.stage {
                 Stage::Body(head) => {
-                    let missing = (head.len - self.session.pushed()) as usize;
+                    let missing = self.session.needed().saturating_sub(self.session.pushed()) as usize;
                     let (now, later) = plain.split_at(missing.min(plain.len()));
                     self.session.push(now)?;
                     plain = later;

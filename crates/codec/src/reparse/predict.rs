@@ -6,8 +6,12 @@ mod fast;
 mod finder;
 mod hash;
 mod lazy;
+mod optimal;
+mod prices;
 mod recent;
 mod rows;
+mod series;
+mod short;
 mod trees;
 
 use super::block::Sequence;
@@ -18,6 +22,7 @@ use double::Double;
 use fast::Fast;
 use finder::Finder;
 use lazy::Lazy;
+use optimal::Optimal;
 use rows::Rows;
 use trees::Trees;
 
@@ -72,6 +77,7 @@ impl Search {
             1 => hash,
             3..=5 if self.traits.has(Traits::ROWS) => Rows::memory(u32::from(self.hash_log)),
             2..=6 => hash + chain,
+            7..=9 => hash + chain + (4 << 17) + (1 << 18),
             _ => 0,
         }
     }
@@ -88,6 +94,8 @@ pub enum Predictor {
     Double(Box<Double>),
     /// greedy, lazy, lazy2, btlazy2.
     Lazy(Box<Lazy>),
+    /// btopt, btultra, btultra2.
+    Optimal(Box<Optimal>),
 }
 
 impl Predictor {
@@ -112,6 +120,7 @@ impl Predictor {
                 let depth = (u32::from(search.strategy) - 3).min(2);
                 Self::Lazy(Box::new(Lazy::new(finder, depth, window, since_1_5_5)))
             }
+            7..=9 => Self::Optimal(Box::new(Optimal::new(search))),
             _ => Self::Nothing,
         }
     }
@@ -123,16 +132,19 @@ impl Predictor {
             Self::Fast(fast) => fast.restart(view, prefix, start),
             Self::Double(double) => double.restart(view, prefix, start),
             Self::Lazy(lazy) => lazy.restart(view, prefix, start),
+            Self::Optimal(optimal) => optimal.restart(view, prefix, start),
         }
     }
 
-    /// Begins a block.
-    pub fn begin(&mut self, block: Block) {
+    /// Begins a block; the optimal parsers are given all that libzstd parses at once, and again for
+    /// each part of it that became a block.
+    pub fn begin(&mut self, view: View<'_>, block: Block) {
         match self {
             Self::Nothing => {}
             Self::Fast(fast) => fast.begin(block),
             Self::Double(double) => double.begin(block),
             Self::Lazy(lazy) => lazy.begin(block),
+            Self::Optimal(optimal) => optimal.begin(view, block),
         }
     }
 
@@ -143,6 +155,7 @@ impl Predictor {
             Self::Fast(fast) => fast.predict(view),
             Self::Double(double) => double.predict(view),
             Self::Lazy(lazy) => lazy.predict(view),
+            Self::Optimal(optimal) => optimal.predict(view),
         }
     }
 
@@ -153,6 +166,7 @@ impl Predictor {
             Self::Fast(fast) => fast.accept(view, sequence, distance),
             Self::Double(double) => double.accept(view, sequence, distance),
             Self::Lazy(lazy) => lazy.accept(sequence, distance),
+            Self::Optimal(optimal) => optimal.accept(view, sequence, distance),
         }
     }
 
@@ -163,6 +177,7 @@ impl Predictor {
             Self::Fast(fast) => fast.end(compressed),
             Self::Double(double) => double.end(compressed),
             Self::Lazy(lazy) => lazy.end(compressed),
+            Self::Optimal(optimal) => optimal.end(compressed),
         }
     }
 }

@@ -87,6 +87,11 @@ impl Reparse {
         self.overlap_bytes
     }
 
+    /// Whether blocks may be parts of what was parsed as a whole (strategies from btopt on).
+    pub fn splits_blocks(&self) -> bool {
+        self.search.strategy >= 7
+    }
+
     /// How blocks are coded.
     pub fn dialect(&self) -> Dialect {
         Dialect { strategy: self.search.strategy.max(1), traits: self.search.traits }

@@ -195,10 +195,18 @@ impl<'a> Sample<'a> {
 }
 
 /// libzstd's versions as far as they differ: whether levels are those of before 1.5.1, and traits.
-const VERSIONS: [(bool, Traits); 6] = [
+const VERSIONS: [(bool, Traits); 7] = [
     (false, Traits::NONE.or(Traits::ROWS).or(Traits::FINE_LITERALS)),
     (false, Traits::ROWS.or(Traits::FINE_LITERALS).or(Traits::SINCE_1_5_5)),
-    (false, Traits::ROWS.or(Traits::FINE_LITERALS).or(Traits::SINCE_1_5_5).or(Traits::LONGER_ONLY)),
+    (false, Traits::ROWS.or(Traits::FINE_LITERALS).or(Traits::SINCE_1_5_5).or(Traits::STRETCHES)),
+    (
+        false,
+        Traits::ROWS
+            .or(Traits::FINE_LITERALS)
+            .or(Traits::SINCE_1_5_5)
+            .or(Traits::STRETCHES)
+            .or(Traits::LONGER_ONLY),
+    ),
     (false, Traits::ROWS),
     (true, Traits::CLASSIC.or(Traits::STABLE_SORT)),
     (true, Traits::CLASSIC.or(Traits::STABLE_SORT).or(Traits::ROWS)),
@@ -212,4 +220,5 @@ fn relevant(strategy: u8, traits: Traits) -> Traits {
         .with(Traits::SINCE_1_5_5, traits.has(Traits::SINCE_1_5_5) && lazy)
         .with(Traits::LONGER_ONLY, traits.has(Traits::LONGER_ONLY) && strategy == 2)
         .with(Traits::FINE_LITERALS, traits.has(Traits::FINE_LITERALS) && strategy >= 7)
+        .with(Traits::STRETCHES, traits.has(Traits::STRETCHES) && strategy >= 7)
 }

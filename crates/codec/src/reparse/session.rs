@@ -80,6 +80,8 @@ pub struct Session {
     last_kind: usize,
     /// Position of the current block in the frame.
     at: u32,
+    /// End of what is parsed as a whole: of the block, or of several that libzstd made of one.
+    unit_end: u32,
     /// Bytes of content of all frames that are not yet coded.
     plain_left: u64,
 }
@@ -98,6 +100,7 @@ impl Session {
             header: None,
             last_kind: 2,
             at: 0,
+            unit_end: 0,
             plain_left: plain_len,
         }
     }
@@ -152,11 +155,12 @@ impl Session {
 
     fn begin_frame(&mut self, header: FrameHeader) {
         self.header = Some(header);
-        self.history.restart(self.recipe.window());
+        self.history.restart(self.at, self.recipe.window());
         self.tables = Tables::default();
         self.repeatable = Repeatable::default();
         self.repeats = Repeats::default();
         self.at = 0;
+        self.unit_end = 0;
         self.predictor.restart(self.history.view(), 0, 0);
     }
 
@@ -172,7 +176,10 @@ impl Session {
         let kind = coder.tree(&mut models.kind[self.last_kind], 2, actual.kind as u32);
         self.last_kind = kind as usize;
         let kind = [Kind::Raw, Kind::Rle, Kind::Parsed, Kind::Verbatim][kind as usize & 3];
-        let usual = self.usual_len();
+        if self.at >= self.unit_end {
+            self.unit_end = self.at + self.usual_len();
+        }
+        let usual = self.unit_end - self.at;
         let models = &mut self.models;
         let len = if coder.bit(&mut models.usual_size, actual.len != usual) {
             coder.number(&mut models.size, actual.len)
@@ -183,13 +190,23 @@ impl Session {
         if len > BLOCK_PLAIN_MAX as u32 || u64::from(len) > self.plain_left || end > FRAME_PLAIN_MAX {
             return Err(PackError::Corrections("block length"));
         }
+        if len > usual || !self.recipe.splits_blocks() {
+            self.unit_end = end as u32;
+        }
         Ok(Head { last, kind, len })
+    }
+
+    /// Bytes that must be pushed before the block's body is coded: it may be part of what is parsed
+    /// as a whole.
+    pub fn needed(&self) -> u32 {
+        self.unit_end - self.at
     }
 
     /// The length that a block has unless there is a reason.
     fn usual_len(&self) -> u32 {
         let window = self.header.map_or(u64::MAX, |header| header.window);
-        let mut len = (BLOCK_PLAIN_MAX as u64).min(window).min(self.plain_left);
+        let content = self.header.and_then(|header| header.content).map_or(u64::MAX, |content| content.saturating_sub(u64::from(self.at)));
+        let mut len = (BLOCK_PLAIN_MAX as u64).min(window).min(content).min(self.plain_left);
         if let Some(job) = self.recipe.job_bytes() {
             len = len.min(u64::from(job - self.at % job));
         }
@@ -214,10 +231,10 @@ impl Session {
             self.predictor.restart(view, prefix, block.start);
             self.repeatable = Repeatable::default();
         }
-        self.predictor.begin(block);
+        self.predictor.begin(self.history.view(), Block { start: block.start, end: self.unit_end.max(block.end) });
         match head.kind {
             Kind::Raw | Kind::Rle => {
-                self.follow_prediction();
+                self.follow_prediction(block.end);
                 let kind = if head.kind == Kind::Raw { BlockKind::Raw } else { BlockKind::Rle };
                 BlockHeader { last: head.last, kind, size: head.len as usize }.write(out);
                 let plain = self.history.view().range(block.start, block.end);
@@ -253,9 +270,14 @@ impl Session {
     }
 
     /// Lets the predictor go through a block of which only the content is known.
-    fn follow_prediction(&mut self) {
+    fn follow_prediction(&mut self, end: u32) {
         let mut repeats = self.repeats;
+        let mut at = self.at;
         while let Some(sequence) = self.predictor.predict(self.history.view()) {
+            at += sequence.literals + sequence.length;
+            if at > end {
+                break;
+            }
             let distance = repeats.distance(sequence);
             repeats.push(sequence, distance);
             self.predictor.accept(self.history.view(), sequence, distance);
@@ -308,6 +330,9 @@ impl Session {
         let mut literals = Vec::new();
         let mut at = block.start;
         loop {
+            if at == block.end {
+                break;
+            }
             let predicted = self.predictor.predict(self.history.view());
             let next = known.as_mut().and_then(Iterator::next);
             let Some(sequence) = self.models.sequence(coder, predicted, next) else { break };

@@ -27,9 +27,12 @@ impl Traits {
     /// searched for: from 1.5.3 on.
     pub const FINE_LITERALS: Self = Self(1 << 6);
 
+    /// The optimal parser keeps stretches rather than sequences: from 1.5.6 on.
+    pub const STRETCHES: Self = Self(1 << 7);
+
     /// Names, by bit.
-    const NAMES: [&str; 7] =
-        ["rows", "since 1.5.5", "longer only", "classic", "ring", "stable sort", "fine literals"];
+    const NAMES: [&str; 8] =
+        ["rows", "since 1.5.5", "longer only", "classic", "ring", "stable sort", "fine literals", "stretches"];
 
     /// Whether all of `other` are in the set.
     pub fn has(self, other: Self) -> bool {

@@ -14,6 +14,18 @@ const UNSORTED: u32 = 1;
 /// `ilog2` of the offset that libzstd begins a search with (999,999,999).
 const NO_OFFSET_LOG: i32 = 29;
 
+/// The longest series of positions that the optimal parser looks at (`ZSTD_OPT_NUM`).
+pub const SERIES_MAX: u32 = 1 << 12;
+
+/// A match, its offset as the format has it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Match {
+    /// 1 to 3 repeat a distance, else distance + 3.
+    pub offset: u32,
+    /// Bytes that are the same.
+    pub length: u32,
+}
+
 /// The finder.
 #[derive(Debug)]
 pub struct Trees {
@@ -157,6 +169,53 @@ impl Trees {
         self.close(&way);
         let skipped = if best > 384 { 192.min(best - 384) } else { 0 };
         skipped.max(match_end - (index + 8))
+    }
+
+    /// Enters, sorted, what was not yet entered before `at`.
+    pub fn update_sorted(&mut self, view: View<'_>, at: u32, end: u32) {
+        let mut from = self.next;
+        while from < at {
+            from += self.enter_sorted(view, from, at, end);
+        }
+        self.next = self.next.max(at);
+    }
+
+    /// Forgets everything, as if the content began at `start`.
+    pub fn forget(&mut self, start: u32) {
+        self.heads.fill(0);
+        self.nodes.fill(0);
+        self.next = start;
+    }
+
+    /// Enters `at` and appends ever longer matches of it, each longer than `best`
+    /// (`ZSTD_insertBtAndGetAllMatches`, the tree's part).
+    pub fn all_matches(&mut self, view: View<'_>, at: u32, end: u32, mut best: u32, matches: &mut Vec<Match>) {
+        let slot = self.slot(view, at);
+        let index = at + INDEX_OFFSET;
+        let tree_low = index.saturating_sub(self.mask());
+        let low = self.low.max(at.saturating_sub(self.window)).max(view.start()) + INDEX_OFFSET;
+        let mut way = self.descent(index, self.heads[slot]);
+        self.heads[slot] = index;
+        let mut match_end = index + 9;
+        for _ in 0..self.compares {
+            if way.index < low || way.index >= index {
+                break;
+            }
+            let length = self.common(view, &way, at, end);
+            if length > best {
+                match_end = match_end.max(way.index + length);
+                best = length;
+                matches.push(Match { offset: index - way.index + 3, length });
+                if length > SERIES_MAX || at + length == end {
+                    break;
+                }
+            }
+            if at + length == end || !self.go_on(view, &mut way, at, length, tree_low) {
+                break;
+            }
+        }
+        self.close(&way);
+        self.next = match_end - 8 - INDEX_OFFSET;
     }
 
     fn update(&mut self, view: View<'_>, at: u32) {
