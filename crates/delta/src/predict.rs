@@ -19,10 +19,13 @@ mod arm64;
 mod atlas;
 mod elf;
 mod field;
+mod kallsyms;
 mod labels;
 mod learned;
 mod scan;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod types;
 mod votes;
 mod x86;
@@ -50,6 +53,9 @@ pub const HEAD_BYTES: u64 = HEADER_BYTES_MAX as u64;
 const COVERS_AROUND: usize = 8;
 /// Old files whose headers are kept at a time.
 const IMAGES_KEPT: usize = 8;
+/// Times that headers are read in one frame, beyond once per file: covers that jump between many files
+/// must not make a decoder read each of them again and again.
+const IMAGES_READ_AGAIN_MAX: usize = 64;
 
 /// Old bytes that resemble new ones, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +147,7 @@ pub struct Predictor<'a> {
     new_files: Vec<NewFile>,
     /// Old files in the order of their last use.
     images: Vec<(usize, Option<Image>)>,
+    images_read: usize,
     /// Offset in the old space at which the sweep over instructions stands.
     sweep: u64,
     fields: Vec<Field>,
@@ -186,10 +193,8 @@ impl<'a> Predictor<'a> {
         }
         check_files("old file", &old_files, old.len())?;
         check_files("new file", new_files, u64::MAX)?;
-        let new_files = new_files
-            .iter()
-            .map(|&extent| NewFile { extent, head: Vec::new(), layout: None })
-            .collect();
+        let new_files =
+            new_files.iter().map(|&extent| NewFile { extent, head: Vec::new(), layout: None }).collect();
         Ok(Self {
             old,
             atlas: Atlas::new(&covers),
@@ -198,6 +203,7 @@ impl<'a> Predictor<'a> {
             old_files,
             new_files,
             images: Vec::new(),
+            images_read: 0,
             sweep: 0,
             fields: Vec::new(),
             bytes: Vec::new(),
@@ -211,11 +217,16 @@ impl<'a> Predictor<'a> {
     ///
     /// Steps end where files end on either side, and where the headers of a new file are complete.
     pub fn step_len(&self, cover: usize, done: u64) -> u64 {
-        let Some(cover) = self.covers.get(cover) else { return 0 };
-        let mut len = cover.len.saturating_sub(done).min(STEP_BYTES);
+        let Some(cover) = self.covers.get(cover).filter(|cover| done < cover.len) else { return 0 };
+        let mut len = (cover.len - done).min(STEP_BYTES);
         for (at, file) in [
+<<<<<<< HEAD
             (cover.old.saturating_add(done), file_at(&self.old_files, |file| *file, cover.old + done)),
             (cover.new.saturating_add(done), self.new_file(cover.new + done)),
+=======
+            (cover.old + done, file_at(self.old_files, |file| *file, cover.old + done)),
+            (cover.new + done, self.new_file(cover.new + done)),
+>>>>>>> refs
         ] {
             let Some((_, file)) = file else { continue };
             len = len.min(if at < file.offset { file.offset - at } else { file.end() - at });
@@ -325,11 +336,14 @@ impl<'a> Predictor<'a> {
         let old_file = self.old_files[old_index];
         let new_file = self.new_files[new_index].extent;
         let fields = std::mem::take(&mut self.fields);
+        let mut free = 0;
         for field in &fields {
             let range = field.at as usize..field.at as usize + field.form.width();
-            if range.end > len {
+            // The decoder has the bytes of a reference once all that is predicted of them is.
+            if range.end > len || range.start < free {
                 continue;
             }
+            free = range.end;
             let pair = Pair { old_index, old_file, new_index, new_file, cover: cover_index };
             let place = new_at - new_file.offset + u64::from(field.at);
             self.resolve(field, pair, place, range, given, &actual);
@@ -356,6 +370,10 @@ impl<'a> Predictor<'a> {
             let entry = self.images.remove(at);
             self.images.insert(0, entry);
         } else {
+            if self.images_read >= self.old_files.len().saturating_add(IMAGES_READ_AGAIN_MAX) {
+                return None;
+            }
+            self.images_read += 1;
             self.images.truncate(IMAGES_KEPT - 1);
             self.images.insert(0, (index, Image::read(self.old, self.old_files[index])));
         }
@@ -366,9 +384,11 @@ impl<'a> Predictor<'a> {
     fn read(&mut self, old_at: u64, before: usize, len: usize) -> Result<(), PredictError> {
         self.bytes.resize(before + len, 0);
         let offset = old_at - before as u64;
-        self.old
-            .read_at(offset, &mut self.bytes)
-            .map_err(|source| PredictError::Read { offset, len: len as u64, source })
+        self.old.read_at(offset, &mut self.bytes).map_err(|source| PredictError::Read {
+            offset,
+            len: len as u64,
+            source,
+        })
     }
 
     /// Reads the old bytes of a step into `self.bytes`, and finds the references in them.
@@ -591,4 +611,3 @@ fn file_at<T>(files: &[T], extent: impl Fn(&T) -> Extent, offset: u64) -> Option
     let index = files.partition_point(|file| extent(file).end() <= offset);
     files.get(index).map(|file| (index, extent(file)))
 }
-

@@ -205,7 +205,10 @@ impl Session {
     /// The length that a block has unless there is a reason.
     fn usual_len(&self) -> u32 {
         let window = self.header.map_or(u64::MAX, |header| header.window);
-        let content = self.header.and_then(|header| header.content).map_or(u64::MAX, |content| content.saturating_sub(u64::from(self.at)));
+        let content = self
+            .header
+            .and_then(|header| header.content)
+            .map_or(u64::MAX, |content| content.saturating_sub(u64::from(self.at)));
         let mut len = (BLOCK_PLAIN_MAX as u64).min(window).min(content).min(self.plain_left);
         if let Some(job) = self.recipe.job_bytes() {
             len = len.min(u64::from(job - self.at % job));
@@ -231,7 +234,8 @@ impl Session {
             self.predictor.restart(view, prefix, block.start);
             self.repeatable = Repeatable::default();
         }
-        self.predictor.begin(self.history.view(), Block { start: block.start, end: self.unit_end.max(block.end) });
+        self.predictor
+            .begin(self.history.view(), Block { start: block.start, end: self.unit_end.max(block.end) });
         match head.kind {
             Kind::Raw | Kind::Rle => {
                 self.follow_prediction(block.end);

@@ -31,8 +31,16 @@ impl Traits {
     pub const STRETCHES: Self = Self(1 << 7);
 
     /// Names, by bit.
-    const NAMES: [&str; 8] =
-        ["rows", "since 1.5.5", "longer only", "classic", "ring", "stable sort", "fine literals", "stretches"];
+    const NAMES: [&str; 8] = [
+        "rows",
+        "since 1.5.5",
+        "longer only",
+        "classic",
+        "ring",
+        "stable sort",
+        "fine literals",
+        "stretches",
+    ];
 
     /// Whether all of `other` are in the set.
     pub fn has(self, other: Self) -> bool {

@@ -132,7 +132,10 @@ fn residue(new: &[u8], covers: &[Cover], differences: &[u8]) {
     let mut kinds = std::collections::BTreeMap::<&str, [u64; 4]>::new();
     let name = |position: u64| {
         let index = sections.partition_point(|section| section.0 <= position);
-        index.checked_sub(1).filter(|&index| position < sections[index].1).map_or("", |index| &sections[index].2)
+        index
+            .checked_sub(1)
+            .filter(|&index| position < sections[index].1)
+            .map_or("", |index| &sections[index].2)
     };
     for section in &sections {
         kinds.entry(&section.2).or_default()[0] += section.1 - section.0;
@@ -152,7 +155,9 @@ fn residue(new: &[u8], covers: &[Cover], differences: &[u8]) {
     }
     for (name, [bytes, unequal, literals, covers]) in kinds {
         if unequal + literals + covers > 200 {
-            println!("{name:>24} {bytes:>9} bytes, unequal {unequal:>7} literals {literals:>7} covers {covers:>7}");
+            println!(
+                "{name:>24} {bytes:>9} bytes, unequal {unequal:>7} literals {literals:>7} covers {covers:>7}"
+            );
         }
     }
 }
@@ -172,15 +177,30 @@ fn split(covers: &[Cover], differences: &[u8]) -> Streams {
     for cover in covers {
         let diagonal = cover.old.wrapping_sub(cover.new) as i64;
         let rank = recent.iter().position(|&known| known == diagonal);
-        seen[match rank { Some(0..2) => 0, Some(2..16) => 1, Some(_) => 2, None => 3 }] += 1;
+        seen[match rank {
+            Some(0..2) => 0,
+            Some(2..16) => 1,
+            Some(_) => 2,
+            None => 3,
+        }] += 1;
         match rank {
-            Some(rank) => { ranks.push(rank as u8); recent.remove(rank); }
+            Some(rank) => {
+                ranks.push(rank as u8);
+                recent.remove(rank);
+            }
             None => {
-                let closest = recent.iter().take(RANKS).enumerate().min_by_key(|(_, known)| (*known - diagonal).abs());
+                let closest =
+                    recent.iter().take(RANKS).enumerate().min_by_key(|(_, known)| (*known - diagonal).abs());
                 let (index, known) = closest.map_or((0, 0), |(i, k)| (i, *k));
                 let delta = diagonal - known;
-                if delta.abs() < 1 << 12 { near += 1; ranks.push(100 + index as u8); varint(&mut far, zigzag(delta)); }
-                else { ranks.push(255); varint(&mut far, cover.old); }
+                if delta.abs() < 1 << 12 {
+                    near += 1;
+                    ranks.push(100 + index as u8);
+                    varint(&mut far, zigzag(delta));
+                } else {
+                    ranks.push(255);
+                    varint(&mut far, cover.old);
+                }
                 recent.truncate(RANKS - 1);
             }
         }
@@ -202,7 +222,11 @@ fn split(covers: &[Cover], differences: &[u8]) -> Streams {
         from = cover.old + cover.len;
     }
     literals.extend_from_slice(&differences[at as usize..]);
-    println!("ranks 0-1, 2-15, 16.., none: {seen:?} near {near}; ranks {:?} far {:?}", sizes(&ranks), sizes(&far));
+    println!(
+        "ranks 0-1, 2-15, 16.., none: {seen:?} near {near}; ranks {:?} far {:?}",
+        sizes(&ranks),
+        sizes(&far)
+    );
     Streams {
         named: vec![
             ("gaps", gaps),

@@ -168,7 +168,8 @@ fn search(old: &[u8], new: &[u8], candidates: &[(u32, i64)], costs: Costs) -> Ve
                 lane.cost -= floor;
             }
         }
-        let cheapest_cost = cheapest.cost.min(lanes.iter().map(|lane| lane.cost).min().unwrap_or(u32::MAX)).min(literal.cost);
+        let cheapest_cost =
+            cheapest.cost.min(lanes.iter().map(|lane| lane.cost).min().unwrap_or(u32::MAX)).min(literal.cost);
         if literal.cost > cheapest_cost + 32 {
             nodes.push(Node { at: at as u32, diagonal: LITERAL, before: cheapest.node });
             literal.cost = cheapest_cost + 32;

@@ -27,12 +27,11 @@ pub fn sizes(bytes: &[u8]) -> (usize, usize) {
     }
     let zstd = zstd::encode_all(bytes, 19).expect("zstd").len();
     let mut xz = usize::MAX;
-    for (context, position_literal, position) in [(3, 0, 0), (3, 0, 2), (0, 2, 2), (4, 0, 0), (1, 2, 2), (0, 0, 0), (1, 3, 3)] {
+    for (context, position_literal, position) in
+        [(3, 0, 0), (3, 0, 2), (0, 2, 2), (4, 0, 0), (1, 2, 2), (0, 0, 0), (1, 3, 3)]
+    {
         let mut options = liblzma::stream::LzmaOptions::new_preset(9).expect("preset");
-        options
-            .literal_context_bits(context)
-            .literal_position_bits(position_literal)
-            .position_bits(position);
+        options.literal_context_bits(context).literal_position_bits(position_literal).position_bits(position);
         let stream = liblzma::stream::Stream::new_lzma_encoder(&options).expect("encoder");
         let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
         encoder.write_all(bytes).expect("write");

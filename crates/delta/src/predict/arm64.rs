@@ -57,7 +57,7 @@ pub(super) fn code(run: &Run<'_>, fields: &mut Vec<Field>) {
             && at >= run.before
             && run.image.layout.holds(target)
         {
-            fields.push(Field { at: (at - run.before) as u32, form, target, base: 0 , context: 0});
+            fields.push(Field { at: (at - run.before) as u32, form, target, base: 0, context: 0 });
         }
     }
 }
@@ -67,7 +67,9 @@ fn branch(word: u32) -> Option<Form> {
     if word & 0x7c00_0000 == 0x1400_0000 {
         return Some(Form::Branch26);
     }
-    if word & 0xff00_0010 == 0x5400_0000 || word & 0x7e00_0000 == 0x3400_0000 || word & 0x3b00_0000 == 0x1800_0000
+    if word & 0xff00_0010 == 0x5400_0000
+        || word & 0x7e00_0000 == 0x3400_0000
+        || word & 0x3b00_0000 == 0x1800_0000
     {
         return Some(Form::Branch19);
     }

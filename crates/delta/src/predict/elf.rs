@@ -150,9 +150,7 @@ impl Layout {
     /// Whether code may stand at this address.
     pub fn executes(&self, address: u64) -> bool {
         self.segments.iter().any(|segment| {
-            segment.executable
-                && address >= segment.address
-                && address - segment.address < segment.memory_len
+            segment.executable && address >= segment.address && address - segment.address < segment.memory_len
         })
     }
 }
@@ -174,6 +172,8 @@ pub(super) enum Content {
     SelfRelative,
     /// Words of four bytes, each the low half of an address.
     Addresses,
+    /// Addresses of a kernel's symbols; see [`super::kallsyms`].
+    SymbolOffsets,
     /// BTF: types of a kernel.
     Types,
     Other,
@@ -225,6 +225,7 @@ impl Image {
             }
             fits
         });
+        super::kallsyms::split(old, extent, &layout, &mut regions);
         let section_symbols = section_symbols(old, extent, &layout, &regions);
         let tables = super::tables::starts(old, extent, &layout, &regions);
         let types = super::types::starts(old, extent, &mut regions);
@@ -330,9 +331,19 @@ fn content(kind: u32, flags: u64, name: &[u8; NAME_BYTES], layout: &Layout) -> C
         b".eh_frame_hdr" => Content::FrameIndex,
         _ if flags & SHF_EXECINSTR != 0 => Content::Code,
         b".rodata" => Content::Constants,
-        b"__ex_table" | b".altinstructions" | b".orc_unwind_ip" | b"__jump_table" | b"__bug_table"
-        | b".smp_locks" | b".static_call_sites" | b".retpoline_sites" | b".return_sites"
-        | b".call_sites" | b".ibt_endbr_seal" | b".pci_fixup" | b"__tracepoints_ptrs" => Content::SelfRelative,
+        b"__ex_table"
+        | b".altinstructions"
+        | b".orc_unwind_ip"
+        | b"__jump_table"
+        | b"__bug_table"
+        | b".smp_locks"
+        | b".static_call_sites"
+        | b".retpoline_sites"
+        | b".return_sites"
+        | b".call_sites"
+        | b".ibt_endbr_seal"
+        | b".pci_fixup"
+        | b"__tracepoints_ptrs" => Content::SelfRelative,
         _ if name.starts_with(b"__ksymtab") && !name.ends_with(b"strings") => Content::SelfRelative,
         b".parainstructions" | b"__param" | b"__modver" => Content::Data,
         _ if flags & (SHF_WRITE | SHF_ALLOC) == SHF_WRITE | SHF_ALLOC => Content::Data,

@@ -20,6 +20,8 @@ pub(super) enum Form {
     Absolute32,
     /// Four bytes: target minus the field's base.
     Based,
+    /// Four bytes: the field's base minus target.
+    Below,
     /// Four bytes: an offset in the file minus the base, also an offset in the file.
     InFile,
     /// The same in eight bytes.
@@ -49,7 +51,7 @@ pub(super) struct Field {
     pub form: Form,
     /// What it aims at in the old file.
     pub target: u64,
-    /// What the target counts from ([`Form::Based`], [`Form::InFile`]); what is numbered
+    /// What the target counts from ([`Form::Based`], [`Form::Below`], [`Form::InFile`]); what is numbered
     /// ([`Form::Number`]).
     pub base: u64,
     /// References of one kind in one section, which the same source tends to predict best.
@@ -81,6 +83,7 @@ impl Form {
             Self::Relative(span) => distance.wrapping_sub(u64::from(span)) as u32,
             Self::Back => distance.wrapping_neg() as u32,
             Self::Absolute32 | Self::Absolute64 | Self::Number => target as u32,
+            Self::Below => base.wrapping_sub(target) as u32,
             Self::Based | Self::InFile | Self::InFile64 => target.wrapping_sub(base) as u32,
             Self::Branch26 => bits(distance >> 2, 26, 0),
             Self::Branch19 => bits(distance >> 2, 19, 5),
@@ -110,6 +113,7 @@ impl Form {
             Self::Back => address.wrapping_sub(signed),
             Self::Absolute32 | Self::Absolute64 => signed,
             Self::Number => u64::from(word),
+            Self::Below => base.wrapping_sub(signed),
             Self::Based => base.wrapping_add(signed),
             Self::InFile | Self::InFile64 => base.wrapping_add(u64::from(word)),
             Self::Branch26 => address.wrapping_add(words(26, 0)),

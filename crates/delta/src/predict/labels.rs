@@ -68,7 +68,8 @@ fn rewritten(file: &[u8], aim: impl Fn(&Field, Content) -> Option<u64>) -> Optio
     for region in &image.regions {
         let from = region.offset as usize;
         let Some(section) = file.get(from..from + region.len as usize) else { continue };
-        let run = scan::Run { image: &image, region: *region, offset: region.offset, bytes: section, before: 0 };
+        let run =
+            scan::Run { image: &image, region: *region, offset: region.offset, bytes: section, before: 0 };
         fields.clear();
         scan::references(&run, &mut 0, &mut fields);
         for field in &mut fields {

@@ -2,7 +2,7 @@
 
 use super::elf::{Content, Image, Layout, Machine, Region, u16_at, u32_at, u64_at};
 use super::field::{Field, Form, SYMBOL_INDICES};
-use super::{arm64, tables, types, x86};
+use super::{arm64, kallsyms, tables, types, x86};
 
 /// Bytes before a run that are read to find where instructions start.
 pub(super) const LOOK_BACK_BYTES: u64 = 64;
@@ -30,6 +30,7 @@ pub(super) fn references(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>
         (Content::Code, Machine::Aarch64) => arm64::code(run, fields),
         (Content::Rela, _) if run.image.layout.relocatable => object_rela(run, fields),
         (Content::Symbols, _) if run.image.layout.relocatable => object_symbols(run, fields),
+        (Content::SymbolOffsets, _) => kallsyms::references(run, fields),
         (Content::Types, _) => types::references(run, fields),
         (Content::Addresses, _) => addresses(run, fields),
         (Content::Rela, _) => rela(run, fields),
@@ -77,7 +78,7 @@ fn x86_code(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>) {
                     (Form::Absolute32, value)
                 };
                 if (instruction.relative || fixed) && run.image.layout.holds(target) {
-                    fields.push(Field { at: (from - run.before) as u32, form, target, base: 0 , context: 0});
+                    fields.push(Field { at: (from - run.before) as u32, form, target, base: 0, context: 0 });
                 }
             }
         }
@@ -92,7 +93,8 @@ fn x86_code(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>) {
                         at: (from - run.before) as u32,
                         form: Form::Absolute32,
                         target,
-                        base: 0, context: 0,
+                        base: 0,
+                        context: 0,
                     });
                 }
             }
@@ -115,7 +117,7 @@ fn absolute(layout: &Layout, bytes: &[u8], at: usize, fields: &mut Vec<Field>) {
         && target != 0
         && layout.holds(target)
     {
-        fields.push(Field { at: at as u32, form: Form::Absolute64, target, base: 0 , context: 0});
+        fields.push(Field { at: at as u32, form: Form::Absolute64, target, base: 0, context: 0 });
     }
 }
 
@@ -132,7 +134,13 @@ fn number(bytes: &[u8], at: usize, space: u64, fields: &mut Vec<Field>) {
     if let Some(value) = u32_at(bytes, at)
         && value != 0
     {
-        fields.push(Field { at: at as u32, form: Form::Number, target: u64::from(value), base: space , context: 0});
+        fields.push(Field {
+            at: at as u32,
+            form: Form::Number,
+            target: u64::from(value),
+            base: space,
+            context: 0,
+        });
     }
 }
 
@@ -173,7 +181,13 @@ fn object_symbols(run: &Run<'_>, fields: &mut Vec<Field>) {
             && name != 0
         {
             let target = run.region.linked.wrapping_add(u64::from(name));
-            fields.push(Field { at: at as u32, form: Form::InFile, target, base: run.region.linked , context: 0});
+            fields.push(Field {
+                at: at as u32,
+                form: Form::InFile,
+                target,
+                base: run.region.linked,
+                context: 0,
+            });
         }
         let Some(section) = u16_at(bytes, at + 6) else { break };
         if let Some(&base) = run.image.bases.get(usize::from(section))
@@ -192,7 +206,7 @@ fn addresses(run: &Run<'_>, fields: &mut Vec<Field>) {
         let Some(word) = u32_at(bytes, at) else { break };
         let target = i64::from(word as i32) as u64;
         if word != 0 && run.image.layout.holds(target) {
-            fields.push(Field { at: at as u32, form: Form::Absolute32, target, base: 0 , context: 0});
+            fields.push(Field { at: at as u32, form: Form::Absolute32, target, base: 0, context: 0 });
         }
     }
 }
@@ -204,7 +218,13 @@ fn symbols(run: &Run<'_>, fields: &mut Vec<Field>) {
             && name != 0
         {
             let target = run.region.linked.wrapping_add(u64::from(name));
-            fields.push(Field { at: at as u32, form: Form::InFile, target, base: run.region.linked , context: 0});
+            fields.push(Field {
+                at: at as u32,
+                form: Form::InFile,
+                target,
+                base: run.region.linked,
+                context: 0,
+            });
         }
         absolute(&run.image.layout, bytes, at + 8, fields);
     }
@@ -229,7 +249,7 @@ fn self_relative(run: &Run<'_>, fields: &mut Vec<Field>) {
         let Some(word) = u32_at(bytes, at) else { break };
         let target = address.wrapping_add(at as u64).wrapping_add(i64::from(word as i32) as u64);
         if word != 0 && run.image.layout.holds(target) {
-            fields.push(Field { at: at as u32, form: Form::Relative(0), target, base: 0 , context: 0});
+            fields.push(Field { at: at as u32, form: Form::Relative(0), target, base: 0, context: 0 });
         }
     }
 }
@@ -249,11 +269,11 @@ fn frame_index(run: &Run<'_>, fields: &mut Vec<Field>) {
         match run.offset - run.region.offset + at as u64 {
             4 => {
                 let target = address.wrapping_add(at as u64).wrapping_add(word);
-                fields.push(Field { at: at as u32, form: Form::Relative(0), target, base: 0 , context: 0});
+                fields.push(Field { at: at as u32, form: Form::Relative(0), target, base: 0, context: 0 });
             }
             12.. => {
                 let target = start.wrapping_add(word);
-                fields.push(Field { at: at as u32, form: Form::Based, target, base: start , context: 0});
+                fields.push(Field { at: at as u32, form: Form::Based, target, base: start, context: 0 });
             }
             _ => {}
         }
@@ -289,13 +309,25 @@ fn frame_records(run: &Run<'_>, fields: &mut Vec<Field>) {
             continue;
         }
         let cie = address.wrapping_add(cie).wrapping_sub(run.offset);
-        fields.push(Field { at: at as u32 + 4, form: Form::Back, target: cie, base: 0 , context: 0});
-        fields.push(Field { at: at as u32 + 8, form: Form::Relative(0), target: function, base: 0 , context: 0});
+        fields.push(Field { at: at as u32 + 4, form: Form::Back, target: cie, base: 0, context: 0 });
+        fields.push(Field {
+            at: at as u32 + 8,
+            form: Form::Relative(0),
+            target: function,
+            base: 0,
+            context: 0,
+        });
         if len >= 17
             && bytes.get(at + 16) == Some(&4)
             && let Some(table) = relative(at + 17).filter(|&table| run.image.layout.holds(table))
         {
-            fields.push(Field { at: at as u32 + 17, form: Form::Relative(0), target: table, base: 0 , context: 0});
+            fields.push(Field {
+                at: at as u32 + 17,
+                form: Form::Relative(0),
+                target: table,
+                base: 0,
+                context: 0,
+            });
         }
         at += 4 + len as usize;
     }

@@ -43,8 +43,9 @@ pub(super) fn starts(old: &dyn ReadAt, extent: Extent, layout: &Layout, regions:
                     continue;
                 };
                 if let Some(target) = address_taken(code, instruction) {
-                    let target =
-                        address.wrapping_add(done + at as u64 + u64::from(instruction.len)).wrapping_add(target);
+                    let target = address
+                        .wrapping_add(done + at as u64 + u64::from(instruction.len))
+                        .wrapping_add(target);
                     if let Some(offset) = layout.offset(target).filter(|offset| offset % 4 == 0)
                         && let Ok(offset) = u32::try_from(offset)
                         && starts.last() != Some(&offset)

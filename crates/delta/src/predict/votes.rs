@@ -95,6 +95,7 @@ pub(super) fn context(region: &Region, form: Form) -> u8 {
         Form::Branch19 | Form::Branch14 | Form::Byte21 => 10,
         Form::Page(_) => 11,
         Form::PageLow(..) => 12,
+        Form::Below => 13,
     };
     // Fibonacci hashing, as for learned targets.
     ((region.offset ^ form << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8

@@ -64,8 +64,9 @@ fn edited() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let edit = (any::<prop::sample::Index>(), 0_usize..3000, prop::collection::vec(any::<u8>(), 0..2000));
     let seed = prop::collection::vec(any::<u8>(), 0..4000);
     (seed, 1_usize..12, prop::collection::vec(edit, 0..8)).prop_map(|(seed, repeat, edits)| {
-        let old: Vec<u8> =
-            (0..repeat).flat_map(|round| seed.iter().map(move |byte| byte.wrapping_add(round as u8))).collect();
+        let old: Vec<u8> = (0..repeat)
+            .flat_map(|round| seed.iter().map(move |byte| byte.wrapping_add(round as u8)))
+            .collect();
         let mut new = old.clone();
         for (at, remove, insert) in edits {
             let at = at.index(new.len() + 1);
@@ -94,7 +95,8 @@ proptest! {
 }
 
 fn sample() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
-    let old: Vec<u8> = (0..40_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 7).to_le_bytes()).collect();
+    let old: Vec<u8> =
+        (0..40_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 7).to_le_bytes()).collect();
     let mut new = old.clone();
     new.splice(50_000..50_010, *b"other bytes of another length");
     for at in (100_000..120_000).step_by(97) {

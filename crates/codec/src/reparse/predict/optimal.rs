@@ -198,12 +198,17 @@ impl Optimal {
         let limit = self.unit.end - TAIL;
         self.prices.update();
         while self.at < limit {
-            let series = if self.stretches { self.by_stretches(view, limit) } else { self.by_sequences(view, limit) };
+            let series =
+                if self.stretches { self.by_stretches(view, limit) } else { self.by_sequences(view, limit) };
             match series {
                 None => self.at += 1,
                 Some(Series::Literals(to)) => self.at = to,
                 Some(Series::Found { from, last }) => {
-                    if self.stretches { self.queue_stretches(from, last) } else { self.queue_sequences(from, last) }
+                    if self.stretches {
+                        self.queue_stretches(from, last)
+                    } else {
+                        self.queue_sequences(from, last)
+                    }
                     if let Some(&sequence) = self.queue.front() {
                         return Some(sequence);
                     }

@@ -202,6 +202,7 @@ impl Prices {
             price += (offset_code as i32 - 19) * 2 * BIT;
         }
         let (code, bits) = self.match_code(length);
-        price + bits * BIT + self.match_lengths.base - weight(self.match_lengths.counts[code], self.exact) + BIT / 5
+        price + bits * BIT + self.match_lengths.base - weight(self.match_lengths.counts[code], self.exact)
+            + BIT / 5
     }
 }

@@ -82,12 +82,12 @@ impl Optimal {
             let at = self.at + current;
             let before = self.nodes[current as usize - 1];
             let literals = if before.length == 0 { before.literals + 1 } else { 1 };
-            let price = before.price
-                + self.prices.literal(view.byte(at - 1))
-                + self.prices.literal_length(literals)
-                - self.prices.literal_length(literals - 1);
+            let price =
+                before.price + self.prices.literal(view.byte(at - 1)) + self.prices.literal_length(literals)
+                    - self.prices.literal_length(literals - 1);
             if price <= self.nodes[current as usize].price {
-                self.nodes[current as usize] = Node { price, offset: 0, length: 0, literals, ..Node::default() };
+                self.nodes[current as usize] =
+                    Node { price, offset: 0, length: 0, literals, ..Node::default() };
             }
             let node = self.nodes[current as usize];
             let repeats = if node.length == 0 {
@@ -112,7 +112,8 @@ impl Optimal {
             let Some(&longest) = self.matches.last() else { continue };
             let literals = if node.length == 0 { node.literals } else { 0 };
             if longest.length > self.sufficient() || here + longest.length >= SERIES_MAX {
-                let last = Node { literals, length: longest.length, offset: longest.offset, ..Node::default() };
+                let last =
+                    Node { literals, length: longest.length, offset: longest.offset, ..Node::default() };
                 return Some(Series::Found { from: here.saturating_sub(literals), last });
             }
             last = self.price_matches(here, literals, last);
@@ -157,7 +158,8 @@ impl Optimal {
             let node = self.nodes[here as usize];
             if node.literals == 0 {
                 let start = self.nodes[(here - node.length) as usize];
-                self.nodes[here as usize].repeats = Self::repeats_behind(&start, node.offset, start.literals == 0);
+                self.nodes[here as usize].repeats =
+                    Self::repeats_behind(&start, node.offset, start.literals == 0);
             }
             if at > limit {
                 continue;

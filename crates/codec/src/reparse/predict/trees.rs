@@ -189,7 +189,14 @@ impl Trees {
 
     /// Enters `at` and appends ever longer matches of it, each longer than `best`
     /// (`ZSTD_insertBtAndGetAllMatches`, the tree's part).
-    pub fn all_matches(&mut self, view: View<'_>, at: u32, end: u32, mut best: u32, matches: &mut Vec<Match>) {
+    pub fn all_matches(
+        &mut self,
+        view: View<'_>,
+        at: u32,
+        end: u32,
+        mut best: u32,
+        matches: &mut Vec<Match>,
+    ) {
         let slot = self.slot(view, at);
         let index = at + INDEX_OFFSET;
         let tree_low = index.saturating_sub(self.mask());
