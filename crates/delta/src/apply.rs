@@ -371,8 +371,13 @@ impl Run<'_, '_> {
                     }
                 };
                 let packings = &self.patch.map.packings;
-                let mut inner =
-                    PackedSink::new(&packed.pieces, packings, corrections, sink, std::mem::take(&mut self.context));
+                let mut inner = PackedSink::new(
+                    &packed.pieces,
+                    packings,
+                    corrections,
+                    sink,
+                    std::mem::take(&mut self.context),
+                );
                 for child in &packed.children {
                     self.node(child, &mut inner)?;
                 }
@@ -537,10 +542,16 @@ pub(crate) fn base_memory_bytes(frame_packed_max: u64, map: &PatchMap, map_len: 
         sum.min(crate::space::CACHE_BYTES as u64) + max
     };
     let old = cache(&mut map.blocks.iter().map(|block| block.plain_len));
-    let new = cache(&mut map.roots.iter().flat_map(|root| match &root.node {
-        Node::Packed(packed) if packed.is_readable() => packed.pieces.as_slice(),
-        _ => &[],
-    }).map(|piece| piece.plain_len));
+    let new = cache(
+        &mut map
+            .roots
+            .iter()
+            .flat_map(|root| match &root.node {
+                Node::Packed(packed) if packed.is_readable() => packed.pieces.as_slice(),
+                _ => &[],
+            })
+            .map(|piece| piece.plain_len),
+    );
     PROGRAM_BYTES + frame_packed_max + 4 * map_len + old + new + 2 * CHUNK_BYTES as u64
 }
 

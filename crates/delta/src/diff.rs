@@ -184,10 +184,8 @@ pub fn diff(
     let total = |streams: &[Named<'_>]| streams.iter().map(|stream| stream.bytes.len()).sum::<u64>();
     let bytes = total(old) + total(new);
     observer.begin(Phase::Hash, bytes);
-    let (sources, targets) = rayon::join(
-        || infos(old, observer, DiffError::ReadOld),
-        || infos(new, observer, DiffError::ReadNew),
-    );
+    let (sources, targets) =
+        rayon::join(|| infos(old, observer, DiffError::ReadOld), || infos(new, observer, DiffError::ReadNew));
     let (sources, targets) = (sources?, targets?);
 
     observer.begin(Phase::Open, bytes);
@@ -223,8 +221,7 @@ pub fn diff(
 
     let parts = flat.parts();
     let exact = exact_covers(&space, &flat, &files, &parts, observer)?;
-    let groups =
-        candidates::groups(&space, &files.parts, &parts, &exact, flat.len(), GROUP_BYTES);
+    let groups = candidates::groups(&space, &files.parts, &parts, &exact, flat.len(), GROUP_BYTES);
     let gap_bytes = groups.iter().flat_map(|group| &group.gaps).map(|gap| gap.extent.len).sum();
     observer.begin(Phase::Search, gap_bytes);
     let advance = |bytes| observer.advance(bytes);
@@ -247,7 +244,10 @@ pub fn diff(
     let apply_memory_bytes = base_memory_bytes(frame_max, &map, map_bytes.len() as u64)
         + (frames.memory_bytes + packing_memory_bytes(&map)).max(unpacking_memory_bytes(&map));
     if apply_memory_bytes > options.apply_memory_bytes {
-        return Err(DiffError::OverBudget { needed: apply_memory_bytes, allowed: options.apply_memory_bytes });
+        return Err(DiffError::OverBudget {
+            needed: apply_memory_bytes,
+            allowed: options.apply_memory_bytes,
+        });
     }
     let header = Header {
         sources,
@@ -282,10 +282,11 @@ fn infos(
     error: fn(io::Error) -> DiffError,
 ) -> Result<Vec<StreamInfo>, DiffError> {
     let info = |stream: &Named<'_>| {
-        let sha256 = sha256_of(stream.bytes, &mut |bytes| observer.advance(bytes)).map_err(|why| match why {
-            HashError::Cancelled => DiffError::Cancelled,
-            HashError::Read(source) => error(source),
-        })?;
+        let sha256 =
+            sha256_of(stream.bytes, &mut |bytes| observer.advance(bytes)).map_err(|why| match why {
+                HashError::Cancelled => DiffError::Cancelled,
+                HashError::Read(source) => error(source),
+            })?;
         Ok(StreamInfo { name: stream.name.to_owned(), size: stream.bytes.len(), sha256 })
     };
     streams.iter().map(info).collect()
@@ -353,7 +354,8 @@ fn keep_used_blocks<'a>(
     for part in &files.parts {
         if let [extent] = part.extents[..]
             && extent.len <= FILE_KEPT_BYTES_MAX
-            && let (Some(first), Some(last)) = (space.block_at(extent.offset), space.block_at(extent.end().saturating_sub(1)))
+            && let (Some(first), Some(last)) =
+                (space.block_at(extent.offset), space.block_at(extent.end().saturating_sub(1)))
             && used[first..=last].contains(&true)
         {
             used[first..=last].fill(true);
@@ -382,9 +384,9 @@ fn keep_used_blocks<'a>(
         piece.cover.address = new_address(piece.cover.address, &moved);
     }
     let kept = |extent: &Extent| match space.block_at(extent.offset) {
-        Some(first) => space.block_at(extent.end().saturating_sub(1)).is_some_and(|last| {
-            last >= first && used[first..=last].iter().all(|&used| used)
-        }),
+        Some(first) => space
+            .block_at(extent.end().saturating_sub(1))
+            .is_some_and(|last| last >= first && used[first..=last].iter().all(|&used| used)),
         None => extent.end() <= space.sources_len(),
     };
     let old_files = files
@@ -404,7 +406,8 @@ fn packing_memory_bytes(map: &PatchMap) -> u64 {
         let Node::Packed(packed) = node else { return 0 };
         let own = packed.pieces.iter().map(|piece| {
             let recipe = &map.packings[piece.recipe as usize].recipe;
-            let whole = if piece.plain_len <= BLOCK_PLAIN_BYTES_MAX { piece.plain_len + piece.packed_len } else { 0 };
+            let whole =
+                if piece.plain_len <= BLOCK_PLAIN_BYTES_MAX { piece.plain_len + piece.packed_len } else { 0 };
             recipe.pack_memory_bytes(piece.plain_len) + whole + u64::from(piece.corrections_len)
         });
         let inner = packed.children.iter().map(|child| node_bytes(child, map)).max();

@@ -90,7 +90,11 @@ impl Programs {
 
 /// The covers that are predicted: those in programs that come from old bytes. For each, its index
 /// among all covers.
-fn predicted_covers(covers: &[Cover], programs: &Programs, old_len: u64) -> (Vec<predict::Cover>, Vec<usize>) {
+fn predicted_covers(
+    covers: &[Cover],
+    programs: &Programs,
+    old_len: u64,
+) -> (Vec<predict::Cover>, Vec<usize>) {
     covers
         .iter()
         .enumerate()

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::limits::{
-    FRAME_PACKED_BYTES_MAX, FRAMES_MAX, HEADER_BYTES_MAX, MAP_BYTES_MAX, MAP_PACKED_BYTES_MAX, NAME_BYTES_MAX,
-    SOURCES_MAX, STREAM_SIZE_MAX, TARGETS_MAX,
+    FRAME_PACKED_BYTES_MAX, FRAMES_MAX, HEADER_BYTES_MAX, MAP_BYTES_MAX, MAP_PACKED_BYTES_MAX,
+    NAME_BYTES_MAX, SOURCES_MAX, STREAM_SIZE_MAX, TARGETS_MAX,
 };
 use crate::structure::ReadAt;
 use crate::wire::{WireError, WireReader, WireWriter};

@@ -4,7 +4,9 @@
 //! order that lets later parts copy from earlier ones. The layout says where every flattened byte
 //! goes: straight to a place in a target, or through one or more packers first.
 
-use crate::limits::{BLOCK_PLAIN_BYTES_MAX, CORRECTIONS_BYTES_MAX, LAYOUT_NODES_MAX, NESTING_MAX, STREAM_SIZE_MAX};
+use crate::limits::{
+    BLOCK_PLAIN_BYTES_MAX, CORRECTIONS_BYTES_MAX, LAYOUT_NODES_MAX, NESTING_MAX, STREAM_SIZE_MAX,
+};
 use crate::structure::Extent;
 use crate::wire::{WireError, WireReader, WireWriter};
 
@@ -138,8 +140,7 @@ pub fn read_layout(
     for _ in 0..count {
         let target = expected.0.wrapping_add(reader.signed()?);
         let target = u32::try_from(target).map_err(|_| WireError::Invalid("a root names no target"))?;
-        let size =
-            *target_sizes.get(target as usize).ok_or(WireError::Invalid("a root names no target"))?;
+        let size = *target_sizes.get(target as usize).ok_or(WireError::Invalid("a root names no target"))?;
         expected.0 = i64::from(target);
         let extent_count = reader.count("the number of extents", LAYOUT_NODES_MAX)?;
         let mut extents = Vec::new();
@@ -169,9 +170,11 @@ fn made_len_checked(node: &Node) -> Result<u64, WireError> {
     let too_long = WireError::Invalid("a layout is longer than any target");
     let made = match node {
         Node::Plain(len) => *len,
-        Node::Packed(packed) => {
-            packed.pieces.iter().try_fold(0_u64, |sum, piece| sum.checked_add(piece.packed_len)).ok_or(too_long)?
-        }
+        Node::Packed(packed) => packed
+            .pieces
+            .iter()
+            .try_fold(0_u64, |sum, piece| sum.checked_add(piece.packed_len))
+            .ok_or(too_long)?,
     };
     if made > STREAM_SIZE_MAX { Err(too_long) } else { Ok(made) }
 }
@@ -227,7 +230,6 @@ fn read_node(
 }
 
 fn take_nodes(nodes_left: &mut usize, count: usize) -> Result<(), WireError> {
-    *nodes_left =
-        nodes_left.checked_sub(count).ok_or(WireError::Invalid("the layout has too many nodes"))?;
+    *nodes_left = nodes_left.checked_sub(count).ok_or(WireError::Invalid("the layout has too many nodes"))?;
     Ok(())
 }

@@ -5,9 +5,7 @@ use fluvial_codec::{Format, Recipe, RecipeError};
 use thiserror::Error;
 
 use crate::layout::{Root, read_layout, write_layout};
-use crate::limits::{
-    DERIVED_BLOCKS_MAX, NAME_BYTES_MAX, RECIPE_BYTES_MAX, RECIPES_MAX, STREAM_SIZE_MAX,
-};
+use crate::limits::{DERIVED_BLOCKS_MAX, NAME_BYTES_MAX, RECIPE_BYTES_MAX, RECIPES_MAX, STREAM_SIZE_MAX};
 use crate::structure::Extent;
 use crate::wire::{WireError, WireReader, WireWriter};
 

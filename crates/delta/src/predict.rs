@@ -220,13 +220,8 @@ impl<'a> Predictor<'a> {
         let Some(cover) = self.covers.get(cover).filter(|cover| done < cover.len) else { return 0 };
         let mut len = (cover.len - done).min(STEP_BYTES);
         for (at, file) in [
-<<<<<<< HEAD
-            (cover.old.saturating_add(done), file_at(&self.old_files, |file| *file, cover.old + done)),
-            (cover.new.saturating_add(done), self.new_file(cover.new + done)),
-=======
-            (cover.old + done, file_at(self.old_files, |file| *file, cover.old + done)),
+            (cover.old + done, file_at(&self.old_files, |file| *file, cover.old + done)),
             (cover.new + done, self.new_file(cover.new + done)),
->>>>>>> refs
         ] {
             let Some((_, file)) = file else { continue };
             len = len.min(if at < file.offset { file.offset - at } else { file.end() - at });

@@ -132,10 +132,7 @@ impl<'a> Space<'a> {
         let mut packed = vec![0; block.packed.len as usize];
         self.read_at(block.packed.offset, &mut packed)?;
         let mut plain = Vec::new();
-        block
-            .format
-            .decode_block(&packed, block.plain_len as usize, &mut plain)
-            .map_err(io::Error::other)?;
+        block.format.decode_block(&packed, block.plain_len as usize, &mut plain).map_err(io::Error::other)?;
         if plain.len() as u64 != block.plain_len {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a block unpacks to another length"));
         }

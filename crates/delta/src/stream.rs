@@ -193,7 +193,8 @@ fn likely_settings(plain: &[u8]) -> Vec<(u32, u32, u32)> {
     }
     let middle = (plain.len() - SAMPLE_BYTES) / 2;
     let sample = &plain[middle..middle + SAMPLE_BYTES];
-    let packed_len = |settings: &(u32, u32, u32)| pack_lzma(sample, *settings).map_or(usize::MAX, |packed| packed.len());
+    let packed_len =
+        |settings: &(u32, u32, u32)| pack_lzma(sample, *settings).map_or(usize::MAX, |packed| packed.len());
     LZMA_SETTINGS.into_iter().min_by_key(packed_len).into_iter().collect()
 }
 

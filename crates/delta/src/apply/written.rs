@@ -64,7 +64,8 @@ impl<'a> Written<'a> {
 
     fn read_flat(&self, flat: u64, buf: &mut [u8]) -> io::Result<usize> {
         let index = self.segments.partition_point(|segment| segment.flat <= flat);
-        let missing = || io::Error::new(io::ErrorKind::NotFound, "these bytes of the target cannot be read back");
+        let missing =
+            || io::Error::new(io::ErrorKind::NotFound, "these bytes of the target cannot be read back");
         let index = index.checked_sub(1).ok_or_else(missing)?;
         let segment = &self.segments[index];
         let offset = flat - segment.flat;

@@ -118,7 +118,8 @@ mod tests {
         let old = noise(1 << 20);
         let mut new = old.clone();
         new.splice(500_000..500_000, *b"inserted");
-        let hashes = |bytes| cut_all(bytes).iter().map(|chunk| chunk.hash).collect::<std::collections::HashSet<_>>();
+        let hashes =
+            |bytes| cut_all(bytes).iter().map(|chunk| chunk.hash).collect::<std::collections::HashSet<_>>();
         let (old, new) = (hashes(&old), hashes(&new));
         assert!(new.difference(&old).count() <= 3);
     }

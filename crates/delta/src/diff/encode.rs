@@ -4,8 +4,8 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::flat::{Flat, FlatPart};
-use super::{DiffError, Preset};
 use super::programs::ProgramFinder;
+use super::{DiffError, Preset};
 use crate::frame::{Cover, FrameBuilder, PackedFrame, Programs};
 use crate::header::FrameInfo;
 use crate::limits::{FRAME_COVERS_MAX, FRAME_PACKED_BYTES_MAX};
@@ -116,9 +116,9 @@ impl Encoder<'_, '_> {
         pieces: &mut std::iter::Peekable<impl Iterator<Item = Piece>>,
     ) -> Result<(), DiffError> {
         let end = part.extent.end();
-        let unchanged = pieces
-            .peek()
-            .is_some_and(|piece| piece.exact && piece.cover.flat <= part.extent.offset && piece.cover.flat_end() >= end);
+        let unchanged = pieces.peek().is_some_and(|piece| {
+            piece.exact && piece.cover.flat <= part.extent.offset && piece.cover.flat_end() >= end
+        });
         let program = (!unchanged && self.programs.is_program(part)?).then_some(part.extent);
         if program.is_some() {
             self.frame.cut();

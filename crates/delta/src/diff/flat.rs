@@ -96,7 +96,9 @@ impl<'a> Flat<'a> {
         let mut parts: Vec<FlatPart> = Vec::new();
         for (run, &offset) in self.runs.iter().zip(&self.starts) {
             match parts.last_mut() {
-                Some(last) if last.path == run.path && last.extent.end() == offset => last.extent.len += run.len,
+                Some(last) if last.path == run.path && last.extent.end() == offset => {
+                    last.extent.len += run.len
+                }
                 _ => parts.push(FlatPart { path: run.path.clone(), extent: Extent { offset, len: run.len } }),
             }
         }

@@ -302,7 +302,8 @@ impl Opener<'_> {
 
     fn prove(&self, format: Format, packed: &[u8], prover: &mut Prover) -> Option<Proven> {
         let unpacked = prover.unpack(format, packed).ok()?;
-        if unpacked.plain.is_empty() || unpacked.corrections.len() > crate::limits::CORRECTIONS_BYTES_MAX / 64 {
+        if unpacked.plain.is_empty() || unpacked.corrections.len() > crate::limits::CORRECTIONS_BYTES_MAX / 64
+        {
             return None;
         }
         let piece = Piece {

@@ -91,7 +91,9 @@ fn gather(space: &mut Space<'_>, extents: &[Extent]) -> Option<Extent> {
             let len = many.iter().map(|extent| extent.len).sum();
             let starts: Vec<u64> = many
                 .iter()
-                .map(|&packed| space.push(SourceBlock { packed, plain_len: packed.len, format: Format::Stored }))
+                .map(|&packed| {
+                    space.push(SourceBlock { packed, plain_len: packed.len, format: Format::Stored })
+                })
                 .collect();
             Some(Extent { offset: starts[0], len })
         }

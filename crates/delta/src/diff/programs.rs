@@ -25,7 +25,12 @@ pub(super) struct ProgramFinder<'a> {
 }
 
 impl<'a> ProgramFinder<'a> {
-    pub(super) fn new(space: &'a Space<'a>, flat: &'a Flat<'a>, old_files: &[Extent], preset: Preset) -> Self {
+    pub(super) fn new(
+        space: &'a Space<'a>,
+        flat: &'a Flat<'a>,
+        old_files: &[Extent],
+        preset: Preset,
+    ) -> Self {
         let mut sorted = old_files.to_vec();
         sorted.retain(|extent| extent.len >= PROGRAM_BYTES_MIN);
         sorted.sort_unstable();
@@ -62,7 +67,11 @@ impl<'a> ProgramFinder<'a> {
         }
         indices.sort_unstable();
         indices.dedup();
-        indices.into_iter().filter(|&index| self.is_old_program(index)).map(|index| self.old_files[index]).collect()
+        indices
+            .into_iter()
+            .filter(|&index| self.is_old_program(index))
+            .map(|index| self.old_files[index])
+            .collect()
     }
 
     fn old_at(&self, address: u64) -> Option<usize> {

@@ -22,11 +22,7 @@ pub(super) fn fill(
         // The gaps of the only group share its suffix array.
         [group] => {
             let text = Text::new(space, group)?;
-            group
-                .gaps
-                .par_iter()
-                .map(|gap| fill_gap(&text, flat, gap, progress))
-                .collect::<Result<_, _>>()?
+            group.gaps.par_iter().map(|gap| fill_gap(&text, flat, gap, progress)).collect::<Result<_, _>>()?
         }
         // One group a thread: each takes memory for its own suffix array.
         groups => groups

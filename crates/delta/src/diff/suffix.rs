@@ -35,8 +35,12 @@ impl SuffixArray {
         if text.is_empty() {
             return Some(Self { text, order: Vec::new(), buckets: vec![0; (1 << 16) + 1], prefix_bytes: 2 });
         }
-        let order: Vec<i32> =
-            SuffixArrayConstruction::for_text(&text).in_owned_buffer32().single_threaded().run().ok()?.into_vec();
+        let order: Vec<i32> = SuffixArrayConstruction::for_text(&text)
+            .in_owned_buffer32()
+            .single_threaded()
+            .run()
+            .ok()?
+            .into_vec();
         let prefix_bytes = if text.len() >= LARGE_TEXT_BYTES { 3 } else { 2 };
         let buckets = bucket_starts(&text, &order, prefix_bytes);
         Some(Self { text, order, buckets, prefix_bytes })
@@ -80,7 +84,8 @@ impl SuffixArray {
         let len_at = |index: usize| common_prefix(&self.text[self.order[index] as usize..], pattern);
         let before = if low > start { len_at(low - 1) } else { 0 };
         let after = if low < end { len_at(low) } else { 0 };
-        let (best, len) = if after > before { (low, after) } else { (low - usize::from(low > start), before) };
+        let (best, len) =
+            if after > before { (low, after) } else { (low - usize::from(low > start), before) };
         self.nearest(best, len, near, start, end)
     }
 
@@ -110,7 +115,8 @@ fn bucket_starts(text: &[u8], order: &[i32], prefix_bytes: usize) -> Vec<u32> {
         if rest.len() >= prefix_bytes {
             prefix_of(rest, prefix_bytes)
         } else {
-            rest.iter().fold(0, |prefix, &byte| prefix << 8 | usize::from(byte)) << (8 * (prefix_bytes - rest.len()))
+            rest.iter().fold(0, |prefix, &byte| prefix << 8 | usize::from(byte))
+                << (8 * (prefix_bytes - rest.len()))
         }
     };
     let mut starts = vec![0_u32; (1 << (8 * prefix_bytes)) + 1];

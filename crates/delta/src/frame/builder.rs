@@ -139,8 +139,7 @@ impl FrameBuilder {
         }
         let dictionaries: u64 = streamed.iter().map(|plain| decode_memory_bytes(plain.len() as u64)).sum();
         let numbers: usize = whole.iter().map(|plain| plain.len()).sum();
-        let predictor =
-            if programs.is_empty() { 0 } else { Predictor::memory_bytes(self.covers.len()) };
+        let predictor = if programs.is_empty() { 0 } else { Predictor::memory_bytes(self.covers.len()) };
         let covers = self.covers.len() * (2 * size_of::<Cover>() + size_of::<usize>());
         let decode_memory_bytes = dictionaries + numbers as u64 + predictor + covers as u64;
         Ok(PackedFrame { bytes: writer.bytes, decode_memory_bytes })

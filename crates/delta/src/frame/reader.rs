@@ -88,16 +88,15 @@ impl<'a> FrameReader<'a> {
             numbers.push(stream.read_all(10 * FRAME_COVERS_MAX).map_err(FrameError::Stream)?);
         }
         let covers = read_covers(&numbers[..3], count, flat, flat_len, old_len)?;
-        let mut open =
-            || -> Result<_, FrameError> { read_stream(&mut reader)?.reader(&bytes).map_err(FrameError::Stream) };
+        let mut open = || -> Result<_, FrameError> {
+            read_stream(&mut reader)?.reader(&bytes).map_err(FrameError::Stream)
+        };
         let residual = ResidualReader::new(open()?, open()?);
         let (literals, corrections) = (open()?, open()?);
         reader.finish()?;
         let prediction = match numbers[3].as_slice() {
             [] => None,
-            programs => {
-                Some(Prediction::new(&Programs::read(programs, old_len)?, &covers, flat, old, made)?)
-            }
+            programs => Some(Prediction::new(&Programs::read(programs, old_len)?, &covers, flat, old, made)?),
         };
         Ok(Self {
             covers: covers.into_iter(),
@@ -146,9 +145,11 @@ impl<'a> FrameReader<'a> {
             }
             _ => {
                 let address = cover.address;
-                space
-                    .read_at(address, buf)
-                    .map_err(|source| FrameError::Cover { address, len: len as u64, source })?;
+                space.read_at(address, buf).map_err(|source| FrameError::Cover {
+                    address,
+                    len: len as u64,
+                    source,
+                })?;
                 self.residual.add(buf).map_err(FrameError::Stream)?;
             }
         }
@@ -192,8 +193,11 @@ impl<'a> Prediction<'a> {
         {
             let mut head = vec![0; (flat - first.offset).min(HEAD_BYTES) as usize];
             let address = old.len() + first.offset;
-            made.read_at(address, &mut head)
-                .map_err(|source| FrameError::Cover { address, len: HEAD_BYTES, source })?;
+            made.read_at(address, &mut head).map_err(|source| FrameError::Cover {
+                address,
+                len: HEAD_BYTES,
+                source,
+            })?;
             predictor.literal(first.offset, &head);
         }
         Ok(Self { predictor, starts, next: 0, current: None, made: Vec::new(), handed_out: 0 })
@@ -238,8 +242,7 @@ fn read_covers(
     old_len: u64,
 ) -> Result<Vec<Cover>, WireError> {
     let [gaps, lens, addresses] = numbers else { return Err(WireError::Truncated) };
-    let [mut gaps, mut lens, mut addresses] =
-        [gaps, lens, addresses].map(|bytes| WireReader::new(bytes));
+    let [mut gaps, mut lens, mut addresses] = [gaps, lens, addresses].map(|bytes| WireReader::new(bytes));
     let mut expected = ExpectedAddress::start(old_len);
     let mut covers = Vec::with_capacity(count);
     let (mut at, end) = (flat, flat + flat_len);
