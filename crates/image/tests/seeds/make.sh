@@ -3,7 +3,7 @@
 # are: other versions of the tools write other bytes. Run in an empty folder, then copy.
 # Made with e2fsprogs 1.47.0, squashfs-tools 4.5.1, erofs-utils 1.8.6, GNU tar 1.34, GNU cpio 2.13,
 # Info-ZIP 3.0, dpkg 1.21, util-linux 2.38, zstd 1.5.4, dosfstools 4.2,
-# mtools 4.0.33.
+# mtools 4.0.32.
 set -eu
 mkdir -p root/folder/deeper
 seq 1 2500 > root/numbers
