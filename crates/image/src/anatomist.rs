@@ -2,7 +2,7 @@
 
 use fluvial_delta::structure::{Dissector, ReadAt, Structure};
 
-use crate::{ar, cpio, disk, erofs, ext4, kernel, packed, squashfs, tar, zip};
+use crate::{ar, cpio, disk, erofs, ext4, fat, kernel, packed, squashfs, tar, zip};
 
 /// Bytes at the start of a stream in which most formats show themselves.
 const HEAD_BYTES: u64 = 4096;
@@ -36,8 +36,8 @@ pub(crate) struct Specimen<'a> {
 /// Takes one format apart; `None` where the stream is something else, or too damaged.
 type Reader = fn(Specimen<'_>) -> Option<Structure>;
 
-/// All readers. Long marks at fixed places come first. A disk comes behind what may start with a boot
-/// sector or a kernel of its own, and a bare compressed stream, which only says how it is packed,
+/// All readers. Long marks at fixed places come first. A disk comes behind what else may start
+/// with a boot sector, and a bare compressed stream, which only says how it is packed,
 /// before the formats that are recognised by their end.
 const READERS: &[Reader] = &[
     cpio::dissect,
@@ -47,6 +47,7 @@ const READERS: &[Reader] = &[
     ar::dissect,
     kernel::dissect,
     tar::dissect,
+    fat::dissect,
     disk::dissect,
     packed::dissect,
     zip::dissect,

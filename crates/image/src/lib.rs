@@ -17,6 +17,7 @@ mod cpio;
 mod disk;
 mod erofs;
 mod ext4;
+mod fat;
 mod field;
 mod folder;
 mod kernel;

@@ -6,6 +6,7 @@ mod cpio;
 mod disk;
 mod erofs;
 mod ext4;
+mod fat;
 mod hostile;
 mod kernel;
 mod proof;

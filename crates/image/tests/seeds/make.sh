@@ -2,7 +2,8 @@
 # Makes the small images beside it, which are checked on every machine. They are committed as they
 # are: other versions of the tools write other bytes. Run in an empty folder, then copy.
 # Made with e2fsprogs 1.47.0, squashfs-tools 4.5.1, erofs-utils 1.8.6, GNU tar 1.34, GNU cpio 2.13,
-# Info-ZIP 3.0, dpkg 1.21, util-linux 2.38, zstd 1.5.4.
+# Info-ZIP 3.0, dpkg 1.21, util-linux 2.38, zstd 1.5.4, dosfstools 4.2,
+# mtools 4.0.32.
 set -eu
 mkdir -p root/folder/deeper
 seq 1 2500 > root/numbers
@@ -40,4 +41,10 @@ dpkg-deb -Zxz --build root package.deb > /dev/null
 truncate -s 96K gpt.disk mbr.disk
 printf 'label: gpt\nlabel-id: 0\nstart=40, size=16, name=a\nstart=64, size=32, name=b\n' | sfdisk -q gpt.disk
 printf 'label: dos\nlabel-id: 0x1\nstart=8, size=16, type=83\nstart=32, size=128, type=5\nstart=40, size=16, type=83\nstart=80, size=8, type=83\n' | sfdisk -q mbr.disk
-rm -r root
+mkdir -p boot/folder
+seq 1 800 > boot/numbers.txt
+cp boot/numbers.txt 'boot/folder/a long name, with spaces.txt'
+printf x > boot/folder/X
+mkfs.vfat -F 12 -i 1234abcd -C fat.img 64 > /dev/null
+mcopy -s -i fat.img boot/numbers.txt boot/folder ::
+rm -r root boot
