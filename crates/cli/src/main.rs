@@ -17,6 +17,7 @@ mod notary;
 mod progress;
 mod scratch;
 mod source;
+mod verifier;
 
 use std::process::ExitCode;
 

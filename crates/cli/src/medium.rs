@@ -61,6 +61,14 @@ impl Medium {
         &self.file
     }
 
+    /// The same file or device once more.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()?, len: self.len })
+    }
+
     /// Which file or device it is.
     ///
     /// # Errors

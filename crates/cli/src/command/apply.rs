@@ -24,6 +24,7 @@ use crate::notary::Notary;
 use crate::progress::Progress;
 use crate::scratch::DiskScratch;
 use crate::source::Old;
+use crate::verifier::Verifier;
 
 /// What an apply came to.
 struct Outcome {
@@ -194,7 +195,9 @@ impl Job<'_> {
         self.progress.phase("applying", flat_bytes);
         let notary = Notary::begin(target.file(), self.journal.clone()).map_err(ApplyError::Journal)?;
         let mut watch = Watch { progress: self.progress, notary };
-        let targets: [&dyn Target; 1] = [target];
+        let medium = target.try_clone().map_err(ApplyError::WriteTarget)?;
+        let verifier = Verifier::begin(medium, from == 0).map_err(ApplyError::WriteTarget)?;
+        let targets: [&dyn Target; 1] = [&verifier];
         let checkpoint = Checkpoint { frame: from };
         let made = self.patch.apply(&self.sources, &targets, &self.scratch, checkpoint, &mut watch);
         let mut notary = watch.notary;
@@ -205,10 +208,23 @@ impl Job<'_> {
         }
         // The result goes to the disk while it is read back.
         notary.note(header.frames.len()).map_err(ApplyError::Journal)?;
-        self.progress.phase("verifying", target.len());
-        let checked = check_target(target, &header.targets[0], &mut |bytes| self.progress.advance(bytes));
+        let checked = self.check(target, verifier);
         let noted = notary.finish().map_err(ApplyError::Journal);
         checked.and(noted)
+    }
+
+    /// Compares the result, read back, with what the header promises.
+    fn check(&self, target: &Medium, verifier: Verifier) -> Result<(), ApplyError> {
+        let info = &self.patch.header.targets[0];
+        let unread = |source| ApplyError::ReadTarget { name: info.name.clone(), source };
+        match verifier.finish().map_err(unread)? {
+            Some(digest) if digest == info.sha256 => Ok(()),
+            Some(_) => Err(ApplyError::WrongTarget { name: info.name.clone() }),
+            None => {
+                self.progress.phase("verifying", target.len());
+                check_target(target, info, &mut |bytes| self.progress.advance(bytes))
+            }
+        }
     }
 
     /// After a fault: keeps what the next run can go on from, removes everything else.

@@ -126,21 +126,21 @@ fn objects() {
         &["apply", "old", "patch", "-o", "result"],
     ] {
         writeln!(shown, "$ fluvial {} --json", arguments.join(" ")).unwrap();
-        names(&work.json(arguments), String::new(), &mut shown);
+        names(&work.json(arguments), "", &mut shown);
     }
     insta::assert_snapshot!(shown);
 }
 
 /// The names in an object, with the kinds of their values.
-fn names(value: &serde_json::Value, path: String, shown: &mut String) {
+fn names(value: &serde_json::Value, path: &str, shown: &mut String) {
     use serde_json::Value;
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
-                names(field, format!("{path}.{name}"), shown);
+                names(field, &format!("{path}.{name}"), shown);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| names(item, format!("{path}[]"), shown)),
+        Value::Array(items) => items.iter().for_each(|item| names(item, &format!("{path}[]"), shown)),
         Value::Null => writeln!(shown, "{path}: null").unwrap(),
         Value::Bool(_) => writeln!(shown, "{path}: bool").unwrap(),
         Value::Number(_) => writeln!(shown, "{path}: number").unwrap(),
