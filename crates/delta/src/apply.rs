@@ -221,7 +221,7 @@ impl<'a> Patch<'a> {
     }
 
     /// The patch's whole length in bytes, as its header says.
-    pub fn len(&self) -> u64 {
+    pub fn patch_bytes(&self) -> u64 {
         let frames: u64 = self.header.frames.iter().map(|frame| u64::from(frame.packed_len)).sum();
         self.frames_start() + frames
     }
@@ -241,7 +241,7 @@ impl<'a> Patch<'a> {
             return Err(ApplyError::Truncated {
                 what: "its frames",
                 have: self.bytes.len(),
-                need: self.len(),
+                need: self.patch_bytes(),
             });
         }
         let mut bytes = vec![0; info.packed_len as usize];

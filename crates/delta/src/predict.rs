@@ -506,6 +506,7 @@ impl<'a> Predictor<'a> {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "called like its siblings, which read the state")]
     fn base(&self, field: &Field, votes: impl Fn(u64) -> Votes) -> u64 {
         if field.base == 0 {
             return 0;

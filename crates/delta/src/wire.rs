@@ -188,8 +188,12 @@ mod tests {
         #[test]
         fn numbers_come_back(values: Vec<u64>, signed: Vec<i64>) {
             let mut writer = WireWriter::default();
-            values.iter().for_each(|&value| writer.number(value));
-            signed.iter().for_each(|&value| writer.signed(value));
+            for &value in &values {
+                writer.number(value);
+            }
+            for &value in &signed {
+                writer.signed(value);
+            }
             let mut reader = WireReader::new(&writer.bytes);
             for value in values {
                 prop_assert_eq!(reader.number(), Ok(value));

@@ -48,9 +48,9 @@ impl Method for Recipe {
         _context: &mut PackContext,
         packed: &mut Vec<u8>,
     ) -> Result<(), PackError> {
-        let mut packer = StreamPacker::new(self.0, plain.len() as u64, corrections);
-        packer.write(plain, packed).map_err(into_pack_error)?;
-        packer.finish(packed).map_err(into_pack_error)
+        let mut stream = StreamPacker::new(self.0, plain.len() as u64, corrections);
+        stream.write(plain, packed).map_err(into_pack_error)?;
+        stream.finish(packed).map_err(into_pack_error)
     }
 
     fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {

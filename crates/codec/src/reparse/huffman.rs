@@ -12,6 +12,7 @@ const WEIGHTS_LOG_MAX: u32 = 6;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Codes {
     lengths: [u8; 256],
+    #[expect(clippy::struct_field_names, reason = "the field holds what the type is named after")]
     codes: [u16; 256],
     /// Length of the longest code.
     log: u32,

@@ -165,6 +165,7 @@ impl Session {
     }
 
     /// Codes the bytes of a frame's checksum: storing them is shorter than computing them.
+    #[expect(clippy::unused_self, reason = "called like its siblings, which read the state")]
     pub fn checksum<C: Coder>(&mut self, coder: &mut C, actual: [u8; 4]) -> [u8; 4] {
         actual.map(|byte| coder.direct(u32::from(byte), 8) as u8)
     }

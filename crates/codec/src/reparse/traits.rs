@@ -48,11 +48,13 @@ impl Traits {
     }
 
     /// Both sets together.
+    #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// The set with or without `other`.
+    #[must_use]
     pub fn with(self, other: Self, on: bool) -> Self {
         if on { Self(self.0 | other.0) } else { Self(self.0 & !other.0) }
     }

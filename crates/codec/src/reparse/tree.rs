@@ -97,7 +97,7 @@ fn sorted(counts: &[u32; 256], stable: bool) -> Vec<Leaf> {
         .map(|(symbol, &count)| Leaf { count, symbol: symbol as u8, bits: 0 })
         .collect();
     if stable {
-        leaves.sort_by(|a, b| b.count.cmp(&a.count));
+        leaves.sort_by_key(|leaf| std::cmp::Reverse(leaf.count));
         return leaves;
     }
     let bucket = |count: u32| if count < DISTINCT_COUNTS { count } else { DISTINCT_COUNTS + count.ilog2() };
@@ -114,7 +114,7 @@ fn sorted(counts: &[u32; 256], stable: bool) -> Vec<Leaf> {
 /// quicksort puts them.
 fn quick_sort(mut run: &mut [Leaf]) {
     if run.len() <= INSERTION_MAX {
-        run.sort_by(|a, b| b.count.cmp(&a.count));
+        run.sort_by_key(|leaf| std::cmp::Reverse(leaf.count));
         return;
     }
     while run.len() > 1 {
@@ -231,14 +231,13 @@ fn limit(leaves: &mut [Leaf], target: u32) {
             .filter(|&before| usize::from(leaves[before].bits) == target as usize - shorten);
     }
     while debt < 0 {
-        let position = match last[1] {
-            Some(position) => position + 1,
-            None => {
-                while below.is_some_and(|position| leaves[position].bits == target8) {
-                    below = below.and_then(|position| position.checked_sub(1));
-                }
-                below.map_or(0, |position| position + 1)
+        let position = if let Some(position) = last[1] {
+            position + 1
+        } else {
+            while below.is_some_and(|position| leaves[position].bits == target8) {
+                below = below.and_then(|position| position.checked_sub(1));
             }
+            below.map_or(0, |position| position + 1)
         };
         let Some(leaf) = leaves.get_mut(position) else { return };
         leaf.bits -= 1;

@@ -183,6 +183,7 @@ fn split(covers: &[Cover], differences: &[u8]) -> Streams {
             Some(_) => 2,
             None => 3,
         }] += 1;
+        #[expect(clippy::single_match_else, reason = "two cases of equal weight")]
         match rank {
             Some(rank) => {
                 ranks.push(rank as u8);

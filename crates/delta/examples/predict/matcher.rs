@@ -135,6 +135,7 @@ fn search(old: &[u8], new: &[u8], candidates: &[(u32, i64)], costs: Costs) -> Ve
     let mut literal = Lane { diagonal: LITERAL, cost: 0, node: 0, unequal: false, recent: 0 };
     let mut lanes: Vec<Lane> = Vec::new();
     let mut waiting = candidates.iter().peekable();
+    #[expect(clippy::needless_range_loop, reason = "the position stands for both sides")]
     for at in 0..new.len() {
         let cheapest = lanes.iter().chain(std::iter::once(&literal)).min_by_key(|lane| lane.cost).copied();
         let cheapest = cheapest.unwrap_or(literal);

@@ -152,12 +152,12 @@ fn agreement(text: &[u8], gap: &[u8], at: usize, len: usize, shift: isize) -> us
 /// How far an alignment is worth going on: where twice the agreeing bytes exceed all of them most.
 fn forward_len(text: &[u8], gap: &[u8], start: usize, end: usize, shift: isize) -> usize {
     let (mut best, mut best_len, mut score) = (0, 0, 0_i64);
-    for index in start..end {
+    for (index, byte) in gap.iter().enumerate().take(end).skip(start) {
         let position = index as isize + shift;
         if position < 0 || position as usize >= text.len() {
             break;
         }
-        score += if text[position as usize] == gap[index] { 1 } else { -1 };
+        score += if text[position as usize] == *byte { 1 } else { -1 };
         if score >= best {
             best = score;
             best_len = index + 1 - start;

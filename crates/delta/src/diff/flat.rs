@@ -97,7 +97,7 @@ impl<'a> Flat<'a> {
         for (run, &offset) in self.runs.iter().zip(&self.starts) {
             match parts.last_mut() {
                 Some(last) if last.path == run.path && last.extent.end() == offset => {
-                    last.extent.len += run.len
+                    last.extent.len += run.len;
                 }
                 _ => parts.push(FlatPart { path: run.path.clone(), extent: Extent { offset, len: run.len } }),
             }

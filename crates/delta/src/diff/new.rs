@@ -30,7 +30,7 @@ struct Opened {
     corrections: Vec<(u64, Vec<u8>)>,
 }
 
-/// A piece of a content, proven.
+/// A piece of a content, proof.
 struct Proven {
     piece: Piece,
     plain: Vec<u8>,
@@ -116,9 +116,9 @@ impl Opener<'_> {
                         if self.old.packed.contains(&fingerprint(bytes)) {
                             continue;
                         }
-                        let Some(proven) = self.prove(block.format, bytes, prover) else { continue };
-                        let len = proven.piece.packed_len;
-                        let opened = self.open_proven(vec![proven], &path, depth + 1, prover)?;
+                        let Some(proof) = self.prove(block.format, bytes, prover) else { continue };
+                        let len = proof.piece.packed_len;
+                        let opened = self.open_proven(vec![proof], &path, depth + 1, prover)?;
                         packed.push((Extent { offset: block.extent.offset, len }, opened));
                     }
                 }
@@ -200,26 +200,26 @@ impl Opener<'_> {
         let mut run: Vec<Proven> = Vec::new();
         let mut start = 0;
         for ((block, bytes), known) in blocks.iter().zip(&packed).zip(known) {
-            let end: u64 = start + run.iter().map(|proven| proven.piece.packed_len).sum::<u64>();
-            let proven = if known { None } else { self.prove(block.format, bytes, prover) };
-            if !run.is_empty() && (proven.is_none() || end != block.extent.offset) {
+            let end: u64 = start + run.iter().map(|proof| proof.piece.packed_len).sum::<u64>();
+            let proof = if known { None } else { self.prove(block.format, bytes, prover) };
+            if !run.is_empty() && (proof.is_none() || end != block.extent.offset) {
                 let extent = Extent { offset: start, len: end - start };
                 opened.push((vec![extent], self.open_proven(std::mem::take(&mut run), path, 1, prover)?));
             }
             if run.is_empty() {
                 start = block.extent.offset;
             }
-            let cut = proven.as_ref().is_some_and(|proven| proven.piece.packed_len < block.extent.len);
-            run.extend(proven);
+            let cut = proof.as_ref().is_some_and(|proof| proof.piece.packed_len < block.extent.len);
+            run.extend(proof);
             if cut {
                 // Bytes follow that are not part of the stream: the next block cannot be joined.
-                let len = run.iter().map(|proven| proven.piece.packed_len).sum();
+                let len = run.iter().map(|proof| proof.piece.packed_len).sum();
                 let extent = Extent { offset: start, len };
                 opened.push((vec![extent], self.open_proven(std::mem::take(&mut run), path, 1, prover)?));
             }
         }
         if !run.is_empty() {
-            let len = run.iter().map(|proven| proven.piece.packed_len).sum();
+            let len = run.iter().map(|proof| proof.piece.packed_len).sum();
             let extent = Extent { offset: start, len };
             opened.push((vec![extent], self.open_proven(run, path, 1, prover)?));
         }
@@ -258,22 +258,22 @@ impl Opener<'_> {
         if structure.is_plain() {
             return Ok(None);
         }
-        let mut proven = Vec::new();
+        let mut proof = Vec::new();
         for (block, bytes) in blocks.iter().zip(packed) {
             let Some(piece) = self.prove(block.format, bytes, prover) else { return Ok(None) };
             if piece.piece.packed_len != block.extent.len {
                 return Ok(None);
             }
-            proven.push(piece);
+            proof.push(piece);
         }
         let extents = blocks.iter().map(|block| block.extent).collect();
-        Ok(Some((join(extents), self.open_proven(proven, path, 1, prover)?)))
+        Ok(Some((join(extents), self.open_proven(proof, path, 1, prover)?)))
     }
 
-    /// A packed content whose pieces are proven; what it holds is opened in turn.
+    /// A packed content whose pieces are proof; what it holds is opened in turn.
     fn open_proven(
         &self,
-        proven: Vec<Proven>,
+        proof: Vec<Proven>,
         path: &str,
         depth: usize,
         prover: &mut Prover,
@@ -281,10 +281,10 @@ impl Opener<'_> {
         let mut content = Vec::new();
         let mut pieces = Vec::new();
         let mut own_corrections = Vec::new();
-        for proven in proven {
-            content.extend_from_slice(&proven.plain);
-            own_corrections.extend_from_slice(&proven.corrections);
-            pieces.push(proven.piece);
+        for proof in proof {
+            content.extend_from_slice(&proof.plain);
+            own_corrections.extend_from_slice(&proof.corrections);
+            pieces.push(proof.piece);
         }
         let inner = match self.open_bytes(&content, path, depth, prover)? {
             Some(inner) => inner,

@@ -9,13 +9,13 @@ use crate::structure::{Extent, ReadAt};
 /// Encodes and decodes `new`, proves that it comes back, and returns the differences.
 fn round_trip(
     covers: &[Cover],
-    old: &Vec<u8>,
+    old: &[u8],
     new: &[u8],
     old_files: &[Extent],
     new_files: &[Extent],
 ) -> Vec<u8> {
     let run = |bytes: &mut [u8], encode: bool| {
-        let mut predictor = Predictor::new(covers, old, old_files, new_files).expect("covers are valid");
+        let mut predictor = Predictor::new(covers, &old, old_files, new_files).expect("covers are valid");
         let mut at = 0;
         for (index, cover) in covers.iter().enumerate() {
             let start = cover.new as usize;

@@ -23,17 +23,17 @@ struct Buffer(Mutex<Vec<u8>>);
 
 impl ReadAt for Buffer {
     fn len(&self) -> u64 {
-        self.0.lock().unwrap().len() as u64
+        self.0.lock().expect("no thread panics").len() as u64
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.0.lock().unwrap().as_slice().read_at(offset, buf)
+        self.0.lock().expect("no thread panics").as_slice().read_at(offset, buf)
     }
 }
 
 impl Target for Buffer {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut buffer = self.0.lock().unwrap();
+        let mut buffer = self.0.lock().expect("no thread panics");
         let range = offset as usize..offset as usize + bytes.len();
         buffer.get_mut(range).ok_or(io::ErrorKind::StorageFull)?.copy_from_slice(bytes);
         Ok(())
@@ -45,18 +45,18 @@ fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
     let mut patch = Vec::new();
     let old = [Named { name: "old", bytes: &old }];
     let new = [Named { name: "new", bytes: &new }];
-    diff(&old, &new, &Plain, &MemoryScratch, &options, &Unobserved, &mut patch).unwrap();
+    diff(&old, &new, &Plain, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
     patch
 }
 
-fn apply(old: &[u8], bytes: &Vec<u8>) -> Result<Vec<u8>, ApplyError> {
-    let patch = Patch::open(bytes)?;
+fn apply(old: &[u8], bytes: &[u8]) -> Result<Vec<u8>, ApplyError> {
+    let patch = Patch::open(&bytes)?;
     check_source(&old, &patch.header.sources[0], &mut |_| true)?;
     let info = &patch.header.targets[0];
     let target = Buffer(Mutex::new(vec![0; info.size as usize]));
     patch.apply(&[&old], &[&target], &MemoryScratch, Checkpoint::default(), &mut Unobserved)?;
     check_target(&target, info, &mut |_| true)?;
-    Ok(target.0.into_inner().unwrap())
+    Ok(target.0.into_inner().expect("no thread panics"))
 }
 
 /// Old bytes, and what edits make of them.
@@ -110,7 +110,7 @@ fn sample() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
 fn a_patch_cut_at_any_byte_is_refused() {
     let (old, _, patch) = sample();
     for len in 0..patch.len() {
-        assert!(apply(&old, &patch[..len].to_vec()).is_err(), "cut at {len}");
+        assert!(apply(&old, &patch[..len]).is_err(), "cut at {len}");
     }
 }
 

@@ -205,9 +205,9 @@ impl Optimal {
                 Some(Series::Literals(to)) => self.at = to,
                 Some(Series::Found { from, last }) => {
                     if self.stretches {
-                        self.queue_stretches(from, last)
+                        self.queue_stretches(from, last);
                     } else {
-                        self.queue_sequences(from, last)
+                        self.queue_sequences(from, last);
                     }
                     if let Some(&sequence) = self.queue.front() {
                         return Some(sequence);

@@ -29,6 +29,7 @@ pub struct Prices {
 
 #[derive(Debug)]
 struct Counts<const N: usize> {
+    #[expect(clippy::struct_field_names, reason = "the field holds what the type is named after")]
     counts: [u32; N],
     sum: u32,
     /// Weight of the sum, from when prices were last brought up to date.

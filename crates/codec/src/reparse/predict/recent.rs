@@ -103,6 +103,7 @@ impl Recent {
     }
 
     /// Whether the four bytes at `at` stand `distance` before as well.
+    #[expect(clippy::unused_self, reason = "called like its siblings, which read the state")]
     pub fn repeats(&self, view: View<'_>, at: u32, distance: u32) -> bool {
         distance > 0 && distance <= at - view.start() && view.u32(at) == view.u32(at - distance)
     }

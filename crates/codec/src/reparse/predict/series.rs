@@ -144,7 +144,7 @@ impl Optimal {
     /// One series as since 1.5.6.
     pub(super) fn by_stretches(&mut self, view: View<'_>, limit: u32) -> Option<Series> {
         let (literals, longest) = self.start(view)?;
-        let jump = |length: u32, offset: u32| Node { length, offset, ..Node::default() };
+        let jump = |length: u32, offset: u32| Node { offset, length, ..Node::default() };
         if longest.length > self.sufficient() {
             return Some(Series::Found { from: 0, last: jump(longest.length, longest.offset) });
         }
@@ -201,7 +201,7 @@ impl Optimal {
         }
         let first_step = step(1);
         let next_step = step(literals + 1);
-        self.nodes[here as usize] = Node { literals, price, ..before };
+        self.nodes[here as usize] = Node { price, literals, ..before };
         if !(self.exact && replaced.literals == 0 && first_step < 0 && at < self.unit.end) {
             return;
         }

@@ -109,6 +109,7 @@ impl Trees {
 
     /// One step down: how much `at` has in common with the node; `None` at the end of the content,
     /// where it cannot be told which is larger.
+    #[expect(clippy::unused_self, reason = "called like its siblings, which read the state")]
     fn common(&self, view: View<'_>, way: &Descent, at: u32, end: u32) -> u32 {
         let known = way.common_smaller.min(way.common_larger);
         known + view.common(way.index - INDEX_OFFSET + known, at + known, end)
