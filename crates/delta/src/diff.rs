@@ -35,12 +35,14 @@ mod new;
 mod old;
 mod programs;
 mod search;
+mod sources;
 mod suffix;
 
 use encode::Piece;
 use flat::Flat;
 use new::Opener;
 use old::OldFiles;
+use sources::Kept;
 
 /// A packed stream longer than this, in bytes, is not opened: it would have to be held in memory.
 const PACKED_BYTES_MAX: u64 = 256 << 20;
@@ -232,7 +234,28 @@ pub fn diff(
     let mut pieces: Vec<Piece> = exact.into_iter().map(|cover| Piece { cover, exact: true }).collect();
     pieces.extend(approximate.into_iter().map(|cover| Piece { cover, exact: false }));
     pieces.sort_unstable_by_key(|piece| piece.cover.flat);
-    let (lean, blocks, old_files) = keep_used_blocks(&space, &old_streams, scratch, &files, &mut pieces);
+    let (mut lean, mut blocks, mut old_files) =
+        keep_used_blocks(&space, &old_streams, scratch, &files, &mut pieces);
+    let kept = Kept::new(&old_streams, &blocks, &pieces);
+    let mut sources = sources;
+    let kept_streams;
+    // A single source stays, read or not: it is what the caller calls OLD.
+    if old.len() > 1 && !kept.is_all() {
+        sources = kept.of(sources);
+        kept_streams = kept.of(old_streams.clone());
+        let missing = || DiffError::Internal("a source that is read is left out");
+        for piece in &mut pieces {
+            piece.cover.address = kept.address(piece.cover.address).ok_or_else(missing)?;
+        }
+        for block in &mut blocks {
+            block.packed.offset = kept.address(block.packed.offset).ok_or_else(missing)?;
+        }
+        old_files.retain_mut(|file| kept.address(file.offset).map(|offset| file.offset = offset).is_some());
+        lean = Space::new(&kept_streams, scratch);
+        for &block in &blocks {
+            lean.push(block);
+        }
+    }
     let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, options.preset)?;
 
     let map = PatchMap { blocks, packings, roots: flat.roots.clone(), costs: frames.costs.clone() };

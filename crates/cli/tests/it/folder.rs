@@ -18,6 +18,7 @@ fn prepared() -> Workplace {
         new.extend_from_slice(b"between");
     }
     work.write("root/empty", b"");
+    work.write("root/usr/share/unlike", &noise(1000, 9000));
     symlink("usr/lib/1/file1", work.path("root/link")).unwrap();
     symlink("/", work.path("root/slash")).unwrap();
     work.write("new", &new);
@@ -38,6 +39,8 @@ fn files_of_a_folder_are_sources_by_their_path() {
         .collect();
     assert!(names.contains(&"usr/lib/3/file150"));
     assert!(!names.iter().any(|name| name.contains("link") || name.contains("slash")));
+    assert!(!names.contains(&"usr/share/unlike"), "a file that is never read is not named");
+    assert!(!names.contains(&"empty"));
     work.json(&["apply", "root", "patch", "-o", "result"]);
     assert!(work.read("result") == work.read("new"));
 }
