@@ -1,9 +1,9 @@
 //! Making a patch.
 //!
-//! 1. Both sides are taken apart: files are named, what is packed is opened ([`old`], [`new`]).
-//! 2. Content that stands elsewhere byte for byte is found by content-defined chunks ([`exact`]).
-//! 3. The gaps are filled with approximate matches from a suffix array ([`search`]).
-//! 4. Covers and literals are encoded in frames ([`encode`]).
+//! 1. Both sides are taken apart: files are named, what is packed is opened (`old`, `new`).
+//! 2. Content that stands elsewhere byte for byte is found by content-defined chunks (`exact`).
+//! 3. The gaps are filled with approximate matches from a suffix array (`search`).
+//! 4. Covers and literals are encoded in frames (`encode`).
 
 use std::collections::BTreeMap;
 use std::io;
