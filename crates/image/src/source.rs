@@ -72,3 +72,31 @@ impl ReadAt for FileSource {
         self.file.read_exact_at(buf, offset)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_at_offsets_and_not_past_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"0123456789").unwrap();
+        let source = FileSource::open(&path).unwrap();
+        assert_eq!(source.len(), 10);
+        let mut bytes = [0; 4];
+        source.read_at(6, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"6789");
+        assert_eq!(source.read_at(7, &mut bytes).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn refuses_what_has_no_length() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path(), Path::new("/dev/null")] {
+            assert!(matches!(FileSource::open(path), Err(SourceError::Kind { .. })), "{}", path.display());
+        }
+        let missing = folder.path().join("missing");
+        assert!(matches!(FileSource::open(&missing), Err(SourceError::Open { path, .. }) if path == missing));
+    }
+}

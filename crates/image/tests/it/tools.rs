@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Whether the program can be started. A test that needs one that is not there says so and passes:
-/// the committed images of `tests/seeds` are checked on every machine.
+/// the committed images of `tests/seeds` are checked on every machine. In CI (`CI=true`), which
+/// installs all of them, a missing one is an error.
 pub fn have(program: &str) -> bool {
     let found = Command::new("sh")
         .args(["-c", "command -v \"$0\"", program])
@@ -14,6 +15,7 @@ pub fn have(program: &str) -> bool {
         .status()
         .is_ok_and(|status| status.success());
     if !found {
+        assert!(std::env::var_os("CI").is_none(), "{program} is not installed");
         eprintln!("skipped: {program} is not installed");
     }
     found
