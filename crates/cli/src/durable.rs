@@ -1,50 +1,70 @@
 //! Durable writing: a name holds what it held before, or all of the new bytes, whatever is cut.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use tempfile::{Builder, NamedTempFile};
-
-/// What a new file is allowed, before the umask, as with every other program.
-const FILE_MODE: u32 = 0o666;
-
-/// A file in the making: bytes go to a temporary name beside `path`, which is removed unless
-/// [`Draft::publish`] gives it its name.
+/// A file in the making: bytes go to one temporary name beside `path`, which is removed unless
+/// [`Draft::publish`] gives it its name. The name is always the same, and locked, so that what a
+/// killed run has left is taken over by the next one, and two runs at a time do not mix.
 #[derive(Debug)]
 pub struct Draft {
-    file: NamedTempFile,
+    file: File,
+    temporary: PathBuf,
     path: PathBuf,
     len: u64,
+    is_published: bool,
 }
 
 impl Draft {
     /// Begins to write what shall stand at `path`.
     ///
     /// # Errors
-    /// Where no file can be made in the folder of `path`.
+    /// Where no file can be made in the folder of `path`, or another run is making this one.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let mut prefix = OsString::from(".");
-        prefix.push(path.file_name().ok_or(io::ErrorKind::IsADirectory)?);
-        prefix.push(".");
-        let file = Builder::new()
-            .prefix(&prefix)
-            .suffix(".tmp")
-            .permissions(Permissions::from_mode(FILE_MODE))
-            .tempfile_in(folder_of(path))?;
-        Ok(Self { file, path: path.into(), len: 0 })
+        let temporary = temporary_of(path)?;
+        loop {
+            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&temporary)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let message = "another run of fluvial is writing it";
+                    return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // Another run may have published or removed it between our opening and locking it.
+            let still_there = match fs::metadata(&temporary) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+                metadata => metadata?.ino() == file.metadata()?.ino(),
+            };
+            if still_there {
+                file.set_len(0)?;
+                return Ok(Self { file, temporary, path: path.into(), len: 0, is_published: false });
+            }
+        }
     }
 
     /// Gives the file its name, once everything is on the disk.
     ///
     /// # Errors
     /// What the system reports; the old file of that name is then still there.
-    pub fn publish(self) -> io::Result<()> {
-        settle(self.file.as_file(), self.len)?;
-        self.file.persist(&self.path).map_err(|error| error.error)?;
+    pub fn publish(mut self) -> io::Result<()> {
+        settle(&self.file, self.len)?;
+        fs::rename(&self.temporary, &self.path)?;
+        self.is_published = true;
         sync_folder_of(&self.path)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_published {
+            // Should it stay, the next run takes it over.
+            let _ = fs::remove_file(&self.temporary);
+        }
     }
 }
 
@@ -70,16 +90,29 @@ pub fn publish(file: &File, len: u64, from: &Path, to: &Path) -> io::Result<()> 
     sync_folder_of(to)
 }
 
-/// Removes a file, if it is there, and sees to it that it stays away.
+/// Removes a file, and what a killed run has left of a [`Draft`] of it, if they are there, and sees
+/// to it that they stay away.
 ///
 /// # Errors
 /// What the system reports.
 pub fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => sync_folder_of(path),
+    let mut is_removed = false;
+    for path in [path, &temporary_of(path)?] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(()) => is_removed = true,
+        }
     }
+    if is_removed { sync_folder_of(path) } else { Ok(()) }
+}
+
+/// Where a file is written before it has its name.
+fn temporary_of(path: &Path) -> io::Result<PathBuf> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().ok_or(io::ErrorKind::IsADirectory)?);
+    name.push(".tmp");
+    Ok(path.with_file_name(name))
 }
 
 /// Sees to it that a file has the length that it should have, and stands on the disk.

@@ -53,9 +53,9 @@ pub const HEAD_BYTES: u64 = HEADER_BYTES_MAX as u64;
 const COVERS_AROUND: usize = 8;
 /// Old files whose headers are kept at a time.
 const IMAGES_KEPT: usize = 8;
-/// Times that headers are read in one frame, beyond once per file: covers that jump between many files
-/// must not make a decoder read each of them again and again.
-const IMAGES_READ_AGAIN_MAX: usize = 64;
+/// Times that headers are read in one frame for each of its covers: those that jump between many files
+/// must not make a decoder read headers without end.
+const IMAGES_READ_PER_COVER_MAX: usize = 4;
 
 /// Old bytes that resemble new ones, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -365,7 +365,9 @@ impl<'a> Predictor<'a> {
             let entry = self.images.remove(at);
             self.images.insert(0, entry);
         } else {
-            if self.images_read >= self.old_files.len().saturating_add(IMAGES_READ_AGAIN_MAX) {
+            let reads_max =
+                self.old_files.len() + self.covers.len().saturating_mul(IMAGES_READ_PER_COVER_MAX);
+            if self.images_read >= reads_max {
                 return None;
             }
             self.images_read += 1;
