@@ -152,7 +152,7 @@ pub struct Predictor<'a> {
     sweep: u64,
     fields: Vec<Field>,
     bytes: Vec<u8>,
-    /// New pages in the registers of AArch64, as `ADRP` left them.
+    /// New pages in the registers of `AArch64`, as `ADRP` left them.
     pages: [u64; 32],
     trust: Box<[Trust; 256]>,
     tally: Tally,
@@ -495,7 +495,7 @@ impl<'a> Predictor<'a> {
             Form::Number => (0, self.votes_for(space, field.target, None, None)),
             Form::InFile | Form::InFile64 => {
                 let votes = |offset| self.votes_for(space, offset, self.cover_in_file(pair, offset), None);
-                (self.base(field, votes), votes(field.target))
+                (Self::base(field, votes), votes(field.target))
             }
             _ => {
                 let votes = |address| {
@@ -503,13 +503,12 @@ impl<'a> Predictor<'a> {
                     let cover = if around.is_none() { self.cover_address(pair, address) } else { None };
                     self.votes_for(space, address, cover, around)
                 };
-                (self.base(field, votes), votes(field.target))
+                (Self::base(field, votes), votes(field.target))
             }
         }
     }
 
-    #[expect(clippy::unused_self, reason = "called like its siblings, which read the state")]
-    fn base(&self, field: &Field, votes: impl Fn(u64) -> Votes) -> u64 {
+    fn base(field: &Field, votes: impl Fn(u64) -> Votes) -> u64 {
         if field.base == 0 {
             return 0;
         }

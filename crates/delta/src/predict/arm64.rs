@@ -1,4 +1,4 @@
-//! References in AArch64 code.
+//! References in `AArch64` code.
 //!
 //! Source: Arm Architecture Reference Manual, C4.1 (encodings). Addresses come in pairs: `ADRP` gives
 //! the page, an `ADD`, load or store through the same register the rest.

@@ -16,7 +16,14 @@ struct Piece {
 #[derive(Debug)]
 pub(super) struct Atlas {
     pieces: Vec<Piece>,
+    /// For every block of old bytes, how many pieces start before it: where a search begins.
+    blocks: Vec<u32>,
+    /// Bytes of a block, as a shift.
+    shift: u32,
 }
+
+/// Blocks; four bytes each.
+const BLOCKS_MAX: u64 = 1 << 16;
 
 /// Where an old offset is found in the new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +67,28 @@ impl Atlas {
             open_covers(covers, &mut waiting, &mut open, at);
         }
         pieces.shrink_to_fit();
-        Self { pieces }
+        let end = pieces.last().map_or(0, |last| last.old + last.len);
+        let mut shift = 6;
+        while end >> shift >= BLOCKS_MAX {
+            shift += 1;
+        }
+        let mut blocks = Vec::new();
+        for (index, piece) in pieces.iter().enumerate() {
+            let block = (piece.old >> shift) as usize;
+            if blocks.len() <= block {
+                blocks.resize(block + 1, index as u32);
+            }
+        }
+        Self { pieces, blocks, shift }
     }
 
     /// Where the byte at `old` went, as far as covers tell. `None` without any cover.
     pub fn place(&self, old: u64) -> Option<Place> {
-        let behind = self.pieces.partition_point(|piece| piece.old <= old);
+        let block = usize::try_from(old >> self.shift).unwrap_or(usize::MAX);
+        let count = self.pieces.len();
+        let known = |block: usize| self.blocks.get(block).map_or(count, |&index| index as usize);
+        let (from, to) = (known(block), known(block.saturating_add(1)));
+        let behind = from + self.pieces[from..to].partition_point(|piece| piece.old <= old);
         let before = behind.checked_sub(1).map(|index| self.pieces[index]);
         if let Some(piece) = before
             && old - piece.old < piece.len

@@ -28,17 +28,17 @@ pub(super) enum Form {
     InFile64,
     /// Four bytes: a number that stands for something, such as the index of a symbol.
     Number,
-    /// AArch64: words to the target in the low 26 bits (`B`, `BL`).
+    /// `AArch64`: words to the target in the low 26 bits (`B`, `BL`).
     Branch26,
-    /// AArch64: words to the target in bits 5 to 23 (`B.cond`, `CBZ`, literal `LDR`).
+    /// `AArch64`: words to the target in bits 5 to 23 (`B.cond`, `CBZ`, literal `LDR`).
     Branch19,
-    /// AArch64: words to the target in bits 5 to 18 (`TBZ`).
+    /// `AArch64`: words to the target in bits 5 to 18 (`TBZ`).
     Branch14,
-    /// AArch64: bytes to the target in bits 5 to 23, the lowest two in bits 29 and 30 (`ADR`).
+    /// `AArch64`: bytes to the target in bits 5 to 23, the lowest two in bits 29 and 30 (`ADR`).
     Byte21,
-    /// AArch64: pages to the target's page (`ADRP`) into register `.0`.
+    /// `AArch64`: pages to the target's page (`ADRP`) into register `.0`.
     Page(u8),
-    /// AArch64: the low twelve bits in bits 10 to 21, scaled by a shift of `.1`, beside the page in
+    /// `AArch64`: the low twelve bits in bits 10 to 21, scaled by a shift of `.1`, beside the page in
     /// register `.0`.
     PageLow(u8, u8),
 }
