@@ -3,7 +3,8 @@
 //! 1. Both sides are taken apart: files are named, what is packed is opened (`old`, `new`).
 //! 2. Content that stands elsewhere byte for byte is found by content-defined chunks (`exact`).
 //! 3. The gaps are filled with approximate matches from a suffix array (`search`).
-//! 4. Covers and literals are encoded in frames (`encode`).
+//! 4. Programs are compared again by what their references aim at (`refine`).
+//! 5. Covers and literals are encoded in frames (`encode`).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -31,9 +32,11 @@ mod chunks;
 mod encode;
 mod exact;
 mod flat;
+mod lanes;
 mod new;
 mod old;
 mod programs;
+mod refine;
 mod search;
 mod sources;
 mod suffix;
@@ -42,6 +45,7 @@ use encode::Piece;
 use flat::Flat;
 use new::Opener;
 use old::OldFiles;
+use programs::ProgramFinder;
 use sources::Kept;
 
 /// A packed stream longer than this, in bytes, is not opened: it would have to be held in memory.
@@ -169,8 +173,9 @@ pub struct DiffReport {
 /// Makes a patch from `old` to `new`, and writes it.
 ///
 /// Memory: five bytes for each byte of old content that is searched at a time (64 MiB, one group for
-/// each thread of the current rayon pool), the longest packed stream that is opened, unpacked and
-/// packed again, and about 100 MiB.
+/// each thread of the current rayon pool), up to ten bytes for each byte of a changed program (of at
+/// most about 1.4 GiB, and of 384 MiB where several are searched at a time), the longest packed stream
+/// that is opened, unpacked and packed again, and about 100 MiB.
 ///
 /// # Errors
 /// [`DiffError`].
@@ -234,6 +239,8 @@ pub fn diff(
     let mut pieces: Vec<Piece> = exact.into_iter().map(|cover| Piece { cover, exact: true }).collect();
     pieces.extend(approximate.into_iter().map(|cover| Piece { cover, exact: false }));
     pieces.sort_unstable_by_key(|piece| piece.cover.flat);
+    let finder = ProgramFinder::new(&space, &flat, &files.in_one_run(), options.preset);
+    pieces = refine::refine(&space, &flat, &parts, &finder, pieces, options.preset)?;
     let (mut lean, mut blocks, mut old_files) =
         keep_used_blocks(&space, &old_streams, scratch, &files, &mut pieces);
     let kept = Kept::new(&old_streams, &blocks, &pieces);
@@ -413,9 +420,8 @@ fn keep_used_blocks<'a>(
         None => extent.end() <= space.sources_len(),
     };
     let old_files = files
-        .parts
-        .iter()
-        .filter_map(|part| if let [extent] = part.extents[..] { Some(extent) } else { None })
+        .in_one_run()
+        .into_iter()
         .filter(kept)
         .map(|extent| Extent { offset: new_address(extent.offset, &moved), len: extent.len })
         .collect();

@@ -41,7 +41,7 @@ use field::{Field, Form};
 use learned::Learned;
 use votes::{Source, Trust, Votes};
 
-pub use labels::{labels, neutral};
+pub use labels::labels;
 
 /// Covers are predicted in steps of at most so many bytes.
 pub const STEP_BYTES: u64 = 64 * 1024;

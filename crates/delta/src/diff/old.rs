@@ -35,6 +35,14 @@ pub(super) struct OldFiles {
     pub(super) packed: HashSet<Fingerprint>,
 }
 
+impl OldFiles {
+    /// Files that stand in one run of addresses.
+    pub(super) fn in_one_run(&self) -> Vec<Extent> {
+        let run = |part: &OldPart| if let [extent] = part.extents[..] { Some(extent) } else { None };
+        self.parts.iter().filter_map(run).collect()
+    }
+}
+
 /// Opens a source: blocks go to `space`, files to `files`.
 pub(super) fn explore(
     space: &mut Space<'_>,

@@ -1,5 +1,6 @@
 //! Which files are programs, whose references are worth predicting.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::flat::{Flat, FlatPart};
@@ -72,6 +73,23 @@ impl<'a> ProgramFinder<'a> {
             .filter(|&index| self.is_old_program(index))
             .map(|index| self.old_files[index])
             .collect()
+    }
+
+    /// The old program that most bytes of these covers come from.
+    pub(super) fn main_old_program(&self, covers: impl Iterator<Item = Cover>) -> Option<Extent> {
+        let mut lens: BTreeMap<usize, u64> = BTreeMap::new();
+        for cover in covers {
+            if let Some(index) = self.old_at(cover.address) {
+                *lens.entry(index).or_default() += cover.len;
+            }
+        }
+        let mut by_len: Vec<(u64, usize)> = lens.into_iter().map(|(index, len)| (len, index)).collect();
+        by_len.sort_unstable_by(|a, b| b.cmp(a));
+        by_len
+            .into_iter()
+            .map(|(_, index)| index)
+            .find(|&index| self.is_old_program(index))
+            .map(|index| self.old_files[index])
     }
 
     fn old_at(&self, address: u64) -> Option<usize> {

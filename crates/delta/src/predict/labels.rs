@@ -2,7 +2,7 @@
 
 use crate::structure::Extent;
 
-use super::elf::{Content, Image};
+use super::elf::Image;
 use super::field::Field;
 use super::votes::{Trust, context};
 use super::{Pair, PredictError, Predictor, scan};
@@ -12,7 +12,7 @@ impl Predictor<'_> {
     /// in the new program, as far as this predictor knows by now.
     ///
     /// For the encoder: covers found by comparing it with [`labels`] of the new program, after a first
-    /// encoding with covers of [`neutral`] bytes, are those that prediction leaves the least of.
+    /// encoding with other covers, are those that prediction leaves the least of.
     ///
     /// Takes the old program's length in memory, twice for a moment.
     ///
@@ -38,30 +38,22 @@ impl Predictor<'_> {
         let pair = Pair { old_index, old_file, new_index, new_file, cover: usize::MAX };
         // A table that was paired line by line with one that has a line more teaches wrong targets, so
         // covers are believed first.
-        let aim = |field: &Field, _: Content| {
+        let aim = |field: &Field| {
             let (_, votes) = self.votes(field, pair);
-            Some(votes.choose(Trust::COVERS_FIRST).map_or(field.target, |(target, _)| target))
+            votes.choose(Trust::COVERS_FIRST).map_or(field.target, |(target, _)| target)
         };
         Ok(rewritten(&bytes, aim).unwrap_or(bytes))
     }
 }
 
-/// A copy of a program in which references of code are zero: what a matcher should compare at first.
-///
-/// Code that calls what has moved then matches the old code for as long as its instructions do.
-pub fn neutral(file: &[u8]) -> Vec<u8> {
-    let aim = |_: &Field, content| (content == Content::Code).then_some(0);
-    rewritten(file, aim).unwrap_or_else(|| file.to_vec())
-}
-
 /// A copy of a new program in which references are absolute: what a matcher should compare with
 /// [`Predictor::labels`] of the old one.
 pub fn labels(file: &[u8]) -> Vec<u8> {
-    rewritten(file, |field, _| Some(field.target)).unwrap_or_else(|| file.to_vec())
+    rewritten(file, |field| field.target).unwrap_or_else(|| file.to_vec())
 }
 
-/// Writes `aim(reference, what its section holds)` over every reference of a program.
-fn rewritten(file: &[u8], aim: impl Fn(&Field, Content) -> Option<u64>) -> Option<Vec<u8>> {
+/// Writes `aim(reference)` over every reference of a program.
+fn rewritten(file: &[u8], aim: impl Fn(&Field) -> u64) -> Option<Vec<u8>> {
     let mut bytes = file.to_vec();
     let image = Image::read(&bytes, Extent { offset: 0, len: file.len() as u64 })?;
     let mut fields = Vec::new();
@@ -75,10 +67,8 @@ fn rewritten(file: &[u8], aim: impl Fn(&Field, Content) -> Option<u64>) -> Optio
         for field in &mut fields {
             field.context = context(region, field.form);
             let at = from + field.at as usize;
-            if let Some(target) = aim(field, region.content)
-                && let Some(bytes) = bytes.get_mut(at..at + field.form.width())
-            {
-                field.form.write(bytes, 0, 0, target);
+            if let Some(bytes) = bytes.get_mut(at..at + field.form.width()) {
+                field.form.write(bytes, 0, 0, aim(field));
             }
         }
     }

@@ -1,0 +1,310 @@
+//! Covers of programs, found again by what references aim at.
+//!
+//! A program that was built again differs from the old one in most of its references, so that
+//! comparing bytes finds many short matches, of which some are wrong. Still they tell where most
+//! targets went: here each reference is replaced by what it aims at in the new program, the programs
+//! are compared in that form, and so again with the better covers. What differs then is what
+//! prediction will not get right either.
+
+use rayon::prelude::*;
+
+use super::encode::Piece;
+use super::flat::{Flat, FlatPart};
+use super::lanes;
+use super::programs::ProgramFinder;
+use super::{DiffError, Preset};
+use crate::frame;
+use crate::predict::{Cover, PredictError, Predictor, labels};
+use crate::space::Space;
+use crate::structure::{Extent, ReadAt as _};
+
+/// Programs are searched together as long as this is enough memory for them, in bytes.
+const BATCH_MEMORY_BYTES: u64 = 384 << 20;
+/// Programs that take more memory than this to search, in bytes, keep their covers.
+const PROGRAM_MEMORY_BYTES_MAX: u64 = 1408 << 20;
+/// In literals of this length on, in bytes, matches with other files are kept.
+const LITERAL_BYTES_MIN: u64 = 32;
+
+/// A program of which only one byte in so many has to be told is good enough already.
+const WORTH_PART: u64 = 1024;
+/// The same for programs that take much memory to search.
+const LARGE_WORTH_PART: u64 = 128;
+/// What is much memory, in bytes.
+const LARGE_MEMORY_BYTES: u64 = 512 << 20;
+/// What a cover comes to, in bytes, packed.
+const COVER_BYTES: u64 = 4;
+
+impl Preset {
+    /// How often the covers of programs are found again.
+    fn passes(self) -> usize {
+        match self {
+            Self::Fast => 0,
+            Self::Default => 2,
+            Self::Max => 3,
+        }
+    }
+}
+
+/// A new program and the old one that it was built from.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    old: Extent,
+    new: Extent,
+}
+
+impl Pair {
+    /// What searching takes, in bytes: each side as it is and in another form, and the search.
+    fn memory_bytes(&self) -> u64 {
+        2 * (self.old.len + self.new.len) + lanes::memory_bytes(self.old.len, self.new.len)
+    }
+
+    /// Searching is worth it where one byte in so many has to be told.
+    fn worth_part(&self) -> u64 {
+        if self.memory_bytes() > LARGE_MEMORY_BYTES { LARGE_WORTH_PART } else { WORTH_PART }
+    }
+}
+
+/// Puts better covers in the place of those of programs. `pieces` are in flattened order.
+pub(super) fn refine(
+    space: &Space<'_>,
+    flat: &Flat<'_>,
+    parts: &[FlatPart],
+    finder: &ProgramFinder<'_>,
+    pieces: Vec<Piece>,
+    preset: Preset,
+) -> Result<Vec<Piece>, DiffError> {
+    let passes = preset.passes();
+    if passes == 0 {
+        return Ok(pieces);
+    }
+    let mut pairs = pairs(space, parts, finder, &pieces)?;
+    pairs.retain(|pair| pair.memory_bytes() <= PROGRAM_MEMORY_BYTES_MAX);
+    pairs.sort_by_key(|pair| std::cmp::Reverse(pair.memory_bytes()));
+    let mut found: Vec<(Pair, Vec<Cover>)> = Vec::new();
+    let mut rest = pairs.as_slice();
+    while !rest.is_empty() {
+        let mut held = 0;
+        let fits = |pair: &&Pair| {
+            held += pair.memory_bytes();
+            held <= BATCH_MEMORY_BYTES
+        };
+        let (batch, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+        rest = later;
+        let covers: Vec<Option<Vec<Cover>>> = batch
+            .par_iter()
+            .with_max_len(1)
+            .map(|pair| search(space, flat, *pair, &pieces, passes))
+            .collect::<Result<_, _>>()?;
+        found.extend(batch.iter().zip(covers).filter_map(|(pair, covers)| Some((*pair, covers?))));
+    }
+    found.sort_by_key(|(pair, _)| pair.new.offset);
+    Ok(replace(&pieces, &found))
+}
+
+/// Programs that changed, and the old programs that most of their covers come from.
+fn pairs(
+    space: &Space<'_>,
+    parts: &[FlatPart],
+    finder: &ProgramFinder<'_>,
+    pieces: &[Piece],
+) -> Result<Vec<Pair>, DiffError> {
+    let mut pairs = Vec::new();
+    for part in parts {
+        let new = part.extent;
+        if !finder.is_program(part)? {
+            continue;
+        }
+        let inside = inside(pieces, new);
+        if let [piece] = inside
+            && piece.exact
+            && piece.cover.flat <= new.offset
+            && piece.cover.flat_end() >= new.end()
+        {
+            continue;
+        }
+        let covers = || inside.iter().filter_map(|piece| clipped(piece.cover, new));
+        // What stands elsewhere in the new side is best copied from there.
+        let made: u64 = covers().filter(|cover| cover.address >= space.len()).map(|cover| cover.len).sum();
+        if made > new.len / 2 {
+            continue;
+        }
+        let covers = covers().filter(|cover| cover.address < space.len());
+        if let Some(old) = finder.main_old_program(covers) {
+            pairs.push(Pair { old, new });
+        }
+    }
+    Ok(pairs)
+}
+
+/// The pieces that have bytes in `extent`.
+fn inside(pieces: &[Piece], extent: Extent) -> &[Piece] {
+    let from = pieces.partition_point(|piece| piece.cover.flat_end() <= extent.offset);
+    let to = pieces.partition_point(|piece| piece.cover.flat < extent.end());
+    &pieces[from..to.max(from)]
+}
+
+/// The part of a cover inside `extent`.
+fn clipped(cover: frame::Cover, extent: Extent) -> Option<frame::Cover> {
+    let from = cover.flat.max(extent.offset);
+    let to = cover.flat_end().min(extent.end());
+    (from < to).then(|| frame::Cover {
+        flat: from,
+        address: cover.address + (from - cover.flat),
+        len: to - from,
+    })
+}
+
+/// Covers of one program, as offsets in the old and the new file.
+fn search(
+    space: &Space<'_>,
+    flat: &Flat<'_>,
+    pair: Pair,
+    pieces: &[Piece],
+    passes: usize,
+) -> Result<Option<Vec<Cover>>, DiffError> {
+    let mut old = vec![0; pair.old.len as usize];
+    space.read_at(pair.old.offset, &mut old).map_err(DiffError::ReadOld)?;
+    let mut new = vec![0; pair.new.len as usize];
+    flat.read_at(pair.new.offset, &mut new).map_err(DiffError::ReadNew)?;
+    let own = |piece: &Piece| {
+        let cover = clipped(piece.cover, pair.new)?;
+        let is_own = cover.address >= pair.old.offset && cover.address + cover.len <= pair.old.end();
+        is_own.then(|| Cover {
+            old: cover.address - pair.old.offset,
+            new: cover.flat - pair.new.offset,
+            len: cover.len,
+        })
+    };
+    let mut covers: Vec<Cover> = inside(pieces, pair.new).iter().filter_map(own).collect();
+    let labelled_new = labels(&new);
+    for pass in 0..passes {
+        let Aimed { labelled, guess_bytes } = aimed(&old, &new, &covers);
+        if pass == 0 && guess_bytes < pair.new.len / pair.worth_part() {
+            return Ok(None);
+        }
+        match lanes::covers(&labelled, &labelled_new, lanes::Costs::default()) {
+            Some(better) => covers = better,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(covers))
+}
+
+/// What some covers make of a program.
+struct Aimed {
+    /// The old program with its references aimed at where the covers put their targets.
+    labelled: Vec<u8>,
+    /// Roughly what the covers and what they leave come to, in bytes.
+    guess_bytes: u64,
+}
+
+fn aimed(old: &[u8], new: &[u8], covers: &[Cover]) -> Aimed {
+    let whole = |bytes: &[u8]| [Extent { offset: 0, len: bytes.len() as u64 }];
+    let label = || -> Result<Aimed, PredictError> {
+        let (old_files, new_files) = (whole(old), whole(new));
+        let mut predictor = Predictor::new(covers, &old, &old_files[..], &new_files)?;
+        let mut bytes = Vec::new();
+        let mut at = 0;
+        let mut guess_bytes = 0;
+        for (index, cover) in covers.iter().enumerate() {
+            predictor.literal(at, &new[at as usize..cover.new as usize]);
+            guess_bytes += COVER_BYTES + (cover.new - at) / 2;
+            let mut done = 0;
+            loop {
+                let len = predictor.step_len(index, done);
+                if len == 0 {
+                    break;
+                }
+                bytes.clear();
+                bytes.extend_from_slice(&new[(cover.new + done) as usize..][..len as usize]);
+                predictor.encode(index, done, &mut bytes)?;
+                guess_bytes += bytes.iter().filter(|&&difference| difference != 0).count() as u64;
+                done += len;
+            }
+            at = cover.new + cover.len;
+        }
+        guess_bytes += (new.len() as u64 - at) / 2;
+        Ok(Aimed { labelled: predictor.labels(0, 0)?, guess_bytes })
+    };
+    // Covers that cannot be predicted only cost bytes.
+    label().unwrap_or_else(|_| Aimed { labelled: old.to_vec(), guess_bytes: u64::MAX })
+}
+
+/// Pieces with those of the programs in `found` replaced; in flattened order.
+fn replace(pieces: &[Piece], found: &[(Pair, Vec<Cover>)]) -> Vec<Piece> {
+    let mut replaced = Vec::with_capacity(pieces.len());
+    let mut found_at = 0;
+    for piece in pieces {
+        // What of the piece stands outside of programs that were searched stays.
+        let mut at = piece.cover.flat;
+        while found.get(found_at).is_some_and(|(pair, _)| pair.new.end() <= at) {
+            found_at += 1;
+        }
+        for (pair, _) in
+            found[found_at..].iter().take_while(|(pair, _)| pair.new.offset < piece.cover.flat_end())
+        {
+            let before = Extent { offset: at, len: pair.new.offset.saturating_sub(at) };
+            replaced.extend(clipped(piece.cover, before).map(|cover| Piece { cover, ..*piece }));
+            at = at.max(pair.new.end());
+        }
+        let behind = Extent { offset: at, len: piece.cover.flat_end().saturating_sub(at) };
+        replaced.extend(clipped(piece.cover, behind).map(|cover| Piece { cover, ..*piece }));
+    }
+    for (pair, covers) in found {
+        let inside = inside(pieces, pair.new);
+        let mut at = pair.new.offset;
+        for cover in covers {
+            let flat = pair.new.offset + cover.new;
+            let literals = Extent { offset: at, len: flat - at };
+            keep_others(inside, *pair, literals, &mut replaced);
+            let cover = frame::Cover { flat, address: pair.old.offset + cover.old, len: cover.len };
+            replaced.push(Piece { cover, exact: false });
+            at = cover.flat_end();
+        }
+        keep_others(inside, *pair, Extent { offset: at, len: pair.new.end() - at }, &mut replaced);
+    }
+    replaced.sort_unstable_by_key(|piece| piece.cover.flat);
+    replaced
+}
+
+/// Keeps matches with other files where the program's own old one has none.
+fn keep_others(inside: &[Piece], pair: Pair, literals: Extent, replaced: &mut Vec<Piece>) {
+    if literals.len < LITERAL_BYTES_MIN {
+        return;
+    }
+    for piece in inside {
+        let Some(cover) = clipped(piece.cover, literals) else { continue };
+        let own = cover.address >= pair.old.offset && cover.address < pair.old.end();
+        if !own && cover.len >= LITERAL_BYTES_MIN {
+            replaced.push(Piece { cover, ..*piece });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_around_a_program_and_of_other_files_stay() {
+        let piece = |flat, address, len| Piece { cover: frame::Cover { flat, address, len }, exact: true };
+        // A run over the start of the program, one from another file, one over its end.
+        let pieces = [piece(0, 1000, 150), piece(150, 9000, 40), piece(190, 1190, 110)];
+        let pair = Pair { old: Extent { offset: 1100, len: 100 }, new: Extent { offset: 100, len: 100 } };
+        let found = vec![Cover { old: 0, new: 2, len: 48 }, Cover { old: 90, new: 90, len: 10 }];
+        let covers: Vec<_> = replace(&pieces, &[(pair, found)])
+            .iter()
+            .map(|piece| (piece.cover.flat, piece.cover.address, piece.cover.len, piece.exact))
+            .collect();
+        assert_eq!(
+            covers,
+            [
+                (0, 1000, 100, true),
+                (102, 1100, 48, false),
+                (150, 9000, 40, true),
+                (190, 1190, 10, false),
+                (200, 1200, 100, true),
+            ]
+        );
+    }
+}
