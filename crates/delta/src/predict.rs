@@ -19,6 +19,7 @@ mod arm64;
 mod atlas;
 mod elf;
 mod field;
+mod go;
 mod kallsyms;
 mod labels;
 mod learned;
@@ -392,7 +393,9 @@ impl<'a> Predictor<'a> {
     fn scan(&mut self, old_at: u64, len: usize, old_index: usize) -> Result<(), PredictError> {
         let old_file = self.old_files[old_index];
         let start = old_at - old_file.offset;
-        let context = start.min(scan::LOOK_BACK_BYTES) as usize;
+        let Some(image) = self.image(old_index) else { return self.read(old_at, 0, len) };
+        let look_back = scan::look_back_bytes(image.region(start, old_file.len).content);
+        let context = start.min(look_back) as usize;
         self.read(old_at, context, len)?;
         let mut sweep = self.sweep.wrapping_sub(old_file.offset);
         let mut fields = std::mem::take(&mut self.fields);
@@ -405,7 +408,8 @@ impl<'a> Predictor<'a> {
             if end <= at {
                 break;
             }
-            let before = (at - region.offset).min(context as u64 + (at - start)).min(scan::LOOK_BACK_BYTES);
+            let before = (at - region.offset).min(context as u64 + (at - start));
+            let before = before.min(scan::look_back_bytes(region.content));
             let from = (at - before + context as u64 - start) as usize;
             let first = fields.len();
             let run = scan::Run {
@@ -585,7 +589,7 @@ struct Pair {
 fn space(field: &Field, pair: Pair) -> u64 {
     let file = pair.old_index as u64;
     match field.form {
-        Form::Number if field.base == field::SYMBOL_INDICES => field.base | file,
+        Form::Number if field.base >= field::SYMBOL_INDICES => field.base | file,
         Form::Number => field.base,
         Form::InFile | Form::InFile64 => !file,
         _ => file,

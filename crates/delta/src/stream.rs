@@ -30,7 +30,7 @@ const TINY_BYTES: usize = 64;
 
 /// `lc`, `lp` and `pb` to try: for text-like bytes, for bytes with a phase of four, for bytes without
 /// context.
-const LZMA_SETTINGS: [(u32, u32, u32); 3] = [(3, 0, 0), (0, 2, 2), (1, 0, 0)];
+const LZMA_SETTINGS: [(u32, u32, u32); 4] = [(3, 0, 0), (0, 2, 2), (1, 0, 0), (0, 0, 0)];
 
 /// A stream that was read from a frame, still packed.
 #[derive(Debug, Clone, Copy)]

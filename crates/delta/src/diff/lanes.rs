@@ -35,13 +35,14 @@ pub(super) struct Costs {
 
 impl Default for Costs {
     fn default() -> Self {
+        // Tried on kernel modules, interpreters and libraries: what the streams come to when packed.
         Self {
             equal: 1,
             unequal: 160,
-            unequal_again: 110,
-            literal: 88,
+            unequal_again: 130,
+            literal: 72,
             literals: 32,
-            cover: 480,
+            cover: 600,
             match_min: 10,
             lanes_max: 24,
         }

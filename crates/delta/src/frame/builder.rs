@@ -117,7 +117,7 @@ impl FrameBuilder {
         programs: &Programs,
         effort: Effort,
     ) -> io::Result<PackedFrame> {
-        let (runs, differences) = self.residual(space, flat, programs)?;
+        let [skips, runs, differences] = self.residual(space, flat, programs)?;
         let (mut gaps, mut lens, mut addresses) =
             (WireWriter::default(), WireWriter::default(), WireWriter::default());
         let mut expected = ExpectedAddress::start(self.old_len);
@@ -133,7 +133,7 @@ impl FrameBuilder {
         writer.number(self.covers.len() as u64);
         let programs = if programs.new.is_empty() { Vec::new() } else { programs.write() };
         let whole = [&gaps.bytes, &lens.bytes, &addresses.bytes, &programs];
-        let streamed = [&runs, &differences, &self.literals, &self.corrections];
+        let streamed = [&skips, &runs, &differences, &self.literals, &self.corrections];
         for plain in whole.into_iter().chain(streamed) {
             write_stream(plain, effort, &mut writer);
         }
@@ -150,7 +150,7 @@ impl FrameBuilder {
         space: &dyn ReadAt,
         flat: &dyn ReadAt,
         programs: &Programs,
-    ) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    ) -> io::Result<[Vec<u8>; 3]> {
         let (predicted, indices) = predicted_covers(&self.covers, programs, self.old_len);
         let mut predictor = Predictor::new(predicted, space, programs.old.as_slice(), &programs.new)
             .map_err(io::Error::other)?;

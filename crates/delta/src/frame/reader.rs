@@ -91,7 +91,7 @@ impl<'a> FrameReader<'a> {
         let mut open = || -> Result<_, FrameError> {
             read_stream(&mut reader)?.reader(&bytes).map_err(FrameError::Stream)
         };
-        let residual = ResidualReader::new(open()?, open()?);
+        let residual = ResidualReader::new([open()?, open()?, open()?]);
         let (literals, corrections) = (open()?, open()?);
         reader.finish()?;
         let prediction = match numbers[3].as_slice() {

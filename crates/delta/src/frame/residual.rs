@@ -10,8 +10,9 @@ const ZERO_RUN_MIN: u64 = 2;
 /// Takes differences and writes runs.
 #[derive(Debug, Default)]
 pub(super) struct ResidualWriter {
-    pub(super) runs: WireWriter,
-    pub(super) differences: Vec<u8>,
+    skips: WireWriter,
+    runs: WireWriter,
+    differences: Vec<u8>,
     zeros: u64,
     nonzeros: u64,
 }
@@ -31,7 +32,7 @@ impl ResidualWriter {
             }
             if self.zeros >= ZERO_RUN_MIN || self.nonzeros == 0 {
                 self.end_run();
-                self.runs.number(self.zeros);
+                self.skips.number(self.zeros);
             } else {
                 let inner = self.zeros as usize;
                 self.differences.resize(self.differences.len() + inner, 0);
@@ -51,15 +52,17 @@ impl ResidualWriter {
         }
     }
 
-    /// The runs and the differing bytes. Zeros at the end are left out.
-    pub(super) fn finish(mut self) -> (Vec<u8>, Vec<u8>) {
+    /// Lengths of runs of zeros, lengths of the runs of differing bytes behind them, and these bytes.
+    /// Zeros at the end are left out.
+    pub(super) fn finish(mut self) -> [Vec<u8>; 3] {
         self.end_run();
-        (self.runs.bytes, self.differences)
+        [self.skips.bytes, self.runs.bytes, self.differences]
     }
 }
 
 /// Reads runs and adds differences.
 pub(super) struct ResidualReader {
+    skips: io::BufReader<Box<dyn Read + Send>>,
     runs: io::BufReader<Box<dyn Read + Send>>,
     differences: io::BufReader<Box<dyn Read + Send>>,
     zeros: u64,
@@ -68,8 +71,9 @@ pub(super) struct ResidualReader {
 }
 
 impl ResidualReader {
-    pub(super) fn new(runs: Box<dyn Read + Send>, differences: Box<dyn Read + Send>) -> Self {
+    pub(super) fn new([skips, runs, differences]: [Box<dyn Read + Send>; 3]) -> Self {
         Self {
+            skips: io::BufReader::new(skips),
             runs: io::BufReader::new(runs),
             differences: io::BufReader::new(differences),
             zeros: 0,
@@ -106,31 +110,31 @@ impl ResidualReader {
     }
 
     fn next_run(&mut self) -> io::Result<()> {
-        match self.number()? {
+        match number(&mut self.skips)? {
             None => self.ended = true,
             Some(zeros) => {
                 self.zeros = zeros;
-                self.nonzeros = self.number()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+                self.nonzeros = number(&mut self.runs)?.ok_or(io::ErrorKind::UnexpectedEof)?;
             }
         }
         Ok(())
     }
+}
 
-    fn number(&mut self) -> io::Result<Option<u64>> {
-        let (mut value, mut shift) = (0_u64, 0);
-        let mut byte = [0];
-        loop {
-            if self.runs.read(&mut byte)? == 0 {
-                return if shift == 0 { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
-            }
-            if shift > 56 {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a run is too long"));
-            }
-            value |= u64::from(byte[0] & 0x7f) << shift;
-            shift += 7;
-            if byte[0] < 0x80 {
-                return Ok(Some(value));
-            }
+fn number(reader: &mut impl Read) -> io::Result<Option<u64>> {
+    let (mut value, mut shift) = (0_u64, 0);
+    let mut byte = [0];
+    loop {
+        if reader.read(&mut byte)? == 0 {
+            return if shift == 0 { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+        }
+        if shift > 56 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a run is too long"));
+        }
+        value |= u64::from(byte[0] & 0x7f) << shift;
+        shift += 7;
+        if byte[0] < 0x80 {
+            return Ok(Some(value));
         }
     }
 }
@@ -146,8 +150,8 @@ mod tests {
         fn differences_come_back(differences in prop::collection::vec(prop_oneof![3 => Just(0_u8), 1 => any::<u8>()], 0..2000)) {
             let mut writer = ResidualWriter::default();
             writer.differences(&differences);
-            let (runs, bytes) = writer.finish();
-            let mut reader = ResidualReader::new(Box::new(io::Cursor::new(runs)), Box::new(io::Cursor::new(bytes)));
+            let streams = writer.finish().map(|bytes| Box::new(io::Cursor::new(bytes)) as Box<dyn Read + Send>);
+            let mut reader = ResidualReader::new(streams);
             let mut found = vec![0; differences.len()];
             for part in found.chunks_mut(77) {
                 reader.add(part).unwrap();

@@ -176,6 +176,11 @@ pub(super) enum Content {
     SymbolOffsets,
     /// BTF: types of a kernel.
     Types,
+    /// The function tables of a Go program; see [`super::go`] for them and their parts.
+    FunctionTables,
+    FunctionUnits,
+    FunctionIndex,
+    FunctionRecords,
     Other,
 }
 
@@ -197,8 +202,11 @@ pub(super) struct Image {
     pub regions: Vec<Region>,
     /// Offsets at which jump tables may start, sorted; see [`super::tables`].
     pub tables: Vec<u32>,
-    /// Offsets at which BTF types start, some of them, sorted; see [`super::types`].
-    pub types: Vec<u32>,
+    /// Offsets at which BTF types or Go's records of functions start, some of them, sorted; see
+    /// [`super::types`] and [`super::go`].
+    pub starts: Vec<u32>,
+    /// The function tables of a Go program.
+    pub go: Option<super::go::Tables>,
     /// Offsets of sections by index, of an object before linking.
     pub bases: Vec<u64>,
     /// Of the first symbols of such an object: the section that the symbol stands for, or zero.
@@ -228,8 +236,11 @@ impl Image {
         super::kallsyms::split(old, extent, &layout, &mut regions);
         let section_symbols = section_symbols(old, extent, &layout, &regions);
         let tables = super::tables::starts(old, extent, &layout, &regions);
-        let types = super::types::starts(old, extent, &mut regions);
-        Some(Self { layout, regions, tables, types, bases, section_symbols })
+        let (go, starts) = match super::go::split(old, extent, &layout, &mut regions) {
+            Some((go, starts)) => (Some(go), starts),
+            None => (None, super::types::starts(old, extent, &mut regions)),
+        };
+        Some(Self { layout, regions, tables, starts, go, bases, section_symbols })
     }
 
     /// The region that holds `offset`, or the space up to the next one.
@@ -327,6 +338,7 @@ fn content(kind: u32, flags: u64, name: &[u8; NAME_BYTES], layout: &Layout) -> C
         return Content::Other;
     }
     match name {
+        b".gopclntab" | b".data.rel.ro.gopclntab" => Content::FunctionTables,
         b".eh_frame" => Content::FrameRecords,
         b".eh_frame_hdr" => Content::FrameIndex,
         _ if flags & SHF_EXECINSTR != 0 => Content::Code,

@@ -7,6 +7,11 @@ pub(super) const TYPE_NAMES: u64 = 2 << 60;
 /// Indices of the symbols of one file.
 pub(super) const SYMBOL_INDICES: u64 = 3 << 60;
 
+/// Indices into the compilation units of one Go program.
+pub(super) const UNIT_INDICES: u64 = 4 << 60;
+/// Offsets of data about the functions of one Go program.
+pub(super) const FUNCTION_DATA: u64 = 5 << 60;
+
 /// How a reference is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {

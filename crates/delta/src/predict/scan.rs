@@ -2,10 +2,15 @@
 
 use super::elf::{Content, Image, Layout, Machine, Region, u16_at, u32_at, u64_at};
 use super::field::{Field, Form, SYMBOL_INDICES};
-use super::{arm64, kallsyms, tables, types, x86};
+use super::{arm64, go, kallsyms, tables, types, x86};
 
 /// Bytes before a run that are read to find where instructions start.
 pub(super) const LOOK_BACK_BYTES: u64 = 64;
+
+/// Bytes before a run of such content that are read.
+pub(super) fn look_back_bytes(content: Content) -> u64 {
+    if content == Content::FunctionRecords { go::LOOK_BACK_BYTES } else { LOOK_BACK_BYTES }
+}
 
 /// In a program that starts at address zero, smaller values in data are taken for numbers.
 const SMALL_NUMBER_MAX: u64 = 0x1_0000;
@@ -32,6 +37,11 @@ pub(super) fn references(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>
         (Content::Symbols, _) if run.image.layout.relocatable => object_symbols(run, fields),
         (Content::SymbolOffsets, _) => kallsyms::references(run, fields),
         (Content::Types, _) => types::references(run, fields),
+        (Content::FunctionUnits | Content::FunctionIndex | Content::FunctionRecords, _) => {
+            if let Some(tables) = &run.image.go {
+                go::references(run, tables, fields);
+            }
+        }
         (Content::Addresses, _) => addresses(run, fields),
         (Content::Rela, _) => rela(run, fields),
         (Content::Symbols, _) => symbols(run, fields),

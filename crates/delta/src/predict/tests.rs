@@ -172,6 +172,75 @@ fn moved_aarch64_code_leaves_no_differences() {
     moved_code_leaves_nothing(AARCH64);
 }
 
+/// Tables of `count` functions: each has its code, its name and two tables of numbers of its own.
+/// What belongs to functions from the middle on stands `moved` bytes further behind.
+fn function_tables(count: u32, moved: u32) -> Vec<u8> {
+    const RECORD_BYTES: u32 = 48;
+    let shift = |index: u32| if index >= count / 2 { moved } else { 0 };
+    let (names, numbers) = (72, 72 + count * 8 + moved);
+    let index = numbers + count * 8 + moved;
+    let records = count * 8 + 4;
+    let mut bytes = vec![0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8];
+    for word in [count, 0, 0, names, numbers, numbers, numbers, index] {
+        bytes.extend_from_slice(&u64::from(word).to_le_bytes());
+    }
+    // Names and numbers: no two of them are alike.
+    for part in [0x1000_0000_u32, 0x2000_0000] {
+        for number in 0..count {
+            if number == count / 2 {
+                bytes.resize(bytes.len() + moved as usize, 0);
+            }
+            bytes.extend_from_slice(&number.wrapping_mul(2_654_435_761).to_le_bytes());
+            bytes.extend_from_slice(&(part + number).to_le_bytes());
+        }
+    }
+    for number in 0..count {
+        for word in [number * 32 + shift(number), records + number * RECORD_BYTES] {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+    bytes.extend_from_slice(&(count * 32 + moved).to_le_bytes());
+    for number in 0..count {
+        let own = number * 8 + shift(number);
+        let words = [number * 32 + shift(number), own, 0, 0, own, own + 4, 0, 1, number, number, 0, own + 2];
+        for word in words {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+#[test]
+fn tables_of_go_functions_that_moved_leave_next_to_nothing() {
+    let (count, moved) = (400, 64);
+    let file = |moved: u32| {
+        let code = functions(X86_64, count as usize, moved as usize / 32);
+        program(X86_64, 3, &[(".text", 1, 6, code), (".gopclntab", 1, 2, function_tables(count, moved))])
+    };
+    let (old, new) = (file(0), file(moved));
+    // Half the code, half the names, half the numbers, and all the rest.
+    let (half, moved) = (u64::from(count) / 2, u64::from(moved));
+    let code = HEADER_BYTES_MAX as u64 + half * 32;
+    let names = HEADER_BYTES_MAX as u64 + half * 64 + 72 + half * 8;
+    let numbers = names + half * 16;
+    let covers = [
+        Cover { old: 0, new: 0, len: code },
+        Cover { old: code, new: code + moved, len: names - code },
+        Cover { old: names, new: names + 2 * moved, len: numbers - names },
+        Cover { old: numbers, new: numbers + 3 * moved, len: old.len() as u64 - numbers },
+    ];
+    let tables = (numbers + 3 * moved + half * 8) as usize;
+    let end = tables + count as usize * 56;
+    let unequal = |files: [&[Extent]; 2]| {
+        let differences = round_trip(&covers, &old, &new, files[0], files[1]);
+        differences[tables..end].iter().filter(|&&byte| byte != 0).count()
+    };
+    let plain = unequal([&[], &[]]);
+    let predicted = unequal([&whole(&old), &whole(&new)]);
+    assert!(plain > 800, "without prediction {plain} bytes differ");
+    assert!(predicted <= plain / 40, "{predicted} of {plain} bytes differ");
+}
+
 #[test]
 fn labels_of_moved_code_are_alike() {
     let text = |extra| vec![(".text", 1, 6, functions(X86_64, 600, extra))];
@@ -254,7 +323,16 @@ fn every_section(bytes: &[u8]) -> Vec<Section> {
         types[8..24].fill(0);
         types[13] = 4;
     }
+    let mut functions = bytes.to_vec();
+    if functions.len() > 200 {
+        functions[..8].copy_from_slice(&[0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8]);
+        for (at, value) in [(8, 3_u64), (32, 72), (40, 76), (48, 84), (56, 92), (64, 100)] {
+            functions[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        functions[104] = 60;
+    }
     vec![
+        (".gopclntab", 1, 2, functions),
         (".text", 1, 6, bytes.to_vec()),
         (".rela.dyn", 4, 2, bytes.to_vec()),
         (".symtab", 2, 0, bytes.to_vec()),

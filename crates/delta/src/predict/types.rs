@@ -91,7 +91,7 @@ fn walk(old: &dyn ReadAt, extent: Extent, region: &mut Region) -> Option<Vec<u32
 pub(super) fn references(run: &Run<'_>, fields: &mut Vec<Field>) {
     let bytes = run.bytes;
     let context = run.offset - run.before as u64;
-    let starts = &run.image.types;
+    let starts = &run.image.starts;
     let known = starts.partition_point(|&start| u64::from(start) < context);
     let Some(&first) = starts.get(known) else { return };
     let mut at = (u64::from(first) - context) as usize;
