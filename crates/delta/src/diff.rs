@@ -339,7 +339,10 @@ fn exact_covers(
     observer.begin(Phase::Match, flat.len());
     let blocks = (0..space.blocks().len()).map(|index| space.block_extent(index));
     let old_extents = files.parts.iter().flat_map(|part| part.extents.iter().copied());
-    let old_cuts = exact::cuts(space.len(), old_extents.chain(blocks));
+    let shadowed_extents = files.shadowed.iter().copied();
+    let mut old_cuts = exact::cuts(space.len(), old_extents.chain(blocks).chain(shadowed_extents));
+    let shadowed = candidates::union(files.shadowed.clone());
+    old_cuts.retain(|cut| !candidates::is_inside(*cut, &shadowed));
     let new_cuts = exact::cuts(flat.len(), parts.iter().map(|part| part.extent));
     let (old_chunks, new_chunks) =
         rayon::join(|| exact::chunks_of(space, &old_cuts), || exact::chunks_of(flat, &new_cuts));
