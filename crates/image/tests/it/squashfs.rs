@@ -39,12 +39,14 @@ fn matches_tree_with_tails(image: &[u8], structure: &Structure, tree: &Tree, blo
     for (path, bytes) in &tree.files {
         let part = structure.parts.iter().find(|part| part.path == *path && part.members.is_empty());
         let mut found = part.map(|part| content(image, &part.content)).unwrap_or_default();
-        found.extend(members.remove(path.as_str()).unwrap_or_default());
+        let (whole, tail) = bytes.split_at(bytes.len() / block_bytes * block_bytes);
+        // Tails that are equal are stored once, under one of the names.
+        let member = members.get(path.as_str()).or_else(|| members.values().find(|member| *member == tail));
+        found.extend(member.into_iter().flatten());
         // Blocks of zeros are holes.
         let is_stored = |block: &&[u8]| block.iter().any(|byte| *byte != 0);
-        let (whole, tail) = bytes.split_at(bytes.len() / block_bytes * block_bytes);
         let mut stored: Vec<u8> = whole.chunks(block_bytes).filter(is_stored).flatten().copied().collect();
-        if found.len() > stored.len() || is_stored(&tail) {
+        if member.is_some() || is_stored(&tail) {
             stored.extend_from_slice(tail);
         }
         assert!(found == stored, "{path}");
