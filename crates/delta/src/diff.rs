@@ -35,6 +35,7 @@ mod new;
 mod old;
 mod programs;
 mod search;
+mod seeds;
 mod sources;
 mod suffix;
 
@@ -50,6 +51,8 @@ const PACKED_BYTES_MAX: u64 = 256 << 20;
 const PLAIN_BYTES_MAX: u64 = 512 << 20;
 /// Old content that is searched at a time, in bytes: five times as much memory is taken.
 const GROUP_BYTES: u64 = 64 << 20;
+/// The same for a search in a table of seeds, which is fast as long as the table stays in a cache.
+const SEED_GROUP_BYTES: u64 = 4 << 20;
 
 /// Blocks of a file up to this length, in bytes, are kept together.
 const FILE_KEPT_BYTES_MAX: u64 = 64 << 20;
@@ -223,11 +226,12 @@ pub fn diff(
 
     let parts = flat.parts();
     let exact = exact_covers(&space, &flat, &files, &parts, observer)?;
-    let groups = candidates::groups(&space, &files.parts, &parts, &exact, flat.len(), GROUP_BYTES);
+    let group_bytes = if options.preset == Preset::Fast { SEED_GROUP_BYTES } else { GROUP_BYTES };
+    let groups = candidates::groups(&space, &files.parts, &parts, &exact, flat.len(), group_bytes);
     let gap_bytes = groups.iter().flat_map(|group| &group.gaps).map(|gap| gap.extent.len).sum();
     observer.begin(Phase::Search, gap_bytes);
     let advance = |bytes| observer.advance(bytes);
-    let approximate = search::fill(&space, &flat, &groups, &advance)?;
+    let approximate = search::fill(&space, &flat, &groups, options.preset, &advance)?;
     drop(groups);
 
     observer.begin(Phase::Encode, flat.len());
