@@ -203,7 +203,7 @@ impl Opener<'_> {
             }
             packed.push(read_extents(stream, &[block.extent])?);
         }
-        let known: Vec<bool> = blocks
+        let mut known: Vec<bool> = blocks
             .iter()
             .zip(&packed)
             .map(|(block, bytes)| {
@@ -212,6 +212,10 @@ impl Opener<'_> {
             .collect();
         if known.iter().all(|&known| known) {
             return Ok(Vec::new());
+        }
+        if is_program(&blocks[0], &packed[0]) {
+            // Its references are predicted only as long as it stands in one piece.
+            known.fill(false);
         }
         if let Some(opened) = self.open_nested(blocks, &packed, tail, path, prover)? {
             return Ok(vec![opened]);
@@ -393,6 +397,16 @@ impl Opener<'_> {
         let start = spool.len();
         spool.append(bytes).map_err(DiffError::Scratch)?;
         Ok(start)
+    }
+}
+
+/// Whether a block starts an ELF file (System V ABI, chapter 4).
+fn is_program(first: &Block, packed: &[u8]) -> bool {
+    let limit = first.plain_len.unwrap_or(crate::limits::BLOCK_PLAIN_BYTES_MAX) as usize;
+    let mut plain = Vec::new();
+    match first.format {
+        Format::Stored => packed.starts_with(b"\x7fELF"),
+        format => format.decode_block(packed, limit, &mut plain).is_ok() && plain.starts_with(b"\x7fELF"),
     }
 }
 
