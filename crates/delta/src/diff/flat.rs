@@ -62,7 +62,7 @@ impl<'a> Flat<'a> {
     pub(super) fn new(mut built: Vec<Built>, targets: &'a [&'a dyn ReadAt], spool: &'a dyn ReadAt) -> Self {
         let is_readable = |built: &Built| match &built.root.node {
             Node::Plain(_) => true,
-            Node::Packed(packed) => packed.is_readable() && built.root.extents.len() == 1,
+            Node::Packed(packed) => packed.is_readable(),
         };
         built.sort_by_key(|built| !is_readable(built));
         let mut flat = Self {

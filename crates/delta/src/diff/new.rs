@@ -222,37 +222,24 @@ impl Opener<'_> {
         }
         let mut opened = Vec::new();
         let mut run: Vec<Proven> = Vec::new();
-        let mut start = 0;
+        let mut extents: Vec<Extent> = Vec::new();
+        let mut end_run = |run: &mut Vec<Proven>, extents: &mut Vec<Extent>, prover: &mut Prover| {
+            if !run.is_empty() {
+                let content = self.open_proven(std::mem::take(run), &[], members, path, 1, prover)?;
+                opened.push((join(std::mem::take(extents)), content));
+            }
+            Ok::<(), DiffError>(())
+        };
         for ((block, bytes), known) in blocks.iter().zip(&packed).zip(known) {
-            let end: u64 = start + run.iter().map(|proof| proof.piece.packed_len).sum::<u64>();
             let proof = if known { None } else { self.prove(block.format, bytes, prover) };
-            if !run.is_empty() && (proof.is_none() || end != block.extent.offset) {
-                let extent = Extent { offset: start, len: end - start };
-                opened.push((
-                    vec![extent],
-                    self.open_proven(std::mem::take(&mut run), &[], members, path, 1, prover)?,
-                ));
-            }
-            if run.is_empty() {
-                start = block.extent.offset;
-            }
-            let cut = proof.as_ref().is_some_and(|proof| proof.piece.packed_len < block.extent.len);
-            run.extend(proof);
-            if cut {
-                // Bytes follow that are not part of the stream: the next block cannot be joined.
-                let len = run.iter().map(|proof| proof.piece.packed_len).sum();
-                let extent = Extent { offset: start, len };
-                opened.push((
-                    vec![extent],
-                    self.open_proven(std::mem::take(&mut run), &[], members, path, 1, prover)?,
-                ));
-            }
+            let Some(proof) = proof else {
+                end_run(&mut run, &mut extents, prover)?;
+                continue;
+            };
+            extents.push(Extent { offset: block.extent.offset, len: proof.piece.packed_len });
+            run.push(proof);
         }
-        if !run.is_empty() {
-            let len = run.iter().map(|proof| proof.piece.packed_len).sum();
-            let extent = Extent { offset: start, len };
-            opened.push((vec![extent], self.open_proven(run, &[], members, path, 1, prover)?));
-        }
+        end_run(&mut run, &mut extents, prover)?;
         Ok(opened)
     }
 
