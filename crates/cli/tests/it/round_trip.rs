@@ -1,5 +1,6 @@
 //! `apply(diff(old, new), old) = new`, through the command line.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -114,8 +115,10 @@ fn a_gzip_stream_in_a_squashfs_is_opened_though_it_ends_in_a_fragment() {
     }
     let work = Workplace::new();
     for (side, line) in [("old", "one line\n"), ("new", "another line that is new\n")] {
-        let mut log: String =
-            (0..40_000).map(|number| format!("{} entry {number}\n", number * 7919)).collect();
+        let mut log = String::new();
+        for number in 0..40_000 {
+            writeln!(log, "{} entry {number}", number * 7919).expect("text grows");
+        }
         log.insert_str(300_000, line);
         let tree = format!("tree-{side}");
         work.write(&format!("{tree}/log"), log.as_bytes());

@@ -68,6 +68,8 @@ pub(super) fn encode(
         new_programs: Vec::new(),
         finished: Vec::new(),
         weights: Vec::new(),
+        part_index: 0,
+        weighed: 0,
         corrections: flat.corrections.iter().peekable(),
         old: vec![0; STEP_BYTES],
         new: vec![0; STEP_BYTES],
@@ -77,10 +79,10 @@ pub(super) fn encode(
         if encoder.frame.weight() >= FRAME_WEIGHT {
             encoder.end_frame(None);
         }
-        let before = encoder.frame.weight();
+        encoder.part_index = index;
+        encoder.weighed = encoder.frame.weight();
         encoder.part(part, &mut pieces)?;
-        let after = encoder.frame.weight();
-        encoder.weights.push((encoder.finished.len(), index, after.saturating_sub(before)));
+        encoder.weigh();
     }
     encoder.end_frame(None);
     let Encoder { finished, weights, .. } = encoder;
@@ -105,6 +107,9 @@ struct Encoder<'a, 'c> {
     finished: Vec<Finished>,
     /// Frame, part and how much the frame's weight grew.
     weights: Vec<(usize, usize, u64)>,
+    /// The part that is encoded, and the frame's weight before it.
+    part_index: usize,
+    weighed: u64,
     corrections: std::iter::Peekable<std::slice::Iter<'c, (u64, Vec<u8>)>>,
     old: Vec<u8>,
     new: Vec<u8>,
@@ -203,12 +208,21 @@ impl Encoder<'_, '_> {
         Ok(())
     }
 
+    /// Notes how much the present part has added to the present frame.
+    fn weigh(&mut self) {
+        let weight = self.frame.weight();
+        self.weights.push((self.finished.len(), self.part_index, weight.saturating_sub(self.weighed)));
+        self.weighed = weight;
+    }
+
     /// Ends the frame, in the middle of `program` where there is one.
     fn end_frame(&mut self, program: Option<Extent>) {
         let at = self.frame.at();
         if at == self.frame_start {
             return;
         }
+        self.weigh();
+        self.weighed = 0;
         let frame = std::mem::replace(&mut self.frame, FrameBuilder::new(self.space.len(), at));
         // The rest of a program is predicted by its head, which must be readable by then.
         let settled = self.flat.settled_end(at);
@@ -246,7 +260,6 @@ fn pack(
     }
     let mut costs: Vec<FileCost> = Vec::new();
     for &(frame, part, weight) in weights {
-        // Where a part is cut over frames the last one stands for it: this is a guide for people.
         let packed = bytes.get(frame).map_or(0, |frame| frame.len() as u64);
         let patch_bytes = weight * packed / frame_weights.get(frame).copied().unwrap_or(0).max(1);
         if patch_bytes > 0 {
