@@ -32,6 +32,7 @@ mod encode;
 mod exact;
 mod flat;
 mod new;
+mod often;
 mod old;
 mod programs;
 mod search;
@@ -238,11 +239,13 @@ pub fn diff(
         keep_used_blocks(&space, &old_streams, scratch, &files, &mut pieces);
     let kept = Kept::new(&old_streams, &blocks, &pieces);
     let mut sources = sources;
+    let mut old_streams: &[&dyn ReadAt] = &old_streams;
     let kept_streams;
     // A single source stays, read or not: it is what the caller calls OLD.
     if old.len() > 1 && !kept.is_all() {
         sources = kept.of(sources);
-        kept_streams = kept.of(old_streams.clone());
+        kept_streams = kept.of(old_streams.to_vec());
+        old_streams = &kept_streams;
         let missing = || DiffError::Internal("a source that is read is left out");
         for piece in &mut pieces {
             piece.cover.address = kept.address(piece.cover.address).ok_or_else(missing)?;
@@ -251,11 +254,11 @@ pub fn diff(
             block.packed.offset = kept.address(block.packed.offset).ok_or_else(missing)?;
         }
         old_files.retain_mut(|file| kept.address(file.offset).map(|offset| file.offset = offset).is_some());
-        lean = Space::new(&kept_streams, scratch);
-        for &block in &blocks {
-            lean.push(block);
-        }
+        lean = space_of(old_streams, &blocks, scratch);
     }
+    often::mark(&lean, &pieces, &mut blocks);
+    let lean = space_of(old_streams, &blocks, scratch);
+    lean.spool_blocks().map_err(DiffError::Scratch)?;
     let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, options.preset)?;
 
     let map = PatchMap { blocks, packings, roots: flat.roots.clone(), costs: frames.costs.clone() };
@@ -297,6 +300,18 @@ impl Dissector for Nothing {
     fn dissect(&self, _: &dyn ReadAt, _: &str) -> Option<crate::structure::Structure> {
         None
     }
+}
+
+fn space_of<'a>(
+    sources: &'a [&'a dyn ReadAt],
+    blocks: &[SourceBlock],
+    scratch: &'a dyn ScratchStore,
+) -> Space<'a> {
+    let mut space = Space::new(sources, scratch);
+    for &block in blocks {
+        space.push(block);
+    }
+    space
 }
 
 fn infos(
@@ -445,11 +460,5 @@ fn unpacking_memory_bytes(map: &PatchMap) -> u64 {
 }
 
 fn spooled_bytes(map: &PatchMap) -> u64 {
-    map.blocks
-        .iter()
-        .filter(|block| {
-            block.format != fluvial_codec::Format::Stored && block.plain_len > BLOCK_PLAIN_BYTES_MAX
-        })
-        .map(|block| block.plain_len)
-        .sum()
+    map.blocks.iter().filter(|block| block.is_spooled()).map(|block| block.plain_len).sum()
 }
