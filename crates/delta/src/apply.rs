@@ -534,22 +534,25 @@ pub(crate) fn sha256_of(
     Ok(hash.finalize().into())
 }
 
-/// What applying takes beside dictionaries, packers and covers, in bytes: the program itself, its
-/// buffers, one frame, the caches of unpacked blocks.
-pub(crate) fn base_memory_bytes(frame_packed_max: u64, map: &PatchMap, map_len: u64) -> u64 {
+/// What applying takes beside frames and packers, in bytes: the program itself, its buffers, the
+/// map, the caches of unpacked blocks.
+pub(crate) fn base_memory_bytes(map: &PatchMap, map_len: u64) -> u64 {
     /// Code, static data, stacks and the allocator's slack, measured.
     const PROGRAM_BYTES: u64 = 7 << 20;
-    let cache = |plain_lens: &mut dyn Iterator<Item = u64>| -> u64 {
+    let cache = |plain_lens: &mut dyn Iterator<Item = u64>, bytes_max: usize| -> u64 {
         let (mut sum, mut max) = (0, 0);
         for len in plain_lens {
             sum += len;
             max = max.max(len);
         }
-        sum.min(crate::space::CACHE_BYTES as u64) + max
+        sum.min(bytes_max as u64) + max
     };
     let is_cached =
         |block: &&SourceBlock| block.format != fluvial_codec::Format::Stored && !block.is_spooled();
-    let old = cache(&mut map.blocks.iter().filter(is_cached).map(|block| block.plain_len));
+    let old = cache(
+        &mut map.blocks.iter().filter(is_cached).map(|block| block.plain_len),
+        crate::space::CACHE_BYTES,
+    );
     let new = cache(
         &mut map
             .roots
@@ -559,8 +562,9 @@ pub(crate) fn base_memory_bytes(frame_packed_max: u64, map: &PatchMap, map_len: 
                 _ => &[],
             })
             .map(|piece| piece.plain_len),
+        written::CACHE_BYTES,
     );
-    PROGRAM_BYTES + frame_packed_max + 4 * map_len + old + new + 2 * CHUNK_BYTES as u64
+    PROGRAM_BYTES + 4 * map_len + old + new + 2 * CHUNK_BYTES as u64
 }
 
 const _: () = assert!(STREAM_DICTIONARY_BYTES_MAX.is_power_of_two());

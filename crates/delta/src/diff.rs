@@ -259,15 +259,14 @@ pub fn diff(
     often::mark(&lean, &pieces, &mut blocks);
     let lean = space_of(old_streams, &blocks, scratch);
     lean.spool_blocks().map_err(DiffError::Scratch)?;
-    let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, options.preset)?;
+    let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, options)?;
 
     let map = PatchMap { blocks, packings, roots: flat.roots.clone(), costs: frames.costs.clone() };
     let mut packed_map = WireWriter::default();
     let map_bytes = map.to_bytes();
     write_stream(&map_bytes, Effort::Smallest, &mut packed_map);
-    let frame_max = frames.bytes.iter().map(Vec::len).max().unwrap_or(0) as u64;
     // Large blocks of the sources are unpacked before the first frame is opened.
-    let apply_memory_bytes = base_memory_bytes(frame_max, &map, map_bytes.len() as u64)
+    let apply_memory_bytes = base_memory_bytes(&map, map_bytes.len() as u64)
         + (frames.memory_bytes + packing_memory_bytes(&map)).max(unpacking_memory_bytes(&map));
     if apply_memory_bytes > options.apply_memory_bytes {
         return Err(DiffError::OverBudget {
@@ -332,7 +331,7 @@ fn infos(
 
 fn budget(options: &DiffOptions) -> Budget {
     // What applying takes besides packing, at most: see the parts that are added up in `diff`.
-    const OTHER_BYTES: u64 = 28 << 20;
+    const OTHER_BYTES: u64 = 27 << 20;
     Budget {
         memory_bytes: options.apply_memory_bytes.saturating_sub(OTHER_BYTES),
         plain_bytes_max: PLAIN_BYTES_MAX,
@@ -456,7 +455,7 @@ fn packing_memory_bytes(map: &PatchMap) -> u64 {
 
 /// The most memory that unpacking a large source block takes, in bytes.
 fn unpacking_memory_bytes(map: &PatchMap) -> u64 {
-    if spooled_bytes(map) > 0 { decode_memory_bytes(8 << 20) } else { 0 }
+    if spooled_bytes(map) > 0 { decode_memory_bytes(8 << 20, Effort::Smallest) } else { 0 }
 }
 
 fn spooled_bytes(map: &PatchMap) -> u64 {

@@ -14,8 +14,8 @@ use crate::map::SourceBlock;
 use crate::scratch::{Scratch, ScratchStore};
 use crate::structure::{Extent, ReadAt};
 
-/// Bytes of unpacked blocks that are kept.
-pub const CACHE_BYTES: usize = 4 << 20;
+/// Bytes of unpacked blocks that are kept. What is read time and again is in temporary storage.
+pub const CACHE_BYTES: usize = 2 << 20;
 const COPY_BYTES: usize = 256 << 10;
 
 /// The sources and what they unpack to.
@@ -54,7 +54,7 @@ impl<'a> Space<'a> {
             len,
             spooled: Vec::new(),
             scratch,
-            cache: BlockCache::default(),
+            cache: BlockCache::new(CACHE_BYTES),
         }
     }
 
@@ -236,12 +236,17 @@ impl Read for Range<'_> {
 }
 
 /// Unpacked blocks, the least recently used dropped first.
-#[derive(Default)]
 pub struct BlockCache {
+    bytes_max: usize,
     entries: Mutex<VecDeque<(usize, Arc<Vec<u8>>)>>,
 }
 
 impl BlockCache {
+    /// A cache of at most so many bytes, or of one block.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, entries: Mutex::default() }
+    }
+
     /// The content of block `index`: from the cache, or made by `unpack`.
     ///
     /// # Errors
@@ -264,7 +269,7 @@ impl BlockCache {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.push_back((index, Arc::clone(&plain)));
         let mut held: usize = entries.iter().map(|(_, plain)| plain.len()).sum();
-        while held > CACHE_BYTES && entries.len() > 1 {
+        while held > self.bytes_max && entries.len() > 1 {
             held -= entries.pop_front().map_or(0, |(_, plain)| plain.len());
         }
         Ok(plain)

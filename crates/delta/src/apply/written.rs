@@ -10,6 +10,9 @@ use crate::map::PatchMap;
 use crate::space::{BlockCache, Space};
 use crate::structure::{Extent, Gathered, ReadAt};
 
+/// Bytes of unpacked blocks of the targets that are kept.
+pub(super) const CACHE_BYTES: usize = 1 << 20;
+
 /// The old space and the written targets under one address.
 pub(super) struct Written<'a> {
     space: &'a Space<'a>,
@@ -59,7 +62,7 @@ impl<'a> Written<'a> {
             }
             flat += root.node.flat_len();
         }
-        Self { space, targets, segments, cache: BlockCache::default(), made: 0 }
+        Self { space, targets, segments, cache: BlockCache::new(CACHE_BYTES), made: 0 }
     }
 
     fn read_flat(&self, flat: u64, buf: &mut [u8]) -> io::Result<usize> {
