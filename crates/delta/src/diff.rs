@@ -36,6 +36,7 @@ mod often;
 mod old;
 mod programs;
 mod search;
+mod seeds;
 mod sources;
 mod suffix;
 
@@ -51,6 +52,8 @@ const PACKED_BYTES_MAX: u64 = 256 << 20;
 const PLAIN_BYTES_MAX: u64 = 512 << 20;
 /// Old content that is searched at a time, in bytes: five times as much memory is taken.
 const GROUP_BYTES: u64 = 64 << 20;
+/// The same for a search in a table of seeds, which is fast as long as the table stays in a cache.
+const SEED_GROUP_BYTES: u64 = 4 << 20;
 
 /// Blocks of a file up to this length, in bytes, are kept together.
 const FILE_KEPT_BYTES_MAX: u64 = 64 << 20;
@@ -224,11 +227,12 @@ pub fn diff(
 
     let parts = flat.parts();
     let exact = exact_covers(&space, &flat, &files, &parts, observer)?;
-    let groups = candidates::groups(&space, &files.parts, &parts, &exact, flat.len(), GROUP_BYTES);
+    let group_bytes = if options.preset == Preset::Fast { SEED_GROUP_BYTES } else { GROUP_BYTES };
+    let groups = candidates::groups(&space, &files.parts, &parts, &exact, flat.len(), group_bytes);
     let gap_bytes = groups.iter().flat_map(|group| &group.gaps).map(|gap| gap.extent.len).sum();
     observer.begin(Phase::Search, gap_bytes);
     let advance = |bytes| observer.advance(bytes);
-    let approximate = search::fill(&space, &flat, &groups, &advance)?;
+    let approximate = search::fill(&space, &flat, &groups, options.preset, &advance)?;
     drop(groups);
 
     observer.begin(Phase::Encode, flat.len());
@@ -353,7 +357,10 @@ fn exact_covers(
     observer.begin(Phase::Match, flat.len());
     let blocks = (0..space.blocks().len()).map(|index| space.block_extent(index));
     let old_extents = files.parts.iter().flat_map(|part| part.extents.iter().copied());
-    let old_cuts = exact::cuts(space.len(), old_extents.chain(blocks));
+    let shadowed_extents = files.shadowed.iter().copied();
+    let mut old_cuts = exact::cuts(space.len(), old_extents.chain(blocks).chain(shadowed_extents));
+    let shadowed = candidates::union(files.shadowed.clone());
+    old_cuts.retain(|cut| !candidates::is_inside(*cut, &shadowed));
     let new_cuts = exact::cuts(flat.len(), parts.iter().map(|part| part.extent));
     let (old_chunks, new_chunks) =
         rayon::join(|| exact::chunks_of(space, &old_cuts), || exact::chunks_of(flat, &new_cuts));

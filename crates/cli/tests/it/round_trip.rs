@@ -106,6 +106,34 @@ fn squashfs_images() {
     });
 }
 
+/// The end of a packed file stands in a block that it shares with others, which are packed together.
+#[test]
+fn a_gzip_stream_in_a_squashfs_is_opened_though_it_ends_in_a_fragment() {
+    if !can("mksquashfs", false) || !can("gzip", false) {
+        return;
+    }
+    let work = Workplace::new();
+    for (side, line) in [("old", "one line\n"), ("new", "another line that is new\n")] {
+        let mut log: String =
+            (0..40_000).map(|number| format!("{} entry {number}\n", number * 7919)).collect();
+        log.insert_str(300_000, line);
+        let tree = format!("tree-{side}");
+        work.write(&format!("{tree}/log"), log.as_bytes());
+        tool(Command::new("gzip").args(["-9n"]).arg(work.path(&format!("{tree}/log"))));
+        // Short files, some of them alike, which are copied from one another within one block.
+        for number in 0..40 {
+            let text = format!("{}{line}", log[number % 5 * 1000..][..3000].repeat(2));
+            work.write(&format!("{tree}/short-{number}"), text.as_bytes());
+        }
+        let mut mksquashfs = Command::new("mksquashfs");
+        mksquashfs.arg(work.path(&tree)).arg(work.path(side)).arg("-always-use-fragments");
+        tool(mksquashfs.args(["-quiet", "-no-progress", "-no-duplicates", "-comp", "zstd", "-b", "65536"]));
+    }
+    round_trip(&work, "default");
+    let (patch, new) = (work.read("patch").len(), work.read("new").len());
+    assert!(patch < new / 8, "{patch} of {new} bytes");
+}
+
 #[test]
 fn ext4_images() {
     images("mke2fs", |tree, image| {

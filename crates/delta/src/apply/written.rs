@@ -34,8 +34,8 @@ struct Segment<'a> {
 enum Place<'a> {
     /// They stand in the target as they are.
     Plain(&'a [Extent]),
-    /// They are one packed block of the target.
-    Block { packed: Extent, format: Format },
+    /// They are one packed block, `packed` of the bytes that stand in these extents.
+    Block { extents: &'a [Extent], packed: Extent, format: Format },
 }
 
 impl<'a> Written<'a> {
@@ -48,12 +48,12 @@ impl<'a> Written<'a> {
                 (Node::Plain(len), extents) => {
                     segments.push(Segment { flat, len: *len, target, place: Place::Plain(extents) });
                 }
-                (Node::Packed(packed), [extent]) if packed.is_readable() => {
-                    let mut at = (flat, extent.offset);
+                (Node::Packed(packed), extents) if packed.is_readable() => {
+                    let mut at = (flat, 0);
                     for piece in &packed.pieces {
                         let packed = Extent { offset: at.1, len: piece.packed_len };
                         let format = map.packings[piece.recipe as usize].format;
-                        let place = Place::Block { packed, format };
+                        let place = Place::Block { extents, packed, format };
                         segments.push(Segment { flat: at.0, len: piece.plain_len, target, place });
                         at = (at.0 + piece.plain_len, packed.end());
                     }
@@ -80,10 +80,10 @@ impl<'a> Written<'a> {
         let target = self.targets[segment.target as usize];
         match &segment.place {
             Place::Plain(extents) => Gathered::new(target, extents).read_at(offset, buf)?,
-            Place::Block { packed, format } => {
+            Place::Block { extents, packed, format } => {
                 let plain = self.cache.get(index, || {
                     let mut bytes = vec![0; packed.len as usize];
-                    target.read_at(packed.offset, &mut bytes)?;
+                    Gathered::new(target, extents).read_at(packed.offset, &mut bytes)?;
                     let mut plain = Vec::new();
                     format
                         .decode_block(&bytes, segment.len as usize, &mut plain)

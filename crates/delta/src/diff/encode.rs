@@ -10,6 +10,7 @@ use crate::frame::{Cover, FrameBuilder, PackedFrame, Programs};
 use crate::header::FrameInfo;
 use crate::limits::{FRAME_COVERS_MAX, FRAME_PACKED_BYTES_MAX};
 use crate::map::{COSTS_MAX, FileCost};
+use crate::predict::HEAD_BYTES;
 use crate::space::Space;
 use crate::stream::Effort;
 use crate::structure::{Extent, ReadAt};
@@ -239,7 +240,9 @@ impl Encoder<'_, '_> {
         }
         let frame = std::mem::replace(&mut self.frame, FrameBuilder::new(self.space.len(), at));
         // The rest of a program is predicted by its head, which must be readable by then.
-        let next = program.filter(|program| program.end() <= self.flat.readable_end).into_iter().collect();
+        let settled = self.flat.settled_end(at);
+        let head_is_settled = |program: &Extent| settled >= at.min(program.offset.saturating_add(HEAD_BYTES));
+        let next = program.filter(head_is_settled).into_iter().collect();
         let new = std::mem::replace(&mut self.new_programs, next);
         let old = self.programs.old_programs(frame.covers(), &new);
         let programs = Programs { old, new };
