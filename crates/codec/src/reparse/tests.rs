@@ -5,11 +5,11 @@ use super::{Reparse, StreamPacker, correct, levels};
 
 fn pack(recipe: Reparse, plain: &[u8], corrections: &[u8], piece: usize) -> Vec<u8> {
     let mut packed = Vec::new();
-    let mut packer = StreamPacker::new(recipe, plain.len() as u64, corrections);
+    let mut stream = StreamPacker::new(recipe, plain.len() as u64, corrections);
     for piece in plain.chunks(piece) {
-        packer.write(piece, &mut packed).unwrap();
+        stream.write(piece, &mut packed).unwrap();
     }
-    packer.finish(&mut packed).unwrap();
+    stream.finish(&mut packed).unwrap();
     packed
 }
 
