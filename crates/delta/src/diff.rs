@@ -32,6 +32,7 @@ mod encode;
 mod exact;
 mod flat;
 mod new;
+mod often;
 mod old;
 mod programs;
 mod search;
@@ -242,11 +243,13 @@ pub fn diff(
         keep_used_blocks(&space, &old_streams, scratch, &files, &mut pieces);
     let kept = Kept::new(&old_streams, &blocks, &pieces);
     let mut sources = sources;
+    let mut old_streams: &[&dyn ReadAt] = &old_streams;
     let kept_streams;
     // A single source stays, read or not: it is what the caller calls OLD.
     if old.len() > 1 && !kept.is_all() {
         sources = kept.of(sources);
-        kept_streams = kept.of(old_streams.clone());
+        kept_streams = kept.of(old_streams.to_vec());
+        old_streams = &kept_streams;
         let missing = || DiffError::Internal("a source that is read is left out");
         for piece in &mut pieces {
             piece.cover.address = kept.address(piece.cover.address).ok_or_else(missing)?;
@@ -255,20 +258,19 @@ pub fn diff(
             block.packed.offset = kept.address(block.packed.offset).ok_or_else(missing)?;
         }
         old_files.retain_mut(|file| kept.address(file.offset).map(|offset| file.offset = offset).is_some());
-        lean = Space::new(&kept_streams, scratch);
-        for &block in &blocks {
-            lean.push(block);
-        }
+        lean = space_of(old_streams, &blocks, scratch);
     }
-    let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, options.preset)?;
+    often::mark(&lean, &pieces, &mut blocks);
+    let lean = space_of(old_streams, &blocks, scratch);
+    lean.spool_blocks().map_err(DiffError::Scratch)?;
+    let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, options)?;
 
     let map = PatchMap { blocks, packings, roots: flat.roots.clone(), costs: frames.costs.clone() };
     let mut packed_map = WireWriter::default();
     let map_bytes = map.to_bytes();
     write_stream(&map_bytes, Effort::Smallest, &mut packed_map);
-    let frame_max = frames.bytes.iter().map(Vec::len).max().unwrap_or(0) as u64;
     // Large blocks of the sources are unpacked before the first frame is opened.
-    let apply_memory_bytes = base_memory_bytes(frame_max, &map, map_bytes.len() as u64)
+    let apply_memory_bytes = base_memory_bytes(&map, map_bytes.len() as u64)
         + (frames.memory_bytes + packing_memory_bytes(&map)).max(unpacking_memory_bytes(&map));
     if apply_memory_bytes > options.apply_memory_bytes {
         return Err(DiffError::OverBudget {
@@ -303,6 +305,18 @@ impl Dissector for Nothing {
     }
 }
 
+fn space_of<'a>(
+    sources: &'a [&'a dyn ReadAt],
+    blocks: &[SourceBlock],
+    scratch: &'a dyn ScratchStore,
+) -> Space<'a> {
+    let mut space = Space::new(sources, scratch);
+    for &block in blocks {
+        space.push(block);
+    }
+    space
+}
+
 fn infos(
     streams: &[Named<'_>],
     observer: &dyn DiffObserver,
@@ -321,7 +335,7 @@ fn infos(
 
 fn budget(options: &DiffOptions) -> Budget {
     // What applying takes besides packing, at most: see the parts that are added up in `diff`.
-    const OTHER_BYTES: u64 = 28 << 20;
+    const OTHER_BYTES: u64 = 27 << 20;
     Budget {
         memory_bytes: options.apply_memory_bytes.saturating_sub(OTHER_BYTES),
         plain_bytes_max: PLAIN_BYTES_MAX,
@@ -448,15 +462,9 @@ fn packing_memory_bytes(map: &PatchMap) -> u64 {
 
 /// The most memory that unpacking a large source block takes, in bytes.
 fn unpacking_memory_bytes(map: &PatchMap) -> u64 {
-    if spooled_bytes(map) > 0 { decode_memory_bytes(8 << 20) } else { 0 }
+    if spooled_bytes(map) > 0 { decode_memory_bytes(8 << 20, Effort::Smallest) } else { 0 }
 }
 
 fn spooled_bytes(map: &PatchMap) -> u64 {
-    map.blocks
-        .iter()
-        .filter(|block| {
-            block.format != fluvial_codec::Format::Stored && block.plain_len > BLOCK_PLAIN_BYTES_MAX
-        })
-        .map(|block| block.plain_len)
-        .sum()
+    map.blocks.iter().filter(|block| block.is_spooled()).map(|block| block.plain_len).sum()
 }

@@ -10,6 +10,9 @@ use crate::map::PatchMap;
 use crate::space::{BlockCache, Space};
 use crate::structure::{Extent, Gathered, ReadAt};
 
+/// Bytes of unpacked blocks of the targets that are kept.
+pub(super) const CACHE_BYTES: usize = 1 << 20;
+
 /// The old space and the written targets under one address.
 pub(super) struct Written<'a> {
     space: &'a Space<'a>,
@@ -59,7 +62,7 @@ impl<'a> Written<'a> {
             }
             flat += root.node.flat_len();
         }
-        Self { space, targets, segments, cache: BlockCache::default(), made: 0 }
+        Self { space, targets, segments, cache: BlockCache::new(CACHE_BYTES), made: 0 }
     }
 
     fn read_flat(&self, flat: u64, buf: &mut [u8]) -> io::Result<usize> {
@@ -114,6 +117,37 @@ impl ReadAt for Written<'_> {
             flat += len as u64;
             buf = &mut buf[len..];
         }
+        Ok(())
+    }
+}
+
+/// What is written, and behind it bytes that are made but not written yet.
+pub(super) struct Recent<'a> {
+    written: &'a Written<'a>,
+    bytes: &'a [u8],
+}
+
+impl<'a> Recent<'a> {
+    /// `bytes` follow the last of [`Written::made`].
+    pub(super) fn new(written: &'a Written<'a>, bytes: &'a [u8]) -> Self {
+        Self { written, bytes }
+    }
+}
+
+impl ReadAt for Recent<'_> {
+    fn len(&self) -> u64 {
+        self.written.len() + self.bytes.len() as u64
+    }
+
+    fn read_at(&self, address: u64, buf: &mut [u8]) -> io::Result<()> {
+        let written = self.written.len().saturating_sub(address).min(buf.len() as u64) as usize;
+        let (early, late) = buf.split_at_mut(written);
+        if !early.is_empty() {
+            self.written.read_at(address, early)?;
+        }
+        let Some(offset) = (address + written as u64).checked_sub(self.written.len()) else { return Ok(()) };
+        let late_bytes = self.bytes.get(offset as usize..).and_then(|bytes| bytes.get(..late.len()));
+        late.copy_from_slice(late_bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 }

@@ -115,7 +115,12 @@ fn gather(space: &mut Space<'_>, extents: &[Extent], files: &mut OldFiles) -> Op
             let starts: Vec<u64> = many
                 .iter()
                 .map(|&packed| {
-                    space.push(SourceBlock { packed, plain_len: packed.len, format: Format::Stored })
+                    space.push(SourceBlock {
+                        packed,
+                        plain_len: packed.len,
+                        format: Format::Stored,
+                        often: false,
+                    })
                 })
                 .collect();
             Some(Extent { offset: starts[0], len })
@@ -140,7 +145,7 @@ fn push_blocks(
             files.packed.insert(fingerprint(&packed));
         }
         let Some(plain_len) = plain_len(space, extent, block) else { return Ok(None) };
-        ready.push(SourceBlock { packed: extent, plain_len, format: block.format });
+        ready.push(SourceBlock { packed: extent, plain_len, format: block.format, often: false });
     }
     let len = ready.iter().map(|block| block.plain_len).sum();
     let starts: Vec<u64> = ready.into_iter().map(|block| space.push(block)).collect();
