@@ -185,6 +185,11 @@ impl Bench<'_> {
         self.budget.effort
     }
 
+    /// How many candidates are worth trying, as far as earlier streams tell.
+    pub(crate) fn tries_max(&self) -> usize {
+        self.tries_max
+    }
+
     /// The methods that worked before, the last one first.
     pub(crate) fn recent(&self) -> impl Iterator<Item = &Way> {
         self.recent.iter().map(Recipe::way)

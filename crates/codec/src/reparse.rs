@@ -39,3 +39,6 @@ pub use predict::Search;
 pub use recipe::Reparse;
 pub use search::{Fit, NoFit, fit};
 pub use traits::Traits;
+
+#[cfg(test)]
+mod tests;

@@ -14,8 +14,8 @@ use thiserror::Error;
 use crate::frame::{FrameError, FrameReader};
 use crate::header::{Header, HeaderError, StreamInfo};
 use crate::layout::{Node, Root};
-use crate::limits::{BLOCK_PLAIN_BYTES_MAX, STREAM_DICTIONARY_BYTES_MAX};
-use crate::map::{MapError, PatchMap};
+use crate::limits::STREAM_DICTIONARY_BYTES_MAX;
+use crate::map::{MapError, PatchMap, SourceBlock};
 use crate::scratch::ScratchStore;
 use crate::space::Space;
 use crate::stream::read_stream;
@@ -26,7 +26,7 @@ mod packing;
 mod written;
 
 use packing::{PackedSink, TargetSink};
-use written::Written;
+use written::{Recent, Written};
 
 /// How many flattened bytes are made at a time.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -281,7 +281,7 @@ impl<'a> Patch<'a> {
             space.push(block);
         }
         // Before any packer takes memory.
-        space.unpack_large_blocks().map_err(ApplyError::UnpackSource)?;
+        space.spool_blocks().map_err(ApplyError::UnpackSource)?;
         let mut run = Run {
             patch: self,
             space: &space,
@@ -392,18 +392,24 @@ impl Run<'_, '_> {
             self.open_frame(sink.is_target())?;
             let frame = self.next_frame - 1;
             let reader = self.reader.as_mut().ok_or(ApplyError::Lengths)?;
-            let want = len.min(self.buf.len() as u64) as usize;
+            let want = len.min(reader.left()).min(self.buf.len() as u64) as usize;
             self.written.made = self.flat;
-            let made = reader
-                .read(&self.written, &mut self.buf[..want])
-                .map_err(|source| ApplyError::Frame { frame, source })?;
-            if made == 0 {
-                return Err(ApplyError::Lengths);
+            // Covers are short: what they make is handed on in large pieces.
+            let mut filled = 0;
+            while filled < want {
+                let (recent, free) = self.buf[..want].split_at_mut(filled);
+                let made = reader
+                    .read(&Recent::new(&self.written, recent), free)
+                    .map_err(|source| ApplyError::Frame { frame, source })?;
+                if made == 0 {
+                    return Err(ApplyError::Lengths);
+                }
+                filled += made;
             }
-            sink.write(&self.buf[..made])?;
-            self.flat += made as u64;
-            len -= made as u64;
-            if !self.observer.made(made as u64) {
+            sink.write(&self.buf[..want])?;
+            self.flat += want as u64;
+            len -= want as u64;
+            if !self.observer.made(want as u64) {
                 return Err(ApplyError::Cancelled);
             }
         }
@@ -528,20 +534,25 @@ pub(crate) fn sha256_of(
     Ok(hash.finalize().into())
 }
 
-/// What applying takes beside dictionaries, packers and covers, in bytes: the program itself, its
-/// buffers, one frame, the caches of unpacked blocks.
-pub(crate) fn base_memory_bytes(frame_packed_max: u64, map: &PatchMap, map_len: u64) -> u64 {
+/// What applying takes beside frames and packers, in bytes: the program itself, its buffers, the
+/// map, the caches of unpacked blocks.
+pub(crate) fn base_memory_bytes(map: &PatchMap, map_len: u64) -> u64 {
     /// Code, static data, stacks and the allocator's slack, measured.
     const PROGRAM_BYTES: u64 = 7 << 20;
-    let cache = |plain_lens: &mut dyn Iterator<Item = u64>| -> u64 {
+    let cache = |plain_lens: &mut dyn Iterator<Item = u64>, bytes_max: usize| -> u64 {
         let (mut sum, mut max) = (0, 0);
-        for len in plain_lens.filter(|&len| len <= BLOCK_PLAIN_BYTES_MAX) {
+        for len in plain_lens {
             sum += len;
             max = max.max(len);
         }
-        sum.min(crate::space::CACHE_BYTES as u64) + max
+        sum.min(bytes_max as u64) + max
     };
-    let old = cache(&mut map.blocks.iter().map(|block| block.plain_len));
+    let is_cached =
+        |block: &&SourceBlock| block.format != fluvial_codec::Format::Stored && !block.is_spooled();
+    let old = cache(
+        &mut map.blocks.iter().filter(is_cached).map(|block| block.plain_len),
+        crate::space::CACHE_BYTES,
+    );
     let new = cache(
         &mut map
             .roots
@@ -551,8 +562,9 @@ pub(crate) fn base_memory_bytes(frame_packed_max: u64, map: &PatchMap, map_len: 
                 _ => &[],
             })
             .map(|piece| piece.plain_len),
+        written::CACHE_BYTES,
     );
-    PROGRAM_BYTES + frame_packed_max + 4 * map_len + old + new + 2 * CHUNK_BYTES as u64
+    PROGRAM_BYTES + 4 * map_len + old + new + 2 * CHUNK_BYTES as u64
 }
 
 const _: () = assert!(STREAM_DICTIONARY_BYTES_MAX.is_power_of_two());

@@ -34,10 +34,12 @@ mod exact;
 mod flat;
 mod lanes;
 mod new;
+mod often;
 mod old;
 mod programs;
 mod refine;
 mod search;
+mod seeds;
 mod sources;
 mod suffix;
 
@@ -54,6 +56,8 @@ const PACKED_BYTES_MAX: u64 = 256 << 20;
 const PLAIN_BYTES_MAX: u64 = 512 << 20;
 /// Old content that is searched at a time, in bytes: five times as much memory is taken.
 const GROUP_BYTES: u64 = 64 << 20;
+/// The same for a search in a table of seeds, which is fast as long as the table stays in a cache.
+const SEED_GROUP_BYTES: u64 = 4 << 20;
 
 /// Blocks of a file up to this length, in bytes, are kept together.
 const FILE_KEPT_BYTES_MAX: u64 = 64 << 20;
@@ -170,6 +174,32 @@ pub struct DiffReport {
     pub patch_bytes: u64,
 }
 
+/// What of the new content is copied from where in the old one: the whole search.
+fn pieces(
+    space: &Space<'_>,
+    flat: &Flat<'_>,
+    files: &OldFiles,
+    parts: &[flat::FlatPart],
+    preset: Preset,
+    observer: &dyn DiffObserver,
+) -> Result<Vec<Piece>, DiffError> {
+    let exact = exact_covers(space, flat, files, parts, observer)?;
+    let group_bytes = if preset == Preset::Fast { SEED_GROUP_BYTES } else { GROUP_BYTES };
+    let groups = candidates::groups(space, &files.parts, parts, &exact, flat.len(), group_bytes);
+    let gap_bytes = groups.iter().flat_map(|group| &group.gaps).map(|gap| gap.extent.len).sum();
+    observer.begin(Phase::Search, gap_bytes);
+    let advance = |bytes| observer.advance(bytes);
+    let approximate = search::fill(space, flat, &groups, preset, &advance)?;
+    drop(groups);
+
+    observer.begin(Phase::Encode, flat.len());
+    let mut pieces: Vec<Piece> = exact.into_iter().map(|cover| Piece { cover, exact: true }).collect();
+    pieces.extend(approximate.into_iter().map(|cover| Piece { cover, exact: false }));
+    pieces.sort_unstable_by_key(|piece| piece.cover.flat);
+    let finder = ProgramFinder::new(space, flat, &files.in_one_run(), preset);
+    refine::refine(space, flat, parts, &finder, pieces, preset)
+}
+
 /// Makes a patch from `old` to `new`, and writes it.
 ///
 /// Memory: five bytes for each byte of old content that is searched at a time (64 MiB, one group for
@@ -227,29 +257,18 @@ pub fn diff(
     let flat = Flat::new(built, &new_streams, &*spool);
 
     let parts = flat.parts();
-    let exact = exact_covers(&space, &flat, &files, &parts, observer)?;
-    let groups = candidates::groups(&space, &files.parts, &parts, &exact, flat.len(), GROUP_BYTES);
-    let gap_bytes = groups.iter().flat_map(|group| &group.gaps).map(|gap| gap.extent.len).sum();
-    observer.begin(Phase::Search, gap_bytes);
-    let advance = |bytes| observer.advance(bytes);
-    let approximate = search::fill(&space, &flat, &groups, &advance)?;
-    drop(groups);
-
-    observer.begin(Phase::Encode, flat.len());
-    let mut pieces: Vec<Piece> = exact.into_iter().map(|cover| Piece { cover, exact: true }).collect();
-    pieces.extend(approximate.into_iter().map(|cover| Piece { cover, exact: false }));
-    pieces.sort_unstable_by_key(|piece| piece.cover.flat);
-    let finder = ProgramFinder::new(&space, &flat, &files.in_one_run(), options.preset);
-    pieces = refine::refine(&space, &flat, &parts, &finder, pieces, options.preset)?;
+    let mut pieces = pieces(&space, &flat, &files, &parts, options.preset, observer)?;
     let (mut lean, mut blocks, mut old_files) =
         keep_used_blocks(&space, &old_streams, scratch, &files, &mut pieces);
     let kept = Kept::new(&old_streams, &blocks, &pieces);
     let mut sources = sources;
+    let mut old_streams: &[&dyn ReadAt] = &old_streams;
     let kept_streams;
     // A single source stays, read or not: it is what the caller calls OLD.
     if old.len() > 1 && !kept.is_all() {
         sources = kept.of(sources);
-        kept_streams = kept.of(old_streams.clone());
+        kept_streams = kept.of(old_streams.to_vec());
+        old_streams = &kept_streams;
         let missing = || DiffError::Internal("a source that is read is left out");
         for piece in &mut pieces {
             piece.cover.address = kept.address(piece.cover.address).ok_or_else(missing)?;
@@ -258,20 +277,19 @@ pub fn diff(
             block.packed.offset = kept.address(block.packed.offset).ok_or_else(missing)?;
         }
         old_files.retain_mut(|file| kept.address(file.offset).map(|offset| file.offset = offset).is_some());
-        lean = Space::new(&kept_streams, scratch);
-        for &block in &blocks {
-            lean.push(block);
-        }
+        lean = space_of(old_streams, &blocks, scratch);
     }
-    let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, options.preset)?;
+    often::mark(&lean, &pieces, &mut blocks);
+    let lean = space_of(old_streams, &blocks, scratch);
+    lean.spool_blocks().map_err(DiffError::Scratch)?;
+    let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, options)?;
 
     let map = PatchMap { blocks, packings, roots: flat.roots.clone(), costs: frames.costs.clone() };
     let mut packed_map = WireWriter::default();
     let map_bytes = map.to_bytes();
     write_stream(&map_bytes, Effort::Smallest, &mut packed_map);
-    let frame_max = frames.bytes.iter().map(Vec::len).max().unwrap_or(0) as u64;
     // Large blocks of the sources are unpacked before the first frame is opened.
-    let apply_memory_bytes = base_memory_bytes(frame_max, &map, map_bytes.len() as u64)
+    let apply_memory_bytes = base_memory_bytes(&map, map_bytes.len() as u64)
         + (frames.memory_bytes + packing_memory_bytes(&map)).max(unpacking_memory_bytes(&map));
     if apply_memory_bytes > options.apply_memory_bytes {
         return Err(DiffError::OverBudget {
@@ -306,6 +324,18 @@ impl Dissector for Nothing {
     }
 }
 
+fn space_of<'a>(
+    sources: &'a [&'a dyn ReadAt],
+    blocks: &[SourceBlock],
+    scratch: &'a dyn ScratchStore,
+) -> Space<'a> {
+    let mut space = Space::new(sources, scratch);
+    for &block in blocks {
+        space.push(block);
+    }
+    space
+}
+
 fn infos(
     streams: &[Named<'_>],
     observer: &dyn DiffObserver,
@@ -324,7 +354,7 @@ fn infos(
 
 fn budget(options: &DiffOptions) -> Budget {
     // What applying takes besides packing, at most: see the parts that are added up in `diff`.
-    const OTHER_BYTES: u64 = 28 << 20;
+    const OTHER_BYTES: u64 = 27 << 20;
     Budget {
         memory_bytes: options.apply_memory_bytes.saturating_sub(OTHER_BYTES),
         plain_bytes_max: PLAIN_BYTES_MAX,
@@ -346,7 +376,10 @@ fn exact_covers(
     observer.begin(Phase::Match, flat.len());
     let blocks = (0..space.blocks().len()).map(|index| space.block_extent(index));
     let old_extents = files.parts.iter().flat_map(|part| part.extents.iter().copied());
-    let old_cuts = exact::cuts(space.len(), old_extents.chain(blocks));
+    let shadowed_extents = files.shadowed.iter().copied();
+    let mut old_cuts = exact::cuts(space.len(), old_extents.chain(blocks).chain(shadowed_extents));
+    let shadowed = candidates::union(files.shadowed.clone());
+    old_cuts.retain(|cut| !candidates::is_inside(*cut, &shadowed));
     let new_cuts = exact::cuts(flat.len(), parts.iter().map(|part| part.extent));
     let (old_chunks, new_chunks) =
         rayon::join(|| exact::chunks_of(space, &old_cuts), || exact::chunks_of(flat, &new_cuts));
@@ -447,15 +480,9 @@ fn packing_memory_bytes(map: &PatchMap) -> u64 {
 
 /// The most memory that unpacking a large source block takes, in bytes.
 fn unpacking_memory_bytes(map: &PatchMap) -> u64 {
-    if spooled_bytes(map) > 0 { decode_memory_bytes(8 << 20) } else { 0 }
+    if spooled_bytes(map) > 0 { decode_memory_bytes(8 << 20, Effort::Smallest) } else { 0 }
 }
 
 fn spooled_bytes(map: &PatchMap) -> u64 {
-    map.blocks
-        .iter()
-        .filter(|block| {
-            block.format != fluvial_codec::Format::Stored && block.plain_len > BLOCK_PLAIN_BYTES_MAX
-        })
-        .map(|block| block.plain_len)
-        .sum()
+    map.blocks.iter().filter(|block| block.is_spooled()).map(|block| block.plain_len).sum()
 }

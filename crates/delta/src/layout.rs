@@ -22,7 +22,8 @@ pub enum Node {
 /// A content that is cut into pieces, each packed on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
-    /// The pieces, in order. Their plain lengths add up to what the children make.
+    /// The pieces, in order. What the children make behind the last one is not used: a stream whose end
+    /// stands elsewhere has to be packed whole all the same.
     pub pieces: Vec<Piece>,
     /// What the content is made of.
     pub children: Vec<Node>,
@@ -74,7 +75,10 @@ impl Packed {
     /// Whether each piece can be unpacked again from the finished target in one go, so that later
     /// parts of the patch may copy from its content.
     pub fn is_readable(&self) -> bool {
-        self.pieces.iter().all(|piece| piece.plain_len <= BLOCK_PLAIN_BYTES_MAX)
+        let pieces_len: u64 = self.pieces.iter().map(|piece| piece.plain_len).sum();
+        let made_len: u64 = self.children.iter().map(Node::made_len).fold(0, u64::saturating_add);
+        pieces_len == made_len
+            && self.pieces.iter().all(|piece| piece.plain_len <= BLOCK_PLAIN_BYTES_MAX)
             && self.children.iter().all(|child| matches!(child, Node::Plain(_)))
     }
 
@@ -223,8 +227,8 @@ fn read_node(
         made = made.saturating_add(made_len_checked(&child)?);
         children.push(child);
     }
-    if made != plain_len {
-        return Err(WireError::Invalid("pieces and children differ in length"));
+    if made < plain_len {
+        return Err(WireError::Invalid("the pieces of a content are longer than what its children make"));
     }
     Ok(Node::Packed(Packed { pieces, children }))
 }

@@ -5,7 +5,9 @@ use fluvial_codec::{Format, Recipe, RecipeError};
 use thiserror::Error;
 
 use crate::layout::{Root, read_layout, write_layout};
-use crate::limits::{DERIVED_BLOCKS_MAX, NAME_BYTES_MAX, RECIPE_BYTES_MAX, RECIPES_MAX, STREAM_SIZE_MAX};
+use crate::limits::{
+    BLOCK_PLAIN_BYTES_MAX, DERIVED_BLOCKS_MAX, NAME_BYTES_MAX, RECIPE_BYTES_MAX, RECIPES_MAX, STREAM_SIZE_MAX,
+};
 use crate::structure::Extent;
 use crate::wire::{WireError, WireReader, WireWriter};
 
@@ -22,6 +24,16 @@ pub struct SourceBlock {
     /// How it is packed. [`Format::Stored`] makes the block an alias: scattered extents of a file
     /// become one contiguous run of addresses.
     pub format: Format,
+    /// It is read so often that it is kept in temporary storage, however short it is.
+    pub often: bool,
+}
+
+impl SourceBlock {
+    /// Whether it is unpacked once, to temporary storage: what is too long to be held in memory, or
+    /// read often.
+    pub fn is_spooled(&self) -> bool {
+        self.format != Format::Stored && (self.often || self.plain_len > BLOCK_PLAIN_BYTES_MAX)
+    }
 }
 
 /// How a piece of a target is packed.
@@ -77,7 +89,8 @@ impl PatchMap {
         let mut writer = WireWriter::default();
         writer.number(self.blocks.len() as u64);
         // Column by column: equal neighbours pack better.
-        self.blocks.iter().for_each(|block| writer.number(u64::from(block.format.code())));
+        let kind = |block: &SourceBlock| 2 * u64::from(block.format.code()) + u64::from(block.often);
+        self.blocks.iter().for_each(|block| writer.number(kind(block)));
         self.blocks.iter().for_each(|block| writer.number(block.plain_len));
         self.blocks.iter().for_each(|block| writer.number(block.packed.len));
         let mut expected = 0;
@@ -130,15 +143,19 @@ impl PatchMap {
 }
 
 fn read_format(reader: &mut WireReader<'_>) -> Result<Format, WireError> {
-    let code = reader.limited("a format's code", 255)? as u8;
-    Format::from_code(code).ok_or(WireError::Invalid("an unknown compression format"))
+    format_of(reader.limited("a format's code", 255)?)
+}
+
+fn format_of(code: u64) -> Result<Format, WireError> {
+    Format::from_code(code as u8).ok_or(WireError::Invalid("an unknown compression format"))
 }
 
 fn read_blocks(reader: &mut WireReader<'_>, source_len: u64) -> Result<Vec<SourceBlock>, WireError> {
     let count = reader.count("the number of source blocks", DERIVED_BLOCKS_MAX)?;
-    let mut formats = Vec::new();
+    let mut kinds = Vec::new();
     for _ in 0..count {
-        formats.push(read_format(reader)?);
+        let kind = reader.limited("a source block's kind", 511)?;
+        kinds.push((format_of(kind >> 1)?, kind & 1 == 1));
     }
     let mut lengths = Vec::new();
     for _ in 0..2 * count {
@@ -147,7 +164,7 @@ fn read_blocks(reader: &mut WireReader<'_>, source_len: u64) -> Result<Vec<Sourc
     let (plain, packed) = lengths.split_at(count);
     let mut blocks = Vec::new();
     let (mut expected, mut space_len) = (0_u64, source_len);
-    for ((&format, &plain_len), &packed_len) in formats.iter().zip(plain).zip(packed) {
+    for ((&(format, often), &plain_len), &packed_len) in kinds.iter().zip(plain).zip(packed) {
         let offset = expected.wrapping_add(reader.signed()? as u64);
         let end = offset.checked_add(packed_len).filter(|&end| end <= space_len);
         expected = end.ok_or(WireError::Invalid("a source block stands outside of the sources"))?;
@@ -158,7 +175,7 @@ fn read_blocks(reader: &mut WireReader<'_>, source_len: u64) -> Result<Vec<Sourc
             .checked_add(plain_len)
             .filter(|&len| len <= 4 * STREAM_SIZE_MAX)
             .ok_or(WireError::Invalid("the sources unpack to more than any device holds"))?;
-        blocks.push(SourceBlock { packed: Extent { offset, len: packed_len }, plain_len, format });
+        blocks.push(SourceBlock { packed: Extent { offset, len: packed_len }, plain_len, format, often });
     }
     Ok(blocks)
 }

@@ -20,6 +20,7 @@ mod atlas;
 mod elf;
 mod field;
 mod go;
+mod images;
 mod kallsyms;
 mod labels;
 mod learned;
@@ -39,6 +40,7 @@ use crate::structure::{Extent, ReadAt};
 use atlas::{Atlas, Place};
 use elf::{HEADER_BYTES_MAX, Image, Layout};
 use field::{Field, Form};
+use images::Images;
 use learned::Learned;
 use votes::{Source, Trust, Votes};
 
@@ -52,8 +54,6 @@ pub const COVERS_MAX: usize = 1 << 22;
 pub const HEAD_BYTES: u64 = HEADER_BYTES_MAX as u64;
 /// Covers before and behind the current one that are asked first.
 const COVERS_AROUND: usize = 8;
-/// Old files whose headers are kept at a time.
-const IMAGES_KEPT: usize = 8;
 /// Times that headers are read in one frame for each of its covers: those that jump between many files
 /// must not make a decoder read headers without end.
 const IMAGES_READ_PER_COVER_MAX: usize = 4;
@@ -146,9 +146,7 @@ pub struct Predictor<'a> {
     learned: Learned,
     old_files: Cow<'a, [Extent]>,
     new_files: Vec<NewFile>,
-    /// Old files in the order of their last use.
-    images: Vec<(usize, Option<Image>)>,
-    images_read: usize,
+    images: Images,
     /// Offset in the old space at which the sweep over instructions stands.
     sweep: u64,
     fields: Vec<Field>,
@@ -162,7 +160,7 @@ pub struct Predictor<'a> {
 impl<'a> Predictor<'a> {
     /// Upper bound of the memory that a predictor takes beside the covers themselves.
     pub fn memory_bytes(covers: usize) -> u64 {
-        learned::LEARNED_BYTES + covers as u64 * 80 + (4 << 20)
+        learned::LEARNED_BYTES + images::IMAGES_BYTES + covers as u64 * 80 + (2 << 20)
     }
 
     /// Prepares the covers of a frame, which are in the order of the new space and do not overlap there.
@@ -203,8 +201,7 @@ impl<'a> Predictor<'a> {
             learned: Learned::new(),
             old_files,
             new_files,
-            images: Vec::new(),
-            images_read: 0,
+            images: Images::default(),
             sweep: 0,
             fields: Vec::new(),
             bytes: Vec::new(),
@@ -361,21 +358,9 @@ impl<'a> Predictor<'a> {
     }
 
     /// The headers of an old file, read when first asked for.
-    fn image(&mut self, index: usize) -> Option<&Image> {
-        if let Some(at) = self.images.iter().position(|(kept, _)| *kept == index) {
-            let entry = self.images.remove(at);
-            self.images.insert(0, entry);
-        } else {
-            let reads_max =
-                self.old_files.len() + self.covers.len().saturating_mul(IMAGES_READ_PER_COVER_MAX);
-            if self.images_read >= reads_max {
-                return None;
-            }
-            self.images_read += 1;
-            self.images.truncate(IMAGES_KEPT - 1);
-            self.images.insert(0, (index, Image::read(self.old, self.old_files[index])));
-        }
-        self.images[0].1.as_ref()
+    fn image(&mut self, index: usize) -> Option<&mut Image> {
+        let reads_max = self.old_files.len() + self.covers.len().saturating_mul(IMAGES_READ_PER_COVER_MAX);
+        self.images.open(index, self.old, self.old_files[index], reads_max)
     }
 
     /// Reads old bytes, `before` more in front, into `self.bytes`.
@@ -400,10 +385,12 @@ impl<'a> Predictor<'a> {
         let mut sweep = self.sweep.wrapping_sub(old_file.offset);
         let mut fields = std::mem::take(&mut self.fields);
         let bytes = std::mem::take(&mut self.bytes);
+        let old = self.old;
         let Some(image) = self.image(old_index) else { return Ok(()) };
         let mut at = start;
         while at < start + len as u64 {
             let region = image.region(at, old_file.len);
+            image.find_tables(old, old_file, &region);
             let end = region.offset.saturating_add(region.len).min(start + len as u64);
             if end <= at {
                 break;
@@ -536,7 +523,7 @@ impl<'a> Predictor<'a> {
 
     /// What the covers say about an address of the old file, and whether one holds it.
     fn cover_address(&self, pair: Pair, target: u64) -> Option<(u64, bool)> {
-        let old = self.images.iter().find(|(index, _)| *index == pair.old_index)?.1.as_ref()?;
+        let old = self.images.get(pair.old_index)?;
         let offset = old.layout.offset(target)?;
         let layout = self.new_files[pair.new_index].layout.as_ref()?;
         let (offset, covered) = self.cover_in_file(pair, offset)?;
@@ -545,7 +532,7 @@ impl<'a> Predictor<'a> {
 
     /// What the current cover and those around it say: code that was copied together aims at its like.
     fn around(&self, pair: Pair, target: u64) -> Option<u64> {
-        let old = self.images.iter().find(|(index, _)| *index == pair.old_index)?.1.as_ref()?;
+        let old = self.images.get(pair.old_index)?;
         let offset = pair.old_file.offset + old.layout.offset(target)?;
         let holds = |cover: &Cover| offset.wrapping_sub(cover.old) < cover.len;
         let current = self.covers.get(pair.cover)?;

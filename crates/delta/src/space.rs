@@ -1,8 +1,8 @@
 //! The old address space: every byte that a device has, under one address.
 //!
 //! The sources stand one behind the other, then what their packed blocks unpack to. A small block
-//! is unpacked whenever it is read and kept in a bounded cache; a large one is unpacked once, to
-//! temporary storage.
+//! is unpacked whenever it is read and kept in a bounded cache; a large one, or one that is read
+//! time and again, is unpacked once, to temporary storage.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -10,13 +10,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fluvial_codec::Format;
 
-use crate::limits::BLOCK_PLAIN_BYTES_MAX;
 use crate::map::SourceBlock;
 use crate::scratch::{Scratch, ScratchStore};
 use crate::structure::{Extent, ReadAt};
 
-/// Bytes of unpacked blocks that are kept.
-pub const CACHE_BYTES: usize = 4 << 20;
+/// Bytes of unpacked blocks that are kept. What is read time and again is in temporary storage.
+pub const CACHE_BYTES: usize = 2 << 20;
 const COPY_BYTES: usize = 256 << 10;
 
 /// The sources and what they unpack to.
@@ -26,9 +25,16 @@ pub struct Space<'a> {
     blocks: Vec<SourceBlock>,
     block_starts: Vec<u64>,
     len: u64,
-    spooled: Vec<OnceLock<Arc<dyn Scratch>>>,
+    spooled: Vec<OnceLock<Spooled>>,
     scratch: &'a dyn ScratchStore,
     cache: BlockCache,
+}
+
+/// Where the content of a block stands in temporary storage.
+#[derive(Clone)]
+struct Spooled {
+    scratch: Arc<dyn Scratch>,
+    offset: u64,
 }
 
 impl<'a> Space<'a> {
@@ -48,7 +54,7 @@ impl<'a> Space<'a> {
             len,
             spooled: Vec::new(),
             scratch,
-            cache: BlockCache::default(),
+            cache: BlockCache::new(CACHE_BYTES),
         }
     }
 
@@ -86,17 +92,33 @@ impl<'a> Space<'a> {
         self.block_starts.first().copied().unwrap_or(self.len)
     }
 
-    /// Unpacks all large blocks to temporary storage now, not when they are first read.
+    /// Unpacks all blocks that belong there to temporary storage now, not when they are first read.
     ///
     /// # Errors
     /// What cannot be read, unpacked or stored.
-    pub fn unpack_large_blocks(&self) -> io::Result<()> {
-        for (index, block) in self.blocks.iter().enumerate() {
-            if block.format != Format::Stored && block.plain_len > BLOCK_PLAIN_BYTES_MAX {
-                self.spool(index)?;
+    pub fn spool_blocks(&self) -> io::Result<()> {
+        let mut run: Vec<(usize, u64)> = Vec::new();
+        let mut scratch = self.scratch.create()?;
+        for (index, block) in self.blocks.iter().enumerate().filter(|(_, block)| block.is_spooled()) {
+            // What a block stands in must be there before it: storage is read once it is complete.
+            let within = self.block_at(block.packed.offset);
+            if within.is_some_and(|within| run.first().is_some_and(|&(first, _)| within >= first)) {
+                self.keep(&mut run, std::mem::replace(&mut scratch, self.scratch.create()?));
             }
+            run.push((index, scratch.len()));
+            self.unpack_to(block, &mut *scratch)?;
         }
+        self.keep(&mut run, scratch);
         Ok(())
+    }
+
+    /// Notes that blocks stand in `scratch`, at these offsets.
+    fn keep(&self, run: &mut Vec<(usize, u64)>, scratch: Box<dyn Scratch>) {
+        let scratch: Arc<dyn Scratch> = Arc::from(scratch);
+        for (index, offset) in run.drain(..) {
+            // Two readers may have unpacked at once; either result will do.
+            self.spooled[index].get_or_init(|| Spooled { scratch: Arc::clone(&scratch), offset });
+        }
     }
 
     fn read_source(&self, address: u64, buf: &mut [u8]) -> io::Result<usize> {
@@ -119,11 +141,12 @@ impl<'a> Space<'a> {
         let buf = &mut buf[..len];
         if block.format == Format::Stored {
             self.read_at(block.packed.offset + offset, buf)?;
-        } else if block.plain_len <= BLOCK_PLAIN_BYTES_MAX {
+        } else if block.is_spooled() {
+            let spooled = self.spool(index)?;
+            spooled.scratch.read_at(spooled.offset + offset, buf)?;
+        } else {
             let plain = self.cache.get(index, || self.unpack_block(block))?;
             buf.copy_from_slice(&plain[offset as usize..][..len]);
-        } else {
-            self.spool(index)?.read_at(offset, buf)?;
         }
         Ok(len)
     }
@@ -139,16 +162,22 @@ impl<'a> Space<'a> {
         Ok(plain)
     }
 
-    fn spool(&self, index: usize) -> io::Result<Arc<dyn Scratch>> {
+    fn spool(&self, index: usize) -> io::Result<&Spooled> {
         let cell = &self.spooled[index];
-        if let Some(scratch) = cell.get() {
-            return Ok(Arc::clone(scratch));
+        if cell.get().is_none() {
+            let mut scratch = self.scratch.create()?;
+            self.unpack_to(&self.blocks[index], &mut *scratch)?;
+            self.keep(&mut vec![(index, 0)], scratch);
         }
-        let block = &self.blocks[index];
-        let mut scratch = self.scratch.create()?;
+        cell.get().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Appends what a block unpacks to to temporary storage.
+    fn unpack_to(&self, block: &SourceBlock, scratch: &mut dyn Scratch) -> io::Result<()> {
+        let start = scratch.len();
         let packed = Box::new(Range::new(self, block.packed));
         let mut plain = block.format.reader(packed)?.take(block.plain_len);
-        let mut buf = vec![0; COPY_BYTES];
+        let mut buf = vec![0; block.plain_len.min(COPY_BYTES as u64) as usize];
         loop {
             let len = plain.read(&mut buf)?;
             if len == 0 {
@@ -156,11 +185,10 @@ impl<'a> Space<'a> {
             }
             scratch.append(&buf[..len])?;
         }
-        if scratch.len() != block.plain_len {
+        if scratch.len() - start != block.plain_len {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a stream unpacks to another length"));
         }
-        // Two readers may have unpacked at once; either result will do.
-        Ok(Arc::clone(cell.get_or_init(|| Arc::from(scratch))))
+        Ok(())
     }
 }
 
@@ -208,12 +236,17 @@ impl Read for Range<'_> {
 }
 
 /// Unpacked blocks, the least recently used dropped first.
-#[derive(Default)]
 pub struct BlockCache {
+    bytes_max: usize,
     entries: Mutex<VecDeque<(usize, Arc<Vec<u8>>)>>,
 }
 
 impl BlockCache {
+    /// A cache of at most so many bytes, or of one block.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, entries: Mutex::default() }
+    }
+
     /// The content of block `index`: from the cache, or made by `unpack`.
     ///
     /// # Errors
@@ -236,7 +269,7 @@ impl BlockCache {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.push_back((index, Arc::clone(&plain)));
         let mut held: usize = entries.iter().map(|(_, plain)| plain.len()).sum();
-        while held > CACHE_BYTES && entries.len() > 1 {
+        while held > self.bytes_max && entries.len() > 1 {
             held -= entries.pop_front().map_or(0, |(_, plain)| plain.len());
         }
         Ok(plain)

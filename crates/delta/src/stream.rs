@@ -128,15 +128,21 @@ impl PackedStream<'_> {
     }
 }
 
-/// How much memory a stream of `len` bytes takes while it is read, in bytes, at most.
-pub fn decode_memory_bytes(len: u64) -> u64 {
-    // LZMA2 keeps its dictionary and about 40 KiB of state, Zstandard its window and 300 KiB.
-    u64::from(dictionary_len(len)) + (320 << 10)
+/// How much memory a stream of `len` bytes, packed with this effort, takes while it is read, in
+/// bytes, at most.
+pub fn decode_memory_bytes(len: u64, effort: Effort) -> u64 {
+    // LZMA2 keeps its dictionary and about 40 KiB of state, Zstandard its window and 300 KiB; the
+    // window of a short stream is within these.
+    let window = match effort {
+        Effort::Zstd(_) => dictionary_len(len).next_power_of_two(),
+        Effort::Smallest => dictionary_len(len),
+    };
+    u64::from(window) + (320 << 10)
 }
 
+/// A stream that is shorter than the largest dictionary is held whole.
 fn dictionary_len(len: u64) -> u32 {
-    // LZMA2 knows powers of two and three halves of them.
-    (len.clamp(4096, u64::from(STREAM_DICTIONARY_BYTES_MAX)) as u32).next_power_of_two()
+    (len.clamp(4096, u64::from(STREAM_DICTIONARY_BYTES_MAX)) as u32).next_multiple_of(4096)
 }
 
 fn lzma_settings_of(method: u8) -> Option<(u32, u32, u32)> {
@@ -204,7 +210,7 @@ fn pack_zstd(plain: &[u8], level: i32) -> io::Result<Vec<u8>> {
     compressor.include_checksum(false)?;
     compressor.include_magicbytes(true)?;
     compressor.set_parameter(zstd::zstd_safe::CParameter::WindowLog(
-        dictionary_len(plain.len() as u64).ilog2().max(10),
+        dictionary_len(plain.len() as u64).next_power_of_two().ilog2().max(10),
     ))?;
     compressor.compress(plain)
 }

@@ -141,6 +141,19 @@ pub struct Part {
     pub path: String,
     /// Its bytes.
     pub content: Content,
+    /// What it holds, where it is packed and holds bytes of several files: in the order in which they
+    /// stand, without overlaps.
+    pub members: Vec<Member>,
+}
+
+/// A file inside of a packed part: a squashfs puts short files, and the ends of longer ones, together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its path, as of a part. Where a part of the same structure has that path, this is where the
+    /// part's content goes on, and ends.
+    pub path: String,
+    /// Where it stands in the content of the part that it is a member of.
+    pub extent: Extent,
 }
 
 /// A stream, taken apart. Bytes that no part names are metadata of the container.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use fluvial_codec::Format;
-use fluvial_delta::structure::{Block, Content, Extent, Part, Structure};
+use fluvial_delta::structure::{Block, Content, Extent, Member, Part, Structure};
 
 /// Parts of one stream at most: four times the files of a full desktop system.
 pub(crate) const PARTS_MAX: usize = 1 << 21;
@@ -78,6 +78,41 @@ impl Catalogue {
         self.add(path, Content::Blocks(kept), pieces)
     }
 
+    /// Adds a packed block that holds several files. What overlaps an earlier member, or passes the
+    /// block's end, is left out.
+    pub(crate) fn shared_block(
+        &mut self,
+        path: String,
+        block: Block,
+        mut members: Vec<Member>,
+    ) -> Result<(), Full> {
+        if !self.holds(block.extent) {
+            return Ok(());
+        }
+        members.sort_by_key(|member| member.extent);
+        let mut end = 0;
+        members.retain(|member| {
+            let fits = member.extent.len > 0
+                && member.extent.offset >= end
+                && block.plain_len.is_none_or(|len| member.extent.end() <= len);
+            if fits {
+                end = member.extent.end();
+            }
+            fits
+        });
+        self.count_piece(0)?;
+        let path_bytes = members.iter().map(|member| member.path.len()).sum::<usize>();
+        if self.path_bytes + path_bytes > PATHS_BYTES_MAX {
+            return Err(Full);
+        }
+        self.path_bytes += path_bytes;
+        self.add(path, Content::Blocks(vec![block]), 1)?;
+        if let Some(part) = self.parts.last_mut() {
+            part.members = members;
+        }
+        Ok(())
+    }
+
     /// Adds one run of bytes as it is.
     pub(crate) fn run(&mut self, path: String, offset: u64, len: u64) -> Result<(), Full> {
         self.plain(path, [Extent { offset, len }])
@@ -123,7 +158,7 @@ impl Catalogue {
         }
         self.pieces += pieces;
         self.path_bytes += path.len();
-        self.parts.push(Part { path, content });
+        self.parts.push(Part { path, content, members: Vec::new() });
         Ok(())
     }
 }

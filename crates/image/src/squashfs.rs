@@ -12,7 +12,7 @@ mod superblock;
 use std::collections::BTreeMap;
 
 use fluvial_codec::Format;
-use fluvial_delta::structure::{Block, Extent, ReadAt, Structure};
+use fluvial_delta::structure::{Block, Extent, Member, ReadAt, Structure};
 
 use self::inode::{Folder, Inode, RegularFile};
 use self::metadata::{Table, indexed_table, run};
@@ -124,8 +124,8 @@ fn walk(
             let inode = Inode::read(&tables.inodes, entry.reference, superblock.block_bytes);
             if let (Kind::File, Some(Inode::File(file))) = (entry.kind, inode) {
                 sizes_bytes_left = sizes_bytes_left.checked_sub(file.sizes.len()).ok_or(Full)?;
-                fragments.note(&file, &path);
-                catalogue.blocks(path, file_blocks(&file, superblock))?;
+                let tail = fragments.note(&file, &path, superblock);
+                catalogue.blocks(path, file_blocks(&file, superblock).chain(tail))?;
             }
         }
     }
@@ -158,14 +158,7 @@ fn file_blocks(file: &RegularFile<'_>, superblock: &Superblock) -> impl Iterator
 struct Fragments<'a> {
     /// Start and size word of each, as the table has them.
     table: &'a [u8],
-    tails: BTreeMap<u32, Tails>,
-}
-
-struct Tails {
-    /// Path of the file whose tail comes first, and where that is.
-    first: (u32, String),
-    /// Where the last tail ends: the block's unpacked length.
-    end: u64,
+    tails: BTreeMap<u32, Vec<Member>>,
 }
 
 impl<'a> Fragments<'a> {
@@ -173,35 +166,43 @@ impl<'a> Fragments<'a> {
         Self { table, tails: BTreeMap::new() }
     }
 
-    fn note(&mut self, file: &RegularFile<'_>, path: &str) {
-        let Some(tail) = &file.tail else { return };
-        let end = u64::from(tail.offset) + u64::from(tail.len);
-        let tails = self
-            .tails
-            .entry(tail.fragment)
-            .or_insert_with(|| Tails { first: (tail.offset, path.to_owned()), end });
-        tails.end = tails.end.max(end);
-        if tail.offset < tails.first.0 {
-            tails.first = (tail.offset, path.to_owned());
-        }
+    /// A fragment block: where it is, and how it is packed.
+    fn block(&self, fragment: u32, superblock: &Superblock) -> Option<(Extent, Format)> {
+        let at = fragment as usize * FRAGMENT_ENTRY_BYTES;
+        let (offset, word) = (u64_at(self.table, at)?, u32_at(self.table, at + 8)?);
+        let format = if word & STORED_BIT == 0 { superblock.format } else { Format::Stored };
+        Some((Extent { offset, len: u64::from(word & (STORED_BIT - 1)) }, format))
     }
 
-    /// Lists the fragment blocks. One is named after its first file, not by its number: a new file
-    /// shifts the numbers of all fragments behind it, while the packing falls into step again soon.
-    fn list(self, superblock: &Superblock, catalogue: &mut Catalogue) -> Result<(), Full> {
+    /// Notes where the tail of a file is. One in a fragment that is stored stands in the stream as it
+    /// is: it is answered, as the last block of its file.
+    fn note(&mut self, file: &RegularFile<'_>, path: &str, superblock: &Superblock) -> Option<Block> {
+        let tail = file.tail.as_ref()?;
+        let (offset, len) = (u64::from(tail.offset), u64::from(tail.len));
+        let (block, format) = self.block(tail.fragment, superblock)?;
+        if format == Format::Stored {
+            let extent = Extent { offset: block.offset.saturating_add(offset), len };
+            return (offset + len <= block.len).then_some(Block { extent, plain_len: Some(len), format });
+        }
+        let member = Member { path: path.to_owned(), extent: Extent { offset, len } };
+        self.tails.entry(tail.fragment).or_default().push(member);
+        None
+    }
+
+    /// Lists the fragment blocks that are packed. One is named after its first file, not by its number:
+    /// a new file shifts the numbers of all fragments behind it, while the packing falls into step
+    /// again soon.
+    fn list(mut self, superblock: &Superblock, catalogue: &mut Catalogue) -> Result<(), Full> {
         let block_bytes = u64::from(superblock.block_bytes);
-        for (fragment, tails) in self.tails {
-            let at = fragment as usize * FRAGMENT_ENTRY_BYTES;
-            let (Some(offset), Some(word)) = (u64_at(self.table, at), u32_at(self.table, at + 8)) else {
-                continue;
-            };
-            if tails.end > block_bytes {
+        for (fragment, tails) in std::mem::take(&mut self.tails) {
+            let Some((extent, format)) = self.block(fragment, superblock) else { continue };
+            let end = tails.iter().map(|tail| tail.extent.end()).max().unwrap_or(0);
+            let Some(first) = tails.iter().min_by_key(|tail| tail.extent.offset) else { continue };
+            if end > block_bytes {
                 continue;
             }
-            let format = if word & STORED_BIT == 0 { superblock.format } else { Format::Stored };
-            let extent = Extent { offset, len: u64::from(word & (STORED_BIT - 1)) };
-            let block = Block { extent, plain_len: Some(tails.end), format };
-            catalogue.blocks(format!("<fragment {}>", tails.first.1), [block])?;
+            let name = format!("<fragment {}>", first.path);
+            catalogue.shared_block(name, Block { extent, plain_len: Some(end), format }, tails)?;
         }
         Ok(())
     }

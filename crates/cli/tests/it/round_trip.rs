@@ -1,5 +1,6 @@
 //! `apply(diff(old, new), old) = new`, through the command line.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -104,6 +105,36 @@ fn squashfs_images() {
         mksquashfs.arg(tree).arg(image).args(["-quiet", "-no-progress", "-b", "16384"]);
         mksquashfs
     });
+}
+
+/// The end of a packed file stands in a block that it shares with others, which are packed together.
+#[test]
+fn a_gzip_stream_in_a_squashfs_is_opened_though_it_ends_in_a_fragment() {
+    if !can("mksquashfs", false) || !can("gzip", false) {
+        return;
+    }
+    let work = Workplace::new();
+    for (side, line) in [("old", "one line\n"), ("new", "another line that is new\n")] {
+        let mut log = String::new();
+        for number in 0..40_000 {
+            writeln!(log, "{} entry {number}", number * 7919).expect("text grows");
+        }
+        log.insert_str(300_000, line);
+        let tree = format!("tree-{side}");
+        work.write(&format!("{tree}/log"), log.as_bytes());
+        tool(Command::new("gzip").args(["-9n"]).arg(work.path(&format!("{tree}/log"))));
+        // Short files, some of them alike, which are copied from one another within one block.
+        for number in 0..40 {
+            let text = format!("{}{line}", log[number % 5 * 1000..][..3000].repeat(2));
+            work.write(&format!("{tree}/short-{number}"), text.as_bytes());
+        }
+        let mut mksquashfs = Command::new("mksquashfs");
+        mksquashfs.arg(work.path(&tree)).arg(work.path(side)).arg("-always-use-fragments");
+        tool(mksquashfs.args(["-quiet", "-no-progress", "-no-duplicates", "-comp", "zstd", "-b", "65536"]));
+    }
+    round_trip(&work, "default");
+    let (patch, new) = (work.read("patch").len(), work.read("new").len());
+    assert!(patch < new / 8, "{patch} of {new} bytes");
 }
 
 #[test]

@@ -83,8 +83,9 @@ pub(crate) fn prove(packed: &[u8], plain: &[u8], bench: &mut Bench<'_>) -> Optio
         .recent()
         .filter_map(|way| if let Way::Reparse(Recipe(recipe)) = way { Some(*recipe) } else { None })
         .collect();
+    let searches_max = bench.tries_max();
     let mut affords = |recipe: &Reparse| bench.affords(&Way::Reparse(Recipe(*recipe)).into(), plain.len());
-    let fit = reparse::fit(packed, plain, &recent, &mut affords).ok()?;
+    let fit = reparse::fit(packed, plain, &recent, searches_max, &mut affords).ok()?;
     let recipe = Way::Reparse(Recipe(fit.recipe)).into();
     bench
         .reproduces(&recipe, &fit.corrections, plain, packed)

@@ -14,16 +14,19 @@ use crate::varint;
 
 /// The engine's name in messages.
 const ENGINE: &str = "libzstd";
-/// The levels that exist without the fastest ones (below zero).
-const LEVEL_MAX: u8 = 22;
+/// The levels that exist; of the fastest ones, below zero, those that a byte holds.
+const LEVEL_MAX: i8 = 22;
 /// The most frames that a stream may have: a frame takes nine bytes and more.
 const FRAMES_MAX: usize = 1 << 20;
 
-/// Levels to try, by effort. 15 is the default of mksquashfs; 3 that of zstd itself and of
-/// mkfs.erofs; 22, 19, 9 and 1 are what people ask for.
-const LEVELS_FAST: &[u8] = &[15, 3, 19];
-const LEVELS_DEFAULT: &[u8] = &[15, 3, 19, 22, 9, 1, 6, 12, 18, 10, 5];
-const LEVELS_MAX: &[u8] = &[15, 3, 19, 22, 9, 1, 6, 12, 18, 10, 5, 2, 4, 7, 8, 11, 13, 14, 16, 17, 20, 21];
+/// Levels to try, by effort. 15 is the default of mksquashfs, 3 that of zstd itself, -1 that of mkfs.erofs
+/// 1.8 (its "unset" is handed to libzstd as a level); 22, 19, 9 and 1 are what people ask for.
+const LEVELS_FAST: &[i8] = &[15, 3, -1, 19];
+const LEVELS_DEFAULT: &[i8] = &[15, 3, -1, 19, 22, 9, 1, 6, 12, 18, 10, 5];
+const LEVELS_MAX: &[i8] = &[
+    15, 3, -1, 19, 22, 9, 1, 6, 12, 18, 10, 5, 2, 4, 7, 8, 11, 13, 14, 16, 17, 20, 21, -2, -3, -4, -5, -7,
+    -10,
+];
 
 /// The whole frame at one level, by `ZSTD_compress2`.
 ///
@@ -31,7 +34,7 @@ const LEVELS_MAX: &[u8] = &[15, 3, 19, 22, 9, 1, 6, 12, 18, 10, 5, 2, 4, 7, 8, 1
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Recipe {
     version: u32,
-    level: u8,
+    level: i8,
     content_size: bool,
     checksum: bool,
 }
@@ -42,7 +45,7 @@ pub(crate) type Context = CCtx<'static>;
 impl Recipe {
     pub(crate) fn read(bytes: &mut &[u8]) -> Result<Self, RecipeError> {
         let version = take_u32(bytes)?;
-        let level = take_u8(bytes)?;
+        let level = take_u8(bytes)?.cast_signed();
         let flags = take_u8(bytes)?;
         if level == 0 || level > LEVEL_MAX || flags > 3 {
             return Err(RecipeError::Malformed);
@@ -100,7 +103,12 @@ impl Recipe {
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (major, minor, patch) = (self.version / 10_000, self.version / 100 % 100, self.version % 100);
-        write!(f, "zstd-{major}.{minor}.{patch} -{}", self.level)?;
+        write!(f, "zstd-{major}.{minor}.{patch} ")?;
+        if self.level < 0 {
+            write!(f, "--fast={}", -i32::from(self.level))?;
+        } else {
+            write!(f, "-{}", self.level)?;
+        }
         if !self.content_size {
             f.write_str(" --no-content-size")?;
         }
@@ -114,7 +122,7 @@ impl fmt::Display for Recipe {
 impl Method for Recipe {
     fn write(&self, bytes: &mut Vec<u8>) {
         varint::put(bytes, u64::from(self.version));
-        bytes.push(self.level);
+        bytes.push(self.level.cast_unsigned());
         bytes.push(u8::from(self.content_size) | u8::from(self.checksum) << 1);
     }
 
@@ -157,7 +165,7 @@ impl Method for Recipe {
 }
 
 /// Working memory of the engine for content of a known length.
-fn engine_bytes(level: u8, plain_len: u64) -> u64 {
+fn engine_bytes(level: i8, plain_len: u64) -> u64 {
     // SAFETY: both functions calculate with the numbers that they are given and touch nothing.
     let bytes = unsafe {
         let parameters = zstd_sys::ZSTD_getCParams(i32::from(level), plain_len.max(1), 0);
@@ -167,7 +175,7 @@ fn engine_bytes(level: u8, plain_len: u64) -> u64 {
 }
 
 /// The logarithm of the window at a level, for content of a known length.
-fn window_log(level: u8, plain_len: u64) -> u32 {
+fn window_log(level: i8, plain_len: u64) -> u32 {
     // SAFETY: calculates with the numbers that it is given and touches nothing.
     unsafe { zstd_sys::ZSTD_getCParams(i32::from(level), plain_len.max(1), 0) }.windowLog
 }
@@ -216,7 +224,7 @@ impl Header {
     }
 
     /// Whether the engine would write this window at a level.
-    fn fits(&self, level: u8, plain_len: u64) -> bool {
+    fn fits(&self, level: i8, plain_len: u64) -> bool {
         let log = window_log(level, plain_len);
         match self.window {
             None => 1 << log >= plain_len,
@@ -230,6 +238,10 @@ pub(crate) struct Zstd;
 
 impl Codec for Zstd {
     fn prove(&self, packed: &[u8], plain: &[u8], bench: &mut Bench<'_>) -> Option<Found> {
+        if bench.effort() == Effort::Fast {
+            // Taking a foreign parse apart costs a second for every ten megabytes.
+            return prove_exact(packed, plain, bench);
+        }
         // Where the last stream was another version's, this one will be as well.
         let last = bench.recent().find(|way| matches!(way, Way::Zstd(_) | Way::Reparse(_)));
         if matches!(last, Some(Way::Reparse(_)))

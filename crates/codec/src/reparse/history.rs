@@ -2,6 +2,8 @@
 
 use std::collections::TryReserveError;
 
+use super::predict::prefetch;
+
 /// A sliding stretch of the content. Positions count from the start of the frame.
 #[derive(Debug, Default)]
 pub struct History {
@@ -71,6 +73,16 @@ impl<'a> View<'a> {
     /// The first position that can be looked at.
     pub fn start(self) -> u32 {
         self.base
+    }
+
+    /// Position behind the last byte.
+    pub fn end(self) -> u32 {
+        self.base + self.bytes.len() as u32
+    }
+
+    /// Asks for the bytes at `at` before they are needed.
+    pub fn prefetch(self, at: u32) {
+        prefetch(self.bytes, at.wrapping_sub(self.base) as usize);
     }
 
     /// The bytes from `from` to `to`, both of which are here.

@@ -14,6 +14,13 @@ use super::traits::Traits;
 const SAMPLE_BYTES: usize = 1 << 20;
 /// Below this share of the packed sample a recipe is taken without looking further: 1 / 200.
 const GOOD_SHARE: usize = 200;
+/// Content of less than this, in bytes, is a block of many that one encoder made: what fitted the others
+/// is taken for it too, where it fits fairly.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Below this share of the packed bytes a recipe fits a block fairly: 1 / 8.
+const FAIR_SHARE: usize = 8;
+/// Other recipes that are tried for a block that none of those before fits.
+const BLOCK_SEARCHES_MAX: usize = 12;
 /// Corrections of more than 1 / 2 of the packed bytes are not worth having.
 const WORTH_SHARE: usize = 2;
 /// Part of the window, as a shift, that a job sees of the one before, by strategy (1 to 9).
@@ -45,20 +52,29 @@ impl From<AnalyzeError> for NoFit {
     }
 }
 
-/// Finds a recipe for a stream and writes its corrections. `recent` are tried first; `affords` tells
-/// whether the device has the memory.
+/// Finds a recipe for a stream and writes its corrections. `recent` are tried first, then at most
+/// `searches_max` others; `affords` tells whether the device has the memory.
 pub fn fit(
     packed: &[u8],
     plain: &[u8],
     recent: &[Reparse],
+    searches_max: usize,
     affords: &mut dyn FnMut(&Reparse) -> bool,
 ) -> Result<Fit, NoFit> {
     let sample = Sample::new(packed, plain)?;
     let mut best: Option<(usize, Reparse)> = None;
     let reaches = Reaches::of(packed)?;
     let searches = sample.searches();
-    let fresh = searches.into_iter().map(|search| in_jobs(search, &reaches));
-    for recipe in recent.iter().copied().chain(fresh) {
+    let is_block = plain.len() < BLOCK_BYTES && !recent.is_empty();
+    let searches_max = if is_block { searches_max.min(BLOCK_SEARCHES_MAX) } else { searches_max };
+    let fresh = searches.into_iter().map(|search| in_jobs(search, &reaches)).take(searches_max);
+    for (index, recipe) in recent.iter().copied().chain(fresh).enumerate() {
+        if is_block
+            && index >= recent.len()
+            && best.is_some_and(|(cost, _)| cost * FAIR_SHARE < sample.packed_len)
+        {
+            break;
+        }
         if !recipe.is_valid() || !affords(&recipe) {
             continue;
         }

@@ -160,6 +160,10 @@ impl Sink for PackedSink<'_> {
     fn write(&mut self, mut bytes: &[u8]) -> Result<(), ApplyError> {
         while !bytes.is_empty() {
             if matches!(self.state, State::Between) {
+                if self.pieces.is_empty() {
+                    // What follows stands elsewhere in the target; only the packers before needed it.
+                    return Ok(());
+                }
                 self.open()?;
             }
             let (now, later) = bytes.split_at(self.left.min(bytes.len() as u64) as usize);

@@ -10,6 +10,9 @@ use crate::map::PatchMap;
 use crate::space::{BlockCache, Space};
 use crate::structure::{Extent, Gathered, ReadAt};
 
+/// Bytes of unpacked blocks of the targets that are kept.
+pub(super) const CACHE_BYTES: usize = 1 << 20;
+
 /// The old space and the written targets under one address.
 pub(super) struct Written<'a> {
     space: &'a Space<'a>,
@@ -31,8 +34,8 @@ struct Segment<'a> {
 enum Place<'a> {
     /// They stand in the target as they are.
     Plain(&'a [Extent]),
-    /// They are one packed block of the target.
-    Block { packed: Extent, format: Format },
+    /// They are one packed block, `packed` of the bytes that stand in these extents.
+    Block { extents: &'a [Extent], packed: Extent, format: Format },
 }
 
 impl<'a> Written<'a> {
@@ -45,12 +48,12 @@ impl<'a> Written<'a> {
                 (Node::Plain(len), extents) => {
                     segments.push(Segment { flat, len: *len, target, place: Place::Plain(extents) });
                 }
-                (Node::Packed(packed), [extent]) if packed.is_readable() => {
-                    let mut at = (flat, extent.offset);
+                (Node::Packed(packed), extents) if packed.is_readable() => {
+                    let mut at = (flat, 0);
                     for piece in &packed.pieces {
                         let packed = Extent { offset: at.1, len: piece.packed_len };
                         let format = map.packings[piece.recipe as usize].format;
-                        let place = Place::Block { packed, format };
+                        let place = Place::Block { extents, packed, format };
                         segments.push(Segment { flat: at.0, len: piece.plain_len, target, place });
                         at = (at.0 + piece.plain_len, packed.end());
                     }
@@ -59,7 +62,7 @@ impl<'a> Written<'a> {
             }
             flat += root.node.flat_len();
         }
-        Self { space, targets, segments, cache: BlockCache::default(), made: 0 }
+        Self { space, targets, segments, cache: BlockCache::new(CACHE_BYTES), made: 0 }
     }
 
     fn read_flat(&self, flat: u64, buf: &mut [u8]) -> io::Result<usize> {
@@ -77,10 +80,10 @@ impl<'a> Written<'a> {
         let target = self.targets[segment.target as usize];
         match &segment.place {
             Place::Plain(extents) => Gathered::new(target, extents).read_at(offset, buf)?,
-            Place::Block { packed, format } => {
+            Place::Block { extents, packed, format } => {
                 let plain = self.cache.get(index, || {
                     let mut bytes = vec![0; packed.len as usize];
-                    target.read_at(packed.offset, &mut bytes)?;
+                    Gathered::new(target, extents).read_at(packed.offset, &mut bytes)?;
                     let mut plain = Vec::new();
                     format
                         .decode_block(&bytes, segment.len as usize, &mut plain)
@@ -114,6 +117,37 @@ impl ReadAt for Written<'_> {
             flat += len as u64;
             buf = &mut buf[len..];
         }
+        Ok(())
+    }
+}
+
+/// What is written, and behind it bytes that are made but not written yet.
+pub(super) struct Recent<'a> {
+    written: &'a Written<'a>,
+    bytes: &'a [u8],
+}
+
+impl<'a> Recent<'a> {
+    /// `bytes` follow the last of [`Written::made`].
+    pub(super) fn new(written: &'a Written<'a>, bytes: &'a [u8]) -> Self {
+        Self { written, bytes }
+    }
+}
+
+impl ReadAt for Recent<'_> {
+    fn len(&self) -> u64 {
+        self.written.len() + self.bytes.len() as u64
+    }
+
+    fn read_at(&self, address: u64, buf: &mut [u8]) -> io::Result<()> {
+        let written = self.written.len().saturating_sub(address).min(buf.len() as u64) as usize;
+        let (early, late) = buf.split_at_mut(written);
+        if !early.is_empty() {
+            self.written.read_at(address, early)?;
+        }
+        let Some(offset) = (address + written as u64).checked_sub(self.written.len()) else { return Ok(()) };
+        let late_bytes = self.bytes.get(offset as usize..).and_then(|bytes| bytes.get(..late.len()));
+        late.copy_from_slice(late_bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 }

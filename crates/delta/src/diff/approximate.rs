@@ -6,7 +6,17 @@
 //! so that memory does not grow with the image.
 
 use super::exact::common_prefix;
-use super::suffix::SuffixArray;
+use super::suffix::Match;
+
+/// Finds matches in a text.
+pub(super) trait Finder: Sync {
+    /// The text that is searched.
+    fn text(&self) -> &[u8];
+
+    /// A long match of a prefix of `pattern`, of those equally long the one nearest to `near`; of
+    /// length zero where there is none.
+    fn longest(&self, pattern: &[u8], near: usize) -> Match;
+}
 
 /// A match of an approximate cover: positions in the text and in the gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,51 +33,61 @@ pub(super) struct Taste {
     pub(super) score_min: usize,
     /// While so many bytes agree at the present alignment, no better one is looked for.
     pub(super) run_min: usize,
+    /// The more steps have found nothing, the longer they become: by one byte for each power of two of
+    /// them.
+    pub(super) patience_bits: u32,
 }
 
-impl Default for Taste {
-    fn default() -> Self {
-        Self { score_min: 16, run_min: 32 }
-    }
+impl Taste {
+    /// Every byte is looked at.
+    pub(super) const THOROUGH: Self = Self { score_min: 16, run_min: 32, patience_bits: 63 };
+    /// What goes on well is not questioned, and where nothing is found little is looked for.
+    pub(super) const HASTY: Self = Self { score_min: 16, run_min: 12, patience_bits: 6 };
 }
 
 /// Covers one gap. `left` is the text position that continues the match before the gap, `right` the
 /// one where the match after it begins.
 pub(super) fn cover_gap(
-    array: &SuffixArray,
+    finder: &dyn Finder,
     gap: &[u8],
     left: Option<usize>,
     right: Option<usize>,
     taste: Taste,
     covers: &mut Vec<Aligned>,
 ) {
-    let text = array.text();
+    let text = finder.text();
     let mut scan = 0;
+    let mut misses = 0_usize;
     // The present alignment: it began at `start` in the gap.
     let mut start = 0;
     let mut shift = left.map(|left| left as isize);
     while scan < gap.len() {
         let run = shift.map_or(0, |shift| run_len(text, gap, scan, shift));
         if run >= taste.run_min {
+            misses = 0;
             scan += run;
             continue;
         }
         let near = shift.map_or(0, |shift| (scan as isize + shift).max(0) as usize);
-        let found = array.longest(&gap[scan..], near);
+        let found = finder.longest(&gap[scan..], near);
         if found.len < taste.score_min.min(8) {
-            scan += 1;
+            misses += 1;
+            scan += 1 + (misses >> taste.patience_bits);
             continue;
         }
         let found_shift = found.position as isize - scan as isize;
         if shift == Some(found_shift) {
+            misses = 0;
             scan += found.len;
             continue;
         }
         let present = shift.map_or(0, |shift| agreement(text, gap, scan, found.len, shift));
         if found.len < present + taste.score_min {
-            scan += 1;
+            misses += 1;
+            scan += 1 + (misses >> taste.patience_bits);
             continue;
         }
+        misses = 0;
         finish_alignment(text, gap, start, shift, scan, Some(found_shift), covers, &mut start);
         shift = Some(found_shift);
         scan += found.len;

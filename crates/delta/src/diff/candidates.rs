@@ -182,7 +182,7 @@ fn widen(extent: Extent, margin: u64, within: Extent) -> Extent {
 }
 
 /// The same bytes, sorted and without overlaps.
-fn union(mut extents: Vec<Extent>) -> Vec<Extent> {
+pub(super) fn union(mut extents: Vec<Extent>) -> Vec<Extent> {
     extents.sort_unstable();
     let mut union: Vec<Extent> = Vec::with_capacity(extents.len());
     for extent in extents {
@@ -195,6 +195,12 @@ fn union(mut extents: Vec<Extent>) -> Vec<Extent> {
         }
     }
     union
+}
+
+/// Whether an extent stands in one of those in `wholes`, which are sorted and do not overlap.
+pub(super) fn is_inside(extent: Extent, wholes: &[Extent]) -> bool {
+    let index = wholes.partition_point(|whole| whole.end() < extent.end());
+    wholes.get(index).is_some_and(|whole| whole.offset <= extent.offset)
 }
 
 /// What is left of an extent without those in `taken`, which are sorted and do not overlap.

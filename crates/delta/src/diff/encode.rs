@@ -5,21 +5,47 @@ use sha2::{Digest as _, Sha256};
 
 use super::flat::{Flat, FlatPart};
 use super::programs::ProgramFinder;
-use super::{DiffError, Preset};
+use super::{DiffError, DiffOptions, Preset};
 use crate::frame::{Cover, FrameBuilder, PackedFrame, Programs};
 use crate::header::FrameInfo;
 use crate::limits::{FRAME_COVERS_MAX, FRAME_PACKED_BYTES_MAX};
 use crate::map::{COSTS_MAX, FileCost};
+use crate::predict::HEAD_BYTES;
 use crate::space::Space;
 use crate::stream::Effort;
 use crate::structure::{Extent, ReadAt};
 
-/// A frame is ended at the next start of a file once its guessed size passes this, in bytes.
-const FRAME_WEIGHT: u64 = 1 << 20;
-/// And wherever it is once it passes this.
-const FRAME_WEIGHT_MAX: u64 = 3 << 20;
-/// A frame holds at most so many bytes before they are packed, as far as they can be told beforehand.
-const FRAME_RAW_BYTES_MAX: usize = 5 << 20;
+/// How large frames grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FrameSizes {
+    /// A frame is ended at the next start of a file once its guessed size passes this, in bytes.
+    weight: u64,
+    /// And wherever it is once it passes this.
+    weight_max: u64,
+    /// It holds at most so many bytes before they are packed, as far as they can be told beforehand.
+    raw_bytes_max: usize,
+    /// It holds at most so many covers.
+    covers_max: usize,
+}
+
+impl FrameSizes {
+    const FULL: Self =
+        Self { weight: 1 << 20, weight_max: 3 << 20, raw_bytes_max: 5 << 20, covers_max: FRAME_COVERS_MAX };
+    /// For devices with little memory.
+    const SMALL: Self = Self {
+        weight: 1 << 20,
+        weight_max: 3 << 19,
+        raw_bytes_max: 3 << 20,
+        covers_max: FRAME_COVERS_MAX / 4,
+    };
+    /// From here on frames are of full size, in bytes of memory for applying.
+    const FULL_FROM_BYTES: u64 = 48 << 20;
+
+    fn within(apply_memory_bytes: u64) -> Self {
+        if apply_memory_bytes >= Self::FULL_FROM_BYTES { Self::FULL } else { Self::SMALL }
+    }
+}
+
 const STEP_BYTES: usize = 256 << 10;
 
 /// A cover, and whether it is known to match byte for byte.
@@ -34,7 +60,7 @@ pub(super) struct Piece {
 pub(super) struct Frames {
     pub(super) infos: Vec<FrameInfo>,
     pub(super) bytes: Vec<Vec<u8>>,
-    /// The most memory that decoding one of them takes, in bytes, beside its packed bytes.
+    /// The most memory that one of them takes while it is decoded, in bytes, its packed bytes included.
     pub(super) memory_bytes: u64,
     pub(super) costs: Vec<FileCost>,
 }
@@ -55,10 +81,13 @@ pub(super) fn encode(
     parts: &[FlatPart],
     old_files: &[Extent],
     pieces: &[Piece],
-    preset: Preset,
+    options: &DiffOptions,
 ) -> Result<Frames, DiffError> {
+    let preset = options.preset;
     let programs = ProgramFinder::new(space, flat, old_files, preset);
+    let sizes = FrameSizes::within(options.apply_memory_bytes);
     let mut encoder = Encoder {
+        sizes,
         space,
         flat,
         programs: &programs,
@@ -67,19 +96,21 @@ pub(super) fn encode(
         new_programs: Vec::new(),
         finished: Vec::new(),
         weights: Vec::new(),
+        part_index: 0,
+        weighed: 0,
         corrections: flat.corrections.iter().peekable(),
         old: vec![0; STEP_BYTES],
         new: vec![0; STEP_BYTES],
     };
     let mut pieces = pieces.iter().copied().peekable();
     for (index, part) in parts.iter().enumerate() {
-        if encoder.frame.weight() >= FRAME_WEIGHT {
+        if encoder.frame.weight() >= sizes.weight {
             encoder.end_frame(None);
         }
-        let before = encoder.frame.weight();
+        encoder.part_index = index;
+        encoder.weighed = encoder.frame.weight();
         encoder.part(part, &mut pieces)?;
-        let after = encoder.frame.weight();
-        encoder.weights.push((encoder.finished.len(), index, after.saturating_sub(before)));
+        encoder.weigh();
     }
     encoder.end_frame(None);
     let Encoder { finished, weights, .. } = encoder;
@@ -94,6 +125,7 @@ struct Finished {
 }
 
 struct Encoder<'a, 'c> {
+    sizes: FrameSizes,
     space: &'a Space<'a>,
     flat: &'a Flat<'a>,
     programs: &'a ProgramFinder<'a>,
@@ -104,6 +136,9 @@ struct Encoder<'a, 'c> {
     finished: Vec<Finished>,
     /// Frame, part and how much the frame's weight grew.
     weights: Vec<(usize, usize, u64)>,
+    /// The part that is encoded, and the frame's weight before it.
+    part_index: usize,
+    weighed: u64,
     corrections: std::iter::Peekable<std::slice::Iter<'c, (u64, Vec<u8>)>>,
     old: Vec<u8>,
     new: Vec<u8>,
@@ -165,9 +200,9 @@ impl Encoder<'_, '_> {
     /// Whether the next step could pass a limit, or the frame has grown large.
     fn is_full(&mut self) -> bool {
         let step = 2 * STEP_BYTES + self.corrections.peek().map_or(0, |(_, bytes)| bytes.len());
-        self.frame.weight() >= FRAME_WEIGHT_MAX
-            || self.frame.covers().len() >= FRAME_COVERS_MAX
-            || self.frame.raw_len() + step > FRAME_RAW_BYTES_MAX
+        self.frame.weight() >= self.sizes.weight_max
+            || self.frame.covers().len() >= self.sizes.covers_max
+            || self.frame.raw_len() + step > self.sizes.raw_bytes_max
     }
 
     /// Corrections of contents that start at the next byte.
@@ -202,15 +237,26 @@ impl Encoder<'_, '_> {
         Ok(())
     }
 
+    /// Notes how much the present part has added to the present frame.
+    fn weigh(&mut self) {
+        let weight = self.frame.weight();
+        self.weights.push((self.finished.len(), self.part_index, weight.saturating_sub(self.weighed)));
+        self.weighed = weight;
+    }
+
     /// Ends the frame, in the middle of `program` where there is one.
     fn end_frame(&mut self, program: Option<Extent>) {
         let at = self.frame.at();
         if at == self.frame_start {
             return;
         }
+        self.weigh();
+        self.weighed = 0;
         let frame = std::mem::replace(&mut self.frame, FrameBuilder::new(self.space.len(), at));
         // The rest of a program is predicted by its head, which must be readable by then.
-        let next = program.filter(|program| program.end() <= self.flat.readable_end).into_iter().collect();
+        let settled = self.flat.settled_end(at);
+        let head_is_settled = |program: &Extent| settled >= at.min(program.offset.saturating_add(HEAD_BYTES));
+        let next = program.filter(head_is_settled).into_iter().collect();
         let new = std::mem::replace(&mut self.new_programs, next);
         let old = self.programs.old_programs(frame.covers(), &new);
         let programs = Programs { old, new };
@@ -236,14 +282,14 @@ fn pack(
         .map(|finished| finished.frame.finish(space, flat, &finished.programs, preset.effort()))
         .collect::<Result<_, _>>()
         .map_err(DiffError::ReadOld)?;
-    let memory_bytes = packed.iter().map(|frame| frame.decode_memory_bytes).max().unwrap_or(0);
+    let memory_bytes =
+        packed.iter().map(|frame| frame.bytes.len() as u64 + frame.decode_memory_bytes).max().unwrap_or(0);
     let bytes: Vec<Vec<u8>> = packed.into_iter().map(|frame| frame.bytes).collect();
     if bytes.iter().any(|frame| frame.len() > FRAME_PACKED_BYTES_MAX) {
         return Err(DiffError::Internal("a frame passes its limit"));
     }
     let mut costs: Vec<FileCost> = Vec::new();
     for &(frame, part, weight) in weights {
-        // Where a part is cut over frames the last one stands for it: this is a guide for people.
         let packed = bytes.get(frame).map_or(0, |frame| frame.len() as u64);
         let patch_bytes = weight * packed / frame_weights.get(frame).copied().unwrap_or(0).max(1);
         if patch_bytes > 0 {

@@ -95,19 +95,23 @@ impl Search<'_> {
             self.old_len - address
         } else {
             // Only bytes that are written when the cover begins.
-            flat.saturating_sub(address - self.old_len)
-                .min(self.flat.readable_end.saturating_sub(address - self.old_len))
+            self.flat.settled_end(flat).saturating_sub(address - self.old_len)
         };
         let forward = self.common(address, flat, forward_max.min(self.flat.len() - flat), true)?;
         if forward == 0 {
             return Ok(None);
         }
-        let backward_max = if address < self.old_len { address } else { address - self.old_len };
+        let (backward_max, floor) = if address < self.old_len {
+            (address, floor)
+        } else {
+            (address - self.old_len, floor.max(self.flat.piece_start(flat).unwrap_or(0)))
+        };
         let backward = self.common(address, flat, backward_max.min(flat - floor), false)?;
         let len = forward + backward;
         // A copy within the target must not run into what it writes.
         let cover = Cover { flat: flat - backward, address: address - backward, len };
-        let overlaps = cover.address >= self.old_len && cover.address - self.old_len + len > cover.flat;
+        let overlaps = cover.address >= self.old_len
+            && cover.address - self.old_len + len > self.flat.settled_end(cover.flat);
         Ok((len >= MATCH_BYTES_MIN && !overlaps).then_some(cover))
     }
 

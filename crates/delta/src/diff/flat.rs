@@ -46,6 +46,8 @@ pub(super) struct Flat<'a> {
     runs: Vec<Run>,
     starts: Vec<u64>,
     len: u64,
+    /// Pieces that can be read again, in order: each as soon as it is packed, and not before.
+    pieces: Vec<Extent>,
     /// Bytes up to here can be copied from by what comes later.
     pub(super) readable_end: u64,
     /// The layout, in flattened order.
@@ -60,7 +62,7 @@ impl<'a> Flat<'a> {
     pub(super) fn new(mut built: Vec<Built>, targets: &'a [&'a dyn ReadAt], spool: &'a dyn ReadAt) -> Self {
         let is_readable = |built: &Built| match &built.root.node {
             Node::Plain(_) => true,
-            Node::Packed(packed) => packed.is_readable() && built.root.extents.len() == 1,
+            Node::Packed(packed) => packed.is_readable(),
         };
         built.sort_by_key(|built| !is_readable(built));
         let mut flat = Self {
@@ -69,12 +71,22 @@ impl<'a> Flat<'a> {
             runs: Vec::new(),
             starts: Vec::new(),
             len: 0,
+            pieces: Vec::new(),
             readable_end: 0,
             roots: Vec::new(),
             corrections: Vec::new(),
         };
         for built in built {
             let readable = is_readable(&built);
+            if let Node::Packed(packed) = &built.root.node
+                && readable
+            {
+                let mut offset = flat.len;
+                for piece in &packed.pieces {
+                    flat.pieces.push(Extent { offset, len: piece.plain_len });
+                    offset += piece.plain_len;
+                }
+            }
             for (at, bytes) in built.corrections {
                 flat.corrections.push((flat.len + at, bytes));
             }
@@ -89,6 +101,17 @@ impl<'a> Flat<'a> {
             flat.roots.push(built.root);
         }
         flat
+    }
+
+    /// Where the piece starts that holds a byte. Nothing from there on is written while it is made.
+    pub(super) fn piece_start(&self, offset: u64) -> Option<u64> {
+        let index = self.pieces.partition_point(|piece| piece.end() <= offset);
+        self.pieces.get(index).map(|piece| piece.offset).filter(|&start| start <= offset)
+    }
+
+    /// While the byte at `offset` is made, all bytes before this offset can be copied from.
+    pub(super) fn settled_end(&self, offset: u64) -> u64 {
+        self.piece_start(offset).unwrap_or(offset).min(self.readable_end)
     }
 
     /// The files and the stretches between them, in flattened order.

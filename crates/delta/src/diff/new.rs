@@ -1,5 +1,6 @@
 //! The new side: targets taken apart, packed contents opened where they can be packed again.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use fluvial_codec::{Budget, Format, Prover};
@@ -12,7 +13,7 @@ use crate::layout::{Node, Packed, Piece, Root};
 use crate::limits::NESTING_MAX;
 use crate::map::Packing;
 use crate::scratch::Scratch;
-use crate::structure::{Block, Content, Dissector, Extent, Gathered, Part, ReadAt};
+use crate::structure::{Block, Content, Dissector, Extent, Gathered, Member, Part, ReadAt};
 
 /// Takes targets apart.
 pub(super) struct Opener<'a> {
@@ -30,7 +31,10 @@ struct Opened {
     corrections: Vec<(u64, Vec<u8>)>,
 }
 
-/// A piece of a content, proof.
+/// Where the content of a part goes on: in what a block that it shares with others unpacks to.
+type Tails<'a> = HashMap<&'a str, (&'a Part, Extent)>;
+
+/// A piece of a content, proven.
 struct Proven {
     piece: Piece,
     plain: Vec<u8>,
@@ -44,9 +48,18 @@ impl Opener<'_> {
             Some(structure) => structure.parts,
             None => vec![whole(stream, path)],
         };
+        let tails: Tails<'_> = parts
+            .iter()
+            .flat_map(|part| {
+                part.members.iter().map(move |member| (member.path.as_str(), (part, member.extent)))
+            })
+            .collect();
         let opened: Vec<Vec<(Vec<Extent>, Opened)>> = parts
             .par_iter()
-            .map_init(|| Prover::new(self.budget), |prover, part| self.open_part(stream, part, prover))
+            .map_init(
+                || Prover::new(self.budget),
+                |prover, part| self.open_part(stream, part, &tails, prover),
+            )
             .collect::<Result<_, _>>()?;
         let mut packed: Vec<(Vec<Extent>, Opened)> = opened.into_iter().flatten().collect();
         packed.sort_by_key(|(extents, _)| extents[0].offset);
@@ -66,6 +79,7 @@ impl Opener<'_> {
         &self,
         stream: &dyn ReadAt,
         part: &Part,
+        tails: &Tails<'_>,
         prover: &mut Prover,
     ) -> Result<Vec<(Vec<Extent>, Opened)>, DiffError> {
         match &part.content {
@@ -83,7 +97,11 @@ impl Opener<'_> {
                 let opened = self.open_bytes(&content, &part.path, 1, prover)?;
                 Ok(opened.map(|opened| split_into_roots(extents, opened)).unwrap_or_default())
             }
-            Content::Blocks(blocks) => self.open_blocks(stream, blocks, &part.path, prover),
+            Content::Blocks(blocks) => {
+                let tail = tails.get(part.path.as_str()).filter(|_| part.members.is_empty());
+                let tail = tail.map(|(holder, extent)| read_member(stream, holder, *extent)).transpose()?;
+                self.open_blocks(stream, blocks, part, &tail.flatten().unwrap_or_default(), prover)
+            }
         }
     }
 
@@ -118,7 +136,7 @@ impl Opener<'_> {
                         }
                         let Some(proof) = self.prove(block.format, bytes, prover) else { continue };
                         let len = proof.piece.packed_len;
-                        let opened = self.open_proven(vec![proof], &path, depth + 1, prover)?;
+                        let opened = self.open_proven(vec![proof], &[], &[], &path, depth + 1, prover)?;
                         packed.push((Extent { offset: block.extent.offset, len }, opened));
                     }
                 }
@@ -126,14 +144,14 @@ impl Opener<'_> {
         }
         let names = named_extents(&structure.parts);
         packed.sort_by_key(|(extent, _)| extent.offset);
-        Ok(Some(self.assemble(content, path, packed, &names)?))
+        Ok(Some(self.assemble(content, Some(path), packed, &names)?))
     }
 
     /// A content of plain bytes with packed contents in between.
     fn assemble(
         &self,
         content: &[u8],
-        path: &str,
+        prefix: Option<&str>,
         packed: Vec<(Extent, Opened)>,
         names: &[(Extent, &str)],
     ) -> Result<Opened, DiffError> {
@@ -148,7 +166,7 @@ impl Opener<'_> {
             }
             let start = self.spooled(&content[from as usize..to as usize])?;
             let place = |offset: u64| RunPlace::Spool(start + offset - from);
-            cut_at_names(Extent { offset: from, len: to - from }, names, Some(path), place, runs);
+            cut_at_names(Extent { offset: from, len: to - from }, names, prefix, place, runs);
             nodes.push(Node::Plain(to - from));
             Ok::<u64, DiffError>(to - from)
         };
@@ -173,9 +191,11 @@ impl Opener<'_> {
         &self,
         stream: &dyn ReadAt,
         blocks: &[Block],
-        path: &str,
+        part: &Part,
+        tail: &[u8],
         prover: &mut Prover,
     ) -> Result<Vec<(Vec<Extent>, Opened)>, DiffError> {
+        let (path, members) = (part.path.as_str(), part.members.as_slice());
         let mut packed = Vec::with_capacity(blocks.len());
         for block in blocks {
             if block.extent.len > super::PACKED_BYTES_MAX {
@@ -183,7 +203,7 @@ impl Opener<'_> {
             }
             packed.push(read_extents(stream, &[block.extent])?);
         }
-        let known: Vec<bool> = blocks
+        let mut known: Vec<bool> = blocks
             .iter()
             .zip(&packed)
             .map(|(block, bytes)| {
@@ -193,49 +213,47 @@ impl Opener<'_> {
         if known.iter().all(|&known| known) {
             return Ok(Vec::new());
         }
-        if let Some(opened) = self.open_nested(blocks, &packed, path, prover)? {
+        if is_program(&blocks[0], &packed[0]) {
+            // Its references are predicted only as long as it stands in one piece.
+            known.fill(false);
+        }
+        if let Some(opened) = self.open_nested(blocks, &packed, tail, path, prover)? {
             return Ok(vec![opened]);
         }
         let mut opened = Vec::new();
         let mut run: Vec<Proven> = Vec::new();
-        let mut start = 0;
+        let mut extents: Vec<Extent> = Vec::new();
+        let mut end_run = |run: &mut Vec<Proven>, extents: &mut Vec<Extent>, prover: &mut Prover| {
+            if !run.is_empty() {
+                let content = self.open_proven(std::mem::take(run), &[], members, path, 1, prover)?;
+                opened.push((join(std::mem::take(extents)), content));
+            }
+            Ok::<(), DiffError>(())
+        };
         for ((block, bytes), known) in blocks.iter().zip(&packed).zip(known) {
-            let end: u64 = start + run.iter().map(|proof| proof.piece.packed_len).sum::<u64>();
             let proof = if known { None } else { self.prove(block.format, bytes, prover) };
-            if !run.is_empty() && (proof.is_none() || end != block.extent.offset) {
-                let extent = Extent { offset: start, len: end - start };
-                opened.push((vec![extent], self.open_proven(std::mem::take(&mut run), path, 1, prover)?));
-            }
-            if run.is_empty() {
-                start = block.extent.offset;
-            }
-            let cut = proof.as_ref().is_some_and(|proof| proof.piece.packed_len < block.extent.len);
-            run.extend(proof);
-            if cut {
-                // Bytes follow that are not part of the stream: the next block cannot be joined.
-                let len = run.iter().map(|proof| proof.piece.packed_len).sum();
-                let extent = Extent { offset: start, len };
-                opened.push((vec![extent], self.open_proven(std::mem::take(&mut run), path, 1, prover)?));
-            }
+            let Some(proof) = proof else {
+                end_run(&mut run, &mut extents, prover)?;
+                continue;
+            };
+            extents.push(Extent { offset: block.extent.offset, len: proof.piece.packed_len });
+            run.push(proof);
         }
-        if !run.is_empty() {
-            let len = run.iter().map(|proof| proof.piece.packed_len).sum();
-            let extent = Extent { offset: start, len };
-            opened.push((vec![extent], self.open_proven(run, path, 1, prover)?));
-        }
+        end_run(&mut run, &mut extents, prover)?;
         Ok(opened)
     }
 
     /// Opens blocks whose content is itself a container with something packed in it: all of them, so
-    /// that the content is whole.
+    /// that the content is whole. `tail` is what follows behind them, packed elsewhere.
     fn open_nested(
         &self,
         blocks: &[Block],
         packed: &[Vec<u8>],
+        tail: &[u8],
         path: &str,
         prover: &mut Prover,
     ) -> Result<Option<(Vec<Extent>, Opened)>, DiffError> {
-        if blocks.len() < 2 {
+        if blocks.len() < 2 && tail.is_empty() {
             return Ok(None);
         }
         let mut content = Vec::new();
@@ -254,6 +272,7 @@ impl Opener<'_> {
                 return Ok(None);
             }
         }
+        content.extend_from_slice(tail);
         let Some(structure) = self.dissector.dissect(&content, path) else { return Ok(None) };
         if structure.is_plain() {
             return Ok(None);
@@ -267,13 +286,17 @@ impl Opener<'_> {
             proof.push(piece);
         }
         let extents = blocks.iter().map(|block| block.extent).collect();
-        Ok(Some((join(extents), self.open_proven(proof, path, 1, prover)?)))
+        Ok(Some((join(extents), self.open_proven(proof, tail, &[], path, 1, prover)?)))
     }
 
-    /// A packed content whose pieces are proof; what it holds is opened in turn.
+    /// A packed content whose pieces are proven; what it holds is opened in turn: each of its
+    /// `members`, or else the whole of it. `tail` goes on behind the pieces, and is needed only to open
+    /// what begins in them.
     fn open_proven(
         &self,
         proof: Vec<Proven>,
+        tail: &[u8],
+        members: &[Member],
         path: &str,
         depth: usize,
         prover: &mut Prover,
@@ -286,18 +309,50 @@ impl Opener<'_> {
             own_corrections.extend_from_slice(&proof.corrections);
             pieces.push(proof.piece);
         }
-        let inner = match self.open_bytes(&content, path, depth, prover)? {
-            Some(inner) => inner,
-            None => self.assemble(&content, path, Vec::new(), &[])?,
+        let pieces_len = content.len() as u64;
+        content.extend_from_slice(tail);
+        let inner = if members.is_empty() {
+            self.open_bytes(&content, path, depth, prover)?
+        } else {
+            Some(self.open_members(&content, members, depth, prover)?)
         };
-        let Node::Packed(Packed { children, .. }) = inner.node else {
+        let inner = match inner {
+            Some(inner) => inner,
+            None => self.assemble(&content, Some(path), Vec::new(), &[])?,
+        };
+        let Node::Packed(Packed { mut children, .. }) = inner.node else {
             return Err(DiffError::Internal("an assembled content is always a list of nodes"));
         };
+        let mut runs = inner.runs;
+        drop_behind(&mut children, &mut runs, pieces_len);
         let mut corrections = inner.corrections;
+        let flat_len: u64 = children.iter().map(Node::flat_len).sum();
+        corrections.retain(|(offset, _)| *offset < flat_len);
         if !own_corrections.is_empty() {
             corrections.insert(0, (0, own_corrections));
         }
-        Ok(Opened { node: Node::Packed(Packed { pieces, children }), runs: inner.runs, corrections })
+        Ok(Opened { node: Node::Packed(Packed { pieces, children }), runs, corrections })
+    }
+
+    /// Opens what is packed in each of the files in a content.
+    fn open_members(
+        &self,
+        content: &[u8],
+        members: &[Member],
+        depth: usize,
+        prover: &mut Prover,
+    ) -> Result<Opened, DiffError> {
+        let mut packed = Vec::new();
+        for member in members {
+            let range = member.extent.offset as usize..member.extent.end() as usize;
+            let Some(bytes) = content.get(range) else { continue };
+            if let Some(opened) = self.open_bytes(bytes, &member.path, depth, prover)? {
+                packed.push((member.extent, opened));
+            }
+        }
+        let names: Vec<(Extent, &str)> =
+            members.iter().map(|member| (member.extent, member.path.as_str())).collect();
+        self.assemble(content, None, packed, &names)
     }
 
     fn prove(&self, format: Format, packed: &[u8], prover: &mut Prover) -> Option<Proven> {
@@ -332,9 +387,71 @@ impl Opener<'_> {
     }
 }
 
+/// Whether a block starts an ELF file (System V ABI, chapter 4).
+fn is_program(first: &Block, packed: &[u8]) -> bool {
+    let limit = first.plain_len.unwrap_or(crate::limits::BLOCK_PLAIN_BYTES_MAX) as usize;
+    let mut plain = Vec::new();
+    match first.format {
+        Format::Stored => packed.starts_with(b"\x7fELF"),
+        format => format.decode_block(packed, limit, &mut plain).is_ok() && plain.starts_with(b"\x7fELF"),
+    }
+}
+
 fn whole(stream: &dyn ReadAt, path: &str) -> Part {
     let extent = Extent { offset: 0, len: stream.len() };
-    Part { path: path.to_owned(), content: Content::Plain(vec![extent]) }
+    Part { path: path.to_owned(), content: Content::Plain(vec![extent]), members: Vec::new() }
+}
+
+/// The bytes of a member of a part in one block; `None` where the block cannot be unpacked.
+fn read_member(stream: &dyn ReadAt, part: &Part, extent: Extent) -> Result<Option<Vec<u8>>, DiffError> {
+    let Content::Blocks(blocks) = &part.content else { return Ok(None) };
+    let [block] = blocks[..] else { return Ok(None) };
+    if block.extent.len > super::PACKED_BYTES_MAX {
+        return Ok(None);
+    }
+    let packed = read_extents(stream, &[block.extent])?;
+    let limit = block.plain_len.unwrap_or(crate::limits::BLOCK_PLAIN_BYTES_MAX);
+    let mut plain = Vec::new();
+    if block.format.decode_block(&packed, limit as usize, &mut plain).is_err() {
+        return Ok(None);
+    }
+    Ok(plain.get(extent.offset as usize..extent.end() as usize).map(<[u8]>::to_vec))
+}
+
+/// Leaves out what nodes make behind the first `len` bytes, as far as it needs no packing.
+fn drop_behind(children: &mut Vec<Node>, runs: &mut Vec<Run>, len: u64) {
+    let mut made: u64 = children.iter().map(Node::made_len).sum();
+    let mut dropped = 0;
+    while made > len
+        && let Some(last) = children.pop()
+    {
+        let (last_made, last_flat) = (last.made_len(), last.flat_len());
+        let start = made - last_made;
+        if start >= len {
+            dropped += last_flat;
+            made = start;
+            continue;
+        }
+        // The last bytes that are needed stand in this one.
+        match last {
+            Node::Plain(_) => {
+                dropped += made - len;
+                children.push(Node::Plain(len - start));
+            }
+            packed @ Node::Packed(_) => children.push(packed),
+        }
+        break;
+    }
+    while dropped > 0
+        && let Some(run) = runs.last_mut()
+    {
+        let step = dropped.min(run.len);
+        run.len -= step;
+        dropped -= step;
+        if run.len == 0 {
+            runs.pop();
+        }
+    }
 }
 
 fn read_extents(stream: &dyn ReadAt, extents: &[Extent]) -> Result<Vec<u8>, DiffError> {

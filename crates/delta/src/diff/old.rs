@@ -1,6 +1,6 @@
 //! The old side: the address space with everything packed opened, and the files in it by address.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 use fluvial_codec::Format;
@@ -33,6 +33,8 @@ pub(super) struct OldFiles {
     pub(super) parts: Vec<OldPart>,
     /// Packed blocks that stand somewhere in the space as they are.
     pub(super) packed: HashSet<Fingerprint>,
+    /// Addresses whose bytes have other addresses too, by which they are better known.
+    pub(super) shadowed: Vec<Extent>,
 }
 
 impl OldFiles {
@@ -60,26 +62,46 @@ pub(super) fn explore(
             }
             continue;
         };
-        for part in structure.parts {
-            let path = if depth == 0 { part.path } else { format!("{path}//{}", part.path) };
-            let (extents, content) = match part.content {
-                Content::Plain(extents) => {
-                    let extents: Vec<_> = extents.iter().map(|&extent| inside(stream, extent)).collect();
-                    let content = gather(space, &extents);
-                    (extents, content)
-                }
-                Content::Blocks(blocks) => {
-                    let content = push_blocks(space, stream, &blocks, files)?;
-                    (content.into_iter().collect(), content)
-                }
+        // Parts by path whose content goes on in what another part holds, and where.
+        let mut open: HashMap<&str, Vec<Extent>> = HashMap::new();
+        let mut contents = Vec::with_capacity(structure.parts.len());
+        for part in &structure.parts {
+            let extents: Vec<Extent> = match &part.content {
+                Content::Plain(extents) => extents.iter().map(|&extent| inside(stream, extent)).collect(),
+                Content::Blocks(blocks) => push_blocks(space, stream, blocks, files)?.into_iter().collect(),
             };
+            if part.members.is_empty() {
+                open.insert(&part.path, extents.clone());
+            }
+            contents.push(extents);
+        }
+        let below = |name: &str| if depth == 0 { name.to_owned() } else { format!("{path}//{name}") };
+        let mut found: Vec<(String, Vec<Extent>)> = Vec::new();
+        for (part, extents) in structure.parts.iter().zip(&contents) {
+            let [content] = extents[..] else { continue };
+            for member in &part.members {
+                let extent = inside(content, member.extent);
+                match open.get_mut(member.path.as_str()) {
+                    Some(extents) => extents.push(extent),
+                    None => found.push((below(&member.path), vec![extent])),
+                }
+            }
+        }
+        for (part, extents) in structure.parts.iter().zip(contents) {
+            if part.members.is_empty() {
+                let extents = open.remove(part.path.as_str()).unwrap_or(extents);
+                found.push((below(&part.path), extents));
+            }
+        }
+        for (path, extents) in found {
+            let content = gather(space, &extents, files);
             if let Some(content) = content
                 && depth < NESTING_MAX
                 && content.len > 0
             {
                 work.push((content, path.clone(), depth + 1));
             }
-            files.parts.push(OldPart { path, extents });
+            files.parts.push(OldPart { path, extents: content.into_iter().collect() });
         }
     }
     Ok(())
@@ -90,17 +112,23 @@ fn inside(stream: Extent, extent: Extent) -> Extent {
 }
 
 /// One run of addresses for a content in several extents.
-fn gather(space: &mut Space<'_>, extents: &[Extent]) -> Option<Extent> {
+fn gather(space: &mut Space<'_>, extents: &[Extent], files: &mut OldFiles) -> Option<Extent> {
     match extents {
         [] => None,
         [one] => Some(*one),
         many => {
             // Aliases cost a few bytes each in the patch, and only where they are used.
+            files.shadowed.extend(many);
             let len = many.iter().map(|extent| extent.len).sum();
             let starts: Vec<u64> = many
                 .iter()
                 .map(|&packed| {
-                    space.push(SourceBlock { packed, plain_len: packed.len, format: Format::Stored })
+                    space.push(SourceBlock {
+                        packed,
+                        plain_len: packed.len,
+                        format: Format::Stored,
+                        often: false,
+                    })
                 })
                 .collect();
             Some(Extent { offset: starts[0], len })
@@ -125,7 +153,7 @@ fn push_blocks(
             files.packed.insert(fingerprint(&packed));
         }
         let Some(plain_len) = plain_len(space, extent, block) else { return Ok(None) };
-        ready.push(SourceBlock { packed: extent, plain_len, format: block.format });
+        ready.push(SourceBlock { packed: extent, plain_len, format: block.format, often: false });
     }
     let len = ready.iter().map(|block| block.plain_len).sum();
     let starts: Vec<u64> = ready.into_iter().map(|block| space.push(block)).collect();

@@ -2,11 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::DiffError;
-use super::approximate::{Aligned, Taste, cover_gap};
+use super::approximate::{Aligned, Finder, Taste, cover_gap};
 use super::candidates::{Gap, Group};
 use super::flat::Flat;
+use super::seeds::SeedTable;
 use super::suffix::SuffixArray;
+use super::{DiffError, Preset};
 use crate::frame::Cover;
 use crate::space::Space;
 use crate::structure::{Extent, ReadAt};
@@ -16,12 +17,13 @@ pub(super) fn fill(
     space: &Space<'_>,
     flat: &Flat<'_>,
     groups: &[Group],
+    preset: Preset,
     progress: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<Vec<Cover>, DiffError> {
     let covers: Vec<Vec<Cover>> = match groups {
         // The gaps of the only group share its suffix array.
         [group] => {
-            let text = Text::new(space, group)?;
+            let text = Text::new(space, group, preset)?;
             group.gaps.par_iter().map(|gap| fill_gap(&text, flat, gap, progress)).collect::<Result<_, _>>()?
         }
         // One group a thread: each takes memory for its own suffix array.
@@ -29,7 +31,7 @@ pub(super) fn fill(
             .par_iter()
             .with_max_len(1)
             .map(|group| {
-                let text = Text::new(space, group)?;
+                let text = Text::new(space, group, preset)?;
                 let mut covers = Vec::new();
                 for gap in &group.gaps {
                     covers.extend(fill_gap(&text, flat, gap, progress)?);
@@ -43,14 +45,15 @@ pub(super) fn fill(
 
 /// The old content of a group, in one piece.
 struct Text<'a> {
-    array: SuffixArray,
+    finder: Box<dyn Finder>,
+    taste: Taste,
     extents: &'a [Extent],
     /// Where each extent starts in the text.
     starts: Vec<usize>,
 }
 
 impl<'a> Text<'a> {
-    fn new(space: &Space<'_>, group: &'a Group) -> Result<Self, DiffError> {
+    fn new(space: &Space<'_>, group: &'a Group, preset: Preset) -> Result<Self, DiffError> {
         let len: u64 = group.old.iter().map(|extent| extent.len).sum();
         let mut bytes = vec![0; len as usize];
         let mut starts = Vec::with_capacity(group.old.len());
@@ -61,8 +64,13 @@ impl<'a> Text<'a> {
             space.read_at(extent.offset, &mut bytes[at..end]).map_err(DiffError::ReadOld)?;
             at = end;
         }
-        let array = SuffixArray::new(bytes).ok_or(DiffError::Memory)?;
-        Ok(Self { array, extents: &group.old, starts })
+        let (finder, taste): (Box<dyn Finder>, _) = match preset {
+            Preset::Fast => (Box::new(SeedTable::new(bytes)), Taste::HASTY),
+            Preset::Default | Preset::Max => {
+                (Box::new(SuffixArray::new(bytes).ok_or(DiffError::Memory)?), Taste::THOROUGH)
+            }
+        };
+        Ok(Self { finder, taste, extents: &group.old, starts })
     }
 
     /// The text position of an address, when it is in the text or just behind an extent.
@@ -99,7 +107,7 @@ fn fill_gap(
     flat.read_at(gap.extent.offset, &mut bytes).map_err(DiffError::ReadNew)?;
     let position = |address: Option<u64>| address.and_then(|address| text.position(address));
     let mut aligned = Vec::new();
-    cover_gap(&text.array, &bytes, position(gap.left), position(gap.right), Taste::default(), &mut aligned);
+    cover_gap(&*text.finder, &bytes, position(gap.left), position(gap.right), text.taste, &mut aligned);
     let mut covers = Vec::new();
     for aligned in aligned {
         text.push(gap, aligned, &mut covers);

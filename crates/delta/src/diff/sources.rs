@@ -76,7 +76,12 @@ mod tests {
     fn addresses_move_down_by_what_is_left_out() {
         let bytes = [vec![0_u8; 10], vec![0; 20], Vec::new(), vec![0; 30], vec![0; 40]];
         let sources: Vec<&dyn ReadAt> = bytes.iter().map(|bytes| bytes as &dyn ReadAt).collect();
-        let block = SourceBlock { packed: Extent { offset: 65, len: 4 }, plain_len: 9, format: Format::Gzip };
+        let block = SourceBlock {
+            packed: Extent { offset: 65, len: 4 },
+            plain_len: 9,
+            format: Format::Gzip,
+            often: false,
+        };
         let cover = |address, len| Piece { cover: Cover { flat: 0, address, len }, exact: true };
         let kept = Kept::new(&sources, &[block], &[cover(25, 5), cover(103, 3)]);
         assert_eq!(kept.used, [false, true, false, false, true]);

@@ -6,6 +6,7 @@
 
 use libsais::SuffixArrayConstruction;
 
+use super::approximate::Finder;
 use super::exact::common_prefix;
 
 /// Longer matches are as good as this long: it bounds the time of a comparison.
@@ -46,13 +47,27 @@ impl SuffixArray {
         Some(Self { text, order, buckets, prefix_bytes })
     }
 
-    pub(super) fn text(&self) -> &[u8] {
+    /// Of the suffixes around `index` that match as long, the one that stands nearest.
+    fn nearest(&self, index: usize, len: usize, near: usize, start: usize, end: usize) -> Match {
+        const NEIGHBOURS_MAX: usize = 16;
+        let at = |index: usize| self.order[index] as usize;
+        let matched = &self.text[at(index)..at(index) + len];
+        let same = |index: &usize| self.text[at(*index)..].starts_with(matched);
+        let before = (start..index).rev().take(NEIGHBOURS_MAX).take_while(same);
+        let after = (index + 1..end).take(NEIGHBOURS_MAX).take_while(same);
+        let position =
+            before.chain(after).map(at).chain([at(index)]).min_by_key(|position| position.abs_diff(near));
+        Match { position: position.unwrap_or(at(index)), len }
+    }
+}
+
+impl Finder for SuffixArray {
+    fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// The longest match of a prefix of `pattern`; among equally long neighbours the one nearest to
-    /// `near`, where the distance costs least.
-    pub(super) fn longest(&self, pattern: &[u8], near: usize) -> Match {
+    /// Among equally long neighbours it is the one nearest to `near`, where the distance costs least.
+    fn longest(&self, pattern: &[u8], near: usize) -> Match {
         let pattern = &pattern[..pattern.len().min(MATCH_BYTES_MAX)];
         if pattern.len() < self.prefix_bytes {
             return Match::default();
@@ -87,19 +102,6 @@ impl SuffixArray {
         let (best, len) =
             if after > before { (low, after) } else { (low - usize::from(low > start), before) };
         self.nearest(best, len, near, start, end)
-    }
-
-    /// Of the suffixes around `index` that match as long, the one that stands nearest.
-    fn nearest(&self, index: usize, len: usize, near: usize, start: usize, end: usize) -> Match {
-        const NEIGHBOURS_MAX: usize = 16;
-        let at = |index: usize| self.order[index] as usize;
-        let matched = &self.text[at(index)..at(index) + len];
-        let same = |index: &usize| self.text[at(*index)..].starts_with(matched);
-        let before = (start..index).rev().take(NEIGHBOURS_MAX).take_while(same);
-        let after = (index + 1..end).take(NEIGHBOURS_MAX).take_while(same);
-        let position =
-            before.chain(after).map(at).chain([at(index)]).min_by_key(|position| position.abs_diff(near));
-        Match { position: position.unwrap_or(at(index)), len }
     }
 }
 

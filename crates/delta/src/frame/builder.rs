@@ -137,7 +137,8 @@ impl FrameBuilder {
         for plain in whole.into_iter().chain(streamed) {
             write_stream(plain, effort, &mut writer);
         }
-        let dictionaries: u64 = streamed.iter().map(|plain| decode_memory_bytes(plain.len() as u64)).sum();
+        let dictionaries: u64 =
+            streamed.iter().map(|plain| decode_memory_bytes(plain.len() as u64, effort)).sum();
         let numbers: usize = whole.iter().map(|plain| plain.len()).sum();
         let predictor = if programs.is_empty() { 0 } else { Predictor::memory_bytes(self.covers.len()) };
         let covers = self.covers.len() * (2 * size_of::<Cover>() + size_of::<usize>());

@@ -13,6 +13,8 @@ const SEGMENTS_MAX: usize = 32;
 const SECTIONS_MAX: usize = 1024;
 const SECTION_HEADER_BYTES: usize = 64;
 const PROGRAM_HEADER_BYTES: usize = 56;
+/// The names of sections that are read, in bytes: a kernel's take 2 KiB.
+const NAMES_BYTES_MAX: u64 = 64 << 10;
 /// Names are compared by their first bytes.
 const NAME_BYTES: usize = 24;
 
@@ -200,8 +202,9 @@ pub(super) struct Region {
 pub(super) struct Image {
     pub layout: Layout,
     pub regions: Vec<Region>,
-    /// Offsets at which jump tables may start, sorted; see [`super::tables`].
-    pub tables: Vec<u32>,
+    /// Offsets at which jump tables may start, sorted; see [`super::tables`]. Looked for when first
+    /// asked for: all of the code has to be read.
+    tables: Option<Vec<u32>>,
     /// Offsets at which BTF types or Go's records of functions start, some of them, sorted; see
     /// [`super::types`] and [`super::go`].
     pub starts: Vec<u32>,
@@ -235,12 +238,34 @@ impl Image {
         });
         super::kallsyms::split(old, extent, &layout, &mut regions);
         let section_symbols = section_symbols(old, extent, &layout, &regions);
-        let tables = super::tables::starts(old, extent, &layout, &regions);
         let (go, starts) = match super::go::split(old, extent, &layout, &mut regions) {
             Some((go, starts)) => (Some(go), starts),
             None => (None, super::types::starts(old, extent, &mut regions)),
         };
-        Some(Self { layout, regions, tables, starts, go, bases, section_symbols })
+        regions.shrink_to_fit();
+        Some(Self { layout, regions, tables: None, starts, go, bases, section_symbols })
+    }
+
+    /// Sees to it that [`Image::tables`] are known where a region may hold some.
+    pub fn find_tables(&mut self, old: &dyn ReadAt, extent: Extent, region: &Region) {
+        if region.content == Content::Constants && !self.layout.fixed && self.tables.is_none() {
+            self.tables = Some(super::tables::starts(old, extent, &self.layout, &self.regions));
+        }
+    }
+
+    /// Offsets at which jump tables may start, as far as they were looked for.
+    pub fn tables(&self) -> &[u32] {
+        self.tables.as_deref().unwrap_or_default()
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.regions.capacity() * size_of::<Region>()
+            + self.layout.segments.capacity() * size_of::<Segment>()
+            + self.bases.capacity() * size_of::<u64>()
+            + self.section_symbols.capacity() * size_of::<u16>()
+            + (self.starts.capacity() + self.tables.as_ref().map_or(0, Vec::capacity)) * size_of::<u32>()
     }
 
     /// The region that holds `offset`, or the space up to the next one.
@@ -278,7 +303,11 @@ fn sections(
     }
     old.read_at(extent.offset + table, &mut headers).ok()?;
     let header = |index: usize| headers.get(index * SECTION_HEADER_BYTES..(index + 1) * SECTION_HEADER_BYTES);
-    let names_offset = u64_at(header(usize::from(names))?, 24)?;
+    let names = header(usize::from(names))?;
+    let (names_offset, names_len) = (u64_at(names, 24)?, u64_at(names, 32)?);
+    let names_len = names_len.min(extent.len.checked_sub(names_offset)?).min(NAMES_BYTES_MAX);
+    let mut names = vec![0; names_len as usize];
+    old.read_at(extent.offset + names_offset, &mut names).ok()?;
     let mut regions = Vec::new();
     for index in 1..count {
         let section = header(index)?;
@@ -286,15 +315,12 @@ fn sections(
         if kind == SHT_NOBITS {
             continue;
         }
-        let mut name = [0; NAME_BYTES];
-        let name_offset = names_offset.checked_add(u64::from(u32_at(section, 0)?))?;
-        let name_len = extent.len.saturating_sub(name_offset).min(NAME_BYTES as u64) as usize;
-        old.read_at(extent.offset.checked_add(name_offset)?, &mut name[..name_len]).ok()?;
+        let name = names.get(u32_at(section, 0)? as usize..).unwrap_or_default();
         let linked = u32_at(section, if layout.relocatable && kind == SHT_RELA { 44 } else { 40 })?;
         regions.push(Region {
             offset: u64_at(section, 24)?,
             len: u64_at(section, 32)?,
-            content: content(kind, u64_at(section, 8)?, &name, layout),
+            content: content(kind, u64_at(section, 8)?, name, layout),
             linked: header(linked as usize).and_then(|linked| u64_at(linked, 24)).unwrap_or(0),
         });
     }
@@ -320,7 +346,9 @@ fn section_symbols(old: &dyn ReadAt, extent: Extent, layout: &Layout, regions: &
     symbols.chunks_exact(SYMBOL_BYTES).map(|symbol| section(symbol).unwrap_or(0)).collect()
 }
 
-fn content(kind: u32, flags: u64, name: &[u8; NAME_BYTES], layout: &Layout) -> Content {
+/// What a section holds whose name stands at the start of `name`.
+fn content(kind: u32, flags: u64, name: &[u8], layout: &Layout) -> Content {
+    let name = &name[..name.len().min(NAME_BYTES)];
     let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
     match kind {
         SHT_RELA => return Content::Rela,

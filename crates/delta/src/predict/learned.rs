@@ -1,8 +1,8 @@
 //! What decoded references have taught: old target -> new target.
 
-/// Slots of the exact map; 16 bytes each.
+/// Slots of the exact map; 8 bytes each.
 const EXACT_SLOTS: usize = 1 << 18;
-/// Slots of each map of neighbourhoods; 16 bytes each.
+/// Slots of each map of neighbourhoods; 8 bytes each.
 const NEAR_SLOTS: usize = 1 << 15;
 /// Sizes of neighbourhoods, as shifts: the closest one that knows anything answers.
 const NEAR_SHIFTS: [u32; 3] = [4, 7, 11];
@@ -11,12 +11,14 @@ const NEAR_SHIFTS: [u32; 3] = [4, 7, 11];
 pub(super) const LEARNED_BYTES: u64 =
     ((EXACT_SLOTS + NEAR_SHIFTS.len() * NEAR_SLOTS) * std::mem::size_of::<Slot>()) as u64;
 
+/// Small, because references jump about in tables that are larger than the caches.
 #[derive(Clone, Copy, Default)]
 struct Slot {
-    /// Key plus one, so that zero means empty.
-    key: u64,
-    /// New target minus old target.
-    delta: u64,
+    /// Bits of the key's hash that did not choose the slot; zero means empty. One clash in 2^32 costs
+    /// bytes, not correctness.
+    check: u32,
+    /// New target minus old target: what moves further is not learned.
+    delta: i32,
 }
 
 /// Direct-mapped tables: a clash forgets the older entry, memory never grows.
@@ -58,16 +60,56 @@ fn key(space: u64, target: u64) -> u64 {
     (target ^ space.rotate_right(16)).wrapping_add(1)
 }
 
-fn index(key: u64, slots: usize) -> usize {
+/// The slot of a key, and what tells it from others in that slot.
+fn place(key: u64, slots: usize) -> (usize, u32) {
     // Fibonacci hashing (Knuth, TAOCP 6.4): the top bits of the product are well mixed.
-    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - slots.trailing_zeros())) as usize
+    let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((hash >> (64 - slots.trailing_zeros())) as usize, (hash >> 8) as u32 | 1)
 }
 
 fn look_up(table: &[Slot], key: u64) -> Option<u64> {
-    let slot = table[index(key, table.len())];
-    (slot.key == key && key != 0).then_some(slot.delta)
+    let (index, check) = place(key, table.len());
+    let slot = table[index];
+    (slot.check == check).then_some(i64::from(slot.delta) as u64)
 }
 
 fn store(table: &mut [Slot], key: u64, delta: u64) {
-    table[index(key, table.len())] = Slot { key, delta };
+    let (index, check) = place(key, table.len());
+    if let Ok(delta) = i32::try_from(delta as i64) {
+        table[index] = Slot { check, delta };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_noted_is_known_until_something_else_takes_its_place() {
+        let mut learned = Learned::new();
+        assert_eq!(learned.exact(1, 0x1234), None);
+        assert_eq!(learned.near(1, 0x1234), None);
+        learned.note(1, 0x1234, 0x50);
+        learned.note(1, 0x9000, 16_u64.wrapping_neg());
+        assert_eq!(learned.exact(1, 0x1234), Some(0x50));
+        assert_eq!(learned.exact(1, 0x9000), Some(16_u64.wrapping_neg()));
+        assert_eq!(learned.exact(2, 0x1234), None, "another space");
+        assert_eq!(learned.exact(1, 0x1235), None);
+        assert_eq!(learned.near(1, 0x1235), Some(0x50), "the next byte");
+        assert_eq!(learned.near(1, 0x1300), Some(0x50), "256 bytes on");
+        learned.note(1, 0x1234, 1 << 40);
+        assert_eq!(learned.exact(1, 0x1234), Some(0x50), "too far to be learned");
+    }
+
+    #[test]
+    fn most_targets_are_found_again_and_no_others() {
+        let mut learned = Learned::new();
+        for target in 0..EXACT_SLOTS as u64 / 4 {
+            learned.note(7, target * 37, target);
+        }
+        let found = |target: u64| learned.exact(7, target * 37);
+        let right = (0..EXACT_SLOTS as u64 / 4).filter(|&target| found(target) == Some(target)).count();
+        assert!(right > EXACT_SLOTS / 5, "{right}");
+        assert!((0..100_000).all(|target| learned.exact(8, target * 37).is_none()));
+    }
 }

@@ -45,7 +45,9 @@ pub(super) fn references(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>
         (Content::Addresses, _) => addresses(run, fields),
         (Content::Rela, _) => rela(run, fields),
         (Content::Symbols, _) => symbols(run, fields),
-        (Content::Constants, _) if !run.image.layout.fixed => tables::entries(run, &run.image.tables, fields),
+        (Content::Constants, _) if !run.image.layout.fixed => {
+            tables::entries(run, run.image.tables(), fields);
+        }
         (Content::Data | Content::Constants, _) => data(run, fields),
         (Content::FrameRecords, _) => frame_records(run, fields),
         (Content::FrameIndex, _) => frame_index(run, fields),

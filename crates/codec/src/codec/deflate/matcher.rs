@@ -215,19 +215,18 @@ impl Matcher {
         let mut links_left = if least.len >= level.good { level.chain >> 2 } else { level.chain };
         let mut best = least;
         // Nothing there: a match cannot get any longer.
-        let mut tail = here.get(best.len as usize - 1..=best.len as usize);
+        let mut tail = pair_at(here, best.len as usize - 1);
         let mut next = self.links[place as usize % WINDOW_BYTES];
         // The first place of a stream is the number for none: zlib never refers to it.
         while tail.is_some() && next > 1 && place - (next - 1) <= DISTANCE_MAX && links_left > 0 {
             let candidate = next - 1;
             // A longer match ends with these two bytes; most candidates do not.
             let start = (candidate - window.base) as usize;
-            let tail_at = start + best.len as usize;
-            if window.bytes.get(tail_at - 1..=tail_at) == tail {
+            if pair_at(window.bytes, start + best.len as usize - 1) == tail {
                 let len = common_len(here, &window.bytes[start..]);
                 if len > best.len {
                     best = Match { len, distance: place - candidate };
-                    tail = here.get(len as usize - 1..=len as usize);
+                    tail = pair_at(here, len as usize - 1);
                     if len >= nice {
                         break;
                     }
@@ -246,6 +245,12 @@ impl Matcher {
         }
         best
     }
+}
+
+/// Two bytes at `at`, as a number: comparing slices would be a call.
+fn pair_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let pair = bytes.get(at..at.checked_add(2)?)?;
+    Some(u16::from_le_bytes([pair[0], pair[1]]))
 }
 
 /// How many bytes both begin with alike.
