@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fluvial_codec::Format;
 
-use crate::limits::BLOCK_PLAIN_BYTES_MAX;
+use crate::limits::SOURCE_NESTING_MAX;
 use crate::map::SourceBlock;
 use crate::scratch::{Scratch, ScratchStore};
 use crate::structure::{Extent, ReadAt};
@@ -92,8 +92,8 @@ impl<'a> Space<'a> {
     /// What cannot be read, unpacked or stored.
     pub fn unpack_large_blocks(&self) -> io::Result<()> {
         for (index, block) in self.blocks.iter().enumerate() {
-            if block.format != Format::Stored && block.plain_len > BLOCK_PLAIN_BYTES_MAX {
-                self.spool(index)?;
+            if block.is_spooled() {
+                self.spool(index, SOURCE_NESTING_MAX)?;
             }
         }
         Ok(())
@@ -112,25 +112,29 @@ impl<'a> Space<'a> {
         Ok(len)
     }
 
-    fn read_block(&self, index: usize, address: u64, buf: &mut [u8]) -> io::Result<usize> {
+    /// `depth` is how many blocks the bytes may stand in, this one included: a hostile map can chain
+    /// millions.
+    fn read_block(&self, index: usize, address: u64, depth: usize, buf: &mut [u8]) -> io::Result<usize> {
+        let too_deep = || io::Error::new(io::ErrorKind::InvalidData, "blocks are nested too deeply");
+        let depth = depth.checked_sub(1).ok_or_else(too_deep)?;
         let block = &self.blocks[index];
         let offset = address - self.block_starts[index];
         let len = (block.plain_len - offset).min(buf.len() as u64) as usize;
         let buf = &mut buf[..len];
         if block.format == Format::Stored {
-            self.read_at(block.packed.offset + offset, buf)?;
-        } else if block.plain_len <= BLOCK_PLAIN_BYTES_MAX {
-            let plain = self.cache.get(index, || self.unpack_block(block))?;
-            buf.copy_from_slice(&plain[offset as usize..][..len]);
+            self.read_nested(block.packed.offset + offset, depth, buf)?;
+        } else if block.is_spooled() {
+            self.spool(index, depth)?.read_at(offset, buf)?;
         } else {
-            self.spool(index)?.read_at(offset, buf)?;
+            let plain = self.cache.get(index, || self.unpack_block(block, depth))?;
+            buf.copy_from_slice(&plain[offset as usize..][..len]);
         }
         Ok(len)
     }
 
-    fn unpack_block(&self, block: &SourceBlock) -> io::Result<Vec<u8>> {
+    fn unpack_block(&self, block: &SourceBlock, depth: usize) -> io::Result<Vec<u8>> {
         let mut packed = vec![0; block.packed.len as usize];
-        self.read_at(block.packed.offset, &mut packed)?;
+        self.read_nested(block.packed.offset, depth, &mut packed)?;
         let mut plain = Vec::new();
         block.format.decode_block(&packed, block.plain_len as usize, &mut plain).map_err(io::Error::other)?;
         if plain.len() as u64 != block.plain_len {
@@ -139,15 +143,17 @@ impl<'a> Space<'a> {
         Ok(plain)
     }
 
-    fn spool(&self, index: usize) -> io::Result<Arc<dyn Scratch>> {
+    fn spool(&self, index: usize, depth: usize) -> io::Result<Arc<dyn Scratch>> {
         let cell = &self.spooled[index];
         if let Some(scratch) = cell.get() {
             return Ok(Arc::clone(scratch));
         }
         let block = &self.blocks[index];
         let mut scratch = self.scratch.create()?;
-        let packed = Box::new(Range::new(self, block.packed));
-        let mut plain = block.format.reader(packed)?.take(block.plain_len);
+        let nested = Nested { space: self, depth };
+        let packed = Box::new(Range::new(&nested, block.packed));
+        // One byte more shows that there is more.
+        let mut plain = block.format.reader(packed)?.take(block.plain_len.saturating_add(1));
         let mut buf = vec![0; COPY_BYTES];
         loop {
             let len = plain.read(&mut buf)?;
@@ -169,19 +175,41 @@ impl ReadAt for Space<'_> {
         self.len
     }
 
-    fn read_at(&self, mut address: u64, mut buf: &mut [u8]) -> io::Result<()> {
+    fn read_at(&self, address: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.read_nested(address, SOURCE_NESTING_MAX, buf)
+    }
+}
+
+impl Space<'_> {
+    fn read_nested(&self, mut address: u64, depth: usize, mut buf: &mut [u8]) -> io::Result<()> {
         if address.checked_add(buf.len() as u64).is_none_or(|end| end > self.len) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         while !buf.is_empty() {
             let len = match self.block_at(address) {
-                Some(index) => self.read_block(index, address, buf)?,
+                Some(index) => self.read_block(index, address, depth, buf)?,
                 None => self.read_source(address, buf)?,
             };
             address += len as u64;
             buf = &mut buf[len..];
         }
         Ok(())
+    }
+}
+
+/// The space as blocks see it that stand in other blocks.
+struct Nested<'a, 's> {
+    space: &'a Space<'s>,
+    depth: usize,
+}
+
+impl ReadAt for Nested<'_, '_> {
+    fn len(&self) -> u64 {
+        self.space.len
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.space.read_nested(offset, self.depth, buf)
     }
 }
 
