@@ -21,18 +21,32 @@ pub fn run_all(options: &Options) -> Result<()> {
     cargo("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])?;
     licences(options)?;
     tests(options)?;
+    corpora()?;
     cargo("the documentation's examples", &["test", "--workspace", "--doc", "--locked"], &[])?;
     let documentation = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
     cargo("documentation", &documentation, &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
-/// Unit, integration and property tests; the committed fuzz corpora are among them.
+/// Unit, integration and property tests.
 fn tests(options: &Options) -> Result<()> {
     if available("cargo-nextest", &[], options) {
         cargo("tests", &["nextest", "run", "--workspace", "--locked", "--no-tests", "pass"], &[])
     } else {
         cargo("tests", &["test", "--workspace", "--all-targets", "--locked"], &[])
     }
+}
+
+/// The bodies of the fuzz targets over their committed corpora. `fuzz/` is a workspace of its own, but
+/// shares what is built with this one.
+fn corpora() -> Result<()> {
+    let manifest = ["--manifest-path", "fuzz/Cargo.toml"];
+    let options = ["--locked", "--target-dir", "target"];
+    let format = [&["fmt"][..], &manifest, &["--check"]].concat();
+    cargo("the fuzz targets' formatting", &format, &[])?;
+    let lints = [&["clippy"][..], &manifest, &options, &["--all-targets", "--", "-D", "warnings"]].concat();
+    cargo("the fuzz targets' lints", &lints, &[])?;
+    let tests = [&["test"][..], &manifest, &options, &["--lib"]].concat();
+    cargo("fuzz corpora", &tests, &[])
 }
 
 /// Licences, bans and sources; not advisories, whose list comes over the network and changes by the hour.

@@ -1,5 +1,5 @@
 //! The task runner: `cargo xtask ci` checks the workspace, `cargo xtask bench` builds real data and
-//! measures the engine against its peers on it, `cargo xtask demo` shows the main job on real data.
+//! measures the engine against its peers on it, `cargo xtask fuzz` runs the fuzz targets, `cargo xtask demo` shows the main job on real data.
 //!
 //! It runs other programs and reads their results; it holds no logic of the product.
 
@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod command;
 mod demo;
+mod fuzz;
 
 use clap::{Parser, Subcommand};
 
@@ -23,6 +24,8 @@ enum Task {
     Ci(ci::Options),
     /// Make, inspect and apply a patch between two real versions of a program.
     Demo,
+    /// Run the fuzz targets; needs a nightly compiler and cargo-fuzz.
+    Fuzz(fuzz::Options),
     /// Build the benchmark's data, or run the benchmark.
     Bench {
         #[command(subcommand)]
@@ -34,6 +37,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Ci(options) => ci::run_all(&options),
         Task::Demo => demo::show(),
+        Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Bench { step } => bench::run(step),
     }
 }

@@ -7,15 +7,28 @@ use liblzma::bufread::XzDecoder;
 use thiserror::Error;
 
 use crate::codec::lz4::{FrameDecoder, LegacyDecoder, decode_block as decode_lz4_block};
+use crate::codec::xz::header as xz_header;
 use crate::format::{Format, GZIP_MAGIC, LZ4_FRAME_MAGIC, LZ4_LEGACY_MAGIC, XZ_MAGIC, ZSTD_MAGIC};
 use crate::input::{Buffered, Input};
+use crate::reparse::frame::FrameHeader;
 
 /// The largest window or dictionary that a stream may ask of its decoder, 128 MiB: what `zstd`
 /// itself decodes without being told to use more, and twice what `xz -9` asks for.
 pub const DECODE_WINDOW_BYTES_MAX: u64 = 1 << DECODE_WINDOW_LOG_MAX;
 const DECODE_WINDOW_LOG_MAX: u32 = 27;
+/// The smallest limit on its window that libzstd takes.
+const ZSTD_WINDOW_LOG_MIN: u32 = 10;
+const DECODE_MEMORY_BYTES_MAX: u64 = DECODE_WINDOW_BYTES_MAX + DECODE_STATE_BYTES_MAX;
 /// What a decoder may need besides the window (liblzma counts both together).
 const DECODE_STATE_BYTES_MAX: u64 = 1 << 20;
+/// What the decoder of an LZ4 frame takes: a packed block and its content, 4 MiB each at most, and what
+/// came before.
+const LZ4_FRAME_STATE_BYTES: u64 = 2 * (4 << 20) + (192 << 10);
+/// What the decoder of a legacy LZ4 frame takes: a packed block and its content, 8 MiB each.
+const LZ4_LEGACY_STATE_BYTES: u64 = 2 * (8 << 20) + (64 << 10);
+/// So many bytes at the start of a stream tell what its decoder takes (the longest block header of an xz
+/// stream, and what stands before it).
+pub const DECODE_HEAD_BYTES: usize = 12 + 1024;
 /// The largest bare LZ4 block that a reader takes, packed. Containers use at most 1 MiB of content.
 const LZ4_BLOCK_BYTES_MAX: u64 = 16 << 20;
 /// The most that is reserved ahead of decoding on a container's word alone.
@@ -59,19 +72,44 @@ impl DecodeError {
 }
 
 impl Format {
-    /// Decodes `packed` as it is read.
+    /// The most memory that decoding takes, in bytes, as far as the first [`DECODE_HEAD_BYTES`] tell:
+    /// later members may ask for more, but [`Format::reader_within`] refuses them. The content is not
+    /// counted, nor is a bare LZ4 block, which is held in memory whole.
+    pub fn decode_memory_bytes(self, head: &[u8]) -> u64 {
+        let window = match self {
+            Format::Stored | Format::Lz4Block => return 0,
+            Format::Gzip | Format::Zlib | Format::Deflate => Some(64 << 10),
+            Format::Zstd => FrameHeader::read(head).map(|header| {
+                // The decoder's limit is a power of two.
+                header.window.min(DECODE_WINDOW_BYTES_MAX).next_power_of_two()
+            }),
+            Format::Xz => xz_header::read_xz(head).map(|header| u64::from(header.dict_bytes)),
+            Format::Lzma => {
+                head.get(1..5).map(|size| u64::from(u32::from_le_bytes([size[0], size[1], size[2], size[3]])))
+            }
+            Format::Lz4Frame => Some(LZ4_FRAME_STATE_BYTES),
+            Format::Lz4Legacy => Some(LZ4_LEGACY_STATE_BYTES),
+        };
+        window.unwrap_or(DECODE_WINDOW_BYTES_MAX).min(DECODE_WINDOW_BYTES_MAX) + DECODE_STATE_BYTES_MAX
+    }
+
+    /// Decodes `packed` as it is read, in at most so many bytes of memory.
     ///
     /// Reads every member or frame that follows directly, and stops without an error where
     /// something else begins: what it gives is exactly what [`Prover::unpack`] finds in the same
-    /// bytes. Needs a buffer of 64 KiB and the window that the stream asks for, which is at most
-    /// [`DECODE_WINDOW_BYTES_MAX`]; a bare LZ4 block is held in memory whole.
+    /// bytes. A window or dictionary is refused that takes more than `memory_bytes`, or more than
+    /// [`DECODE_WINDOW_BYTES_MAX`]; a bare LZ4 block is held in memory whole in any case.
     ///
     /// [`Prover::unpack`]: crate::Prover::unpack
     ///
     /// # Errors
     /// If the stream cannot be opened. The reader fails with [`io::ErrorKind::UnexpectedEof`] on a
     /// stream that is cut short, and with the errors of `packed`.
-    pub fn reader<'a>(self, packed: Box<dyn Read + Send + 'a>) -> io::Result<Box<dyn Read + Send + 'a>> {
+    pub fn reader_within<'a>(
+        self,
+        packed: Box<dyn Read + Send + 'a>,
+        memory_bytes: u64,
+    ) -> io::Result<Box<dyn Read + Send + 'a>> {
         match self {
             Format::Stored => Ok(packed),
             Format::Lz4Block => {
@@ -84,8 +122,16 @@ impl Format {
                 decode_lz4_block(&block, LZ4_BLOCK_BYTES_MAX, &mut plain)?;
                 Ok(Box::new(io::Cursor::new(plain)))
             }
-            _ => Ok(Box::new(Decoder::new(self, Buffered::new(packed)))),
+            _ => Ok(Box::new(Decoder::new(self, Buffered::new(packed), memory_bytes))),
         }
+    }
+
+    /// Decodes `packed` as it is read: [`Format::reader_within`] the largest window that is allowed.
+    ///
+    /// # Errors
+    /// Those of [`Format::reader_within`].
+    pub fn reader<'a>(self, packed: Box<dyn Read + Send + 'a>) -> io::Result<Box<dyn Read + Send + 'a>> {
+        self.reader_within(packed, DECODE_MEMORY_BYTES_MAX)
     }
 
     /// Decodes one block into `plain`, which is cleared first. Bytes behind the stream's end are
@@ -127,7 +173,8 @@ pub(crate) fn decode(
             0
         }
         _ => {
-            let mut decoder = Decoder::new(format, packed).take(plain_len_max.saturating_add(1));
+            let mut decoder =
+                Decoder::new(format, packed, DECODE_MEMORY_BYTES_MAX).take(plain_len_max.saturating_add(1));
             decoder.read_to_end(plain).map_err(|source| DecodeError::of(format, source))?;
             decoder.into_inner().left()
         }
@@ -141,6 +188,7 @@ pub(crate) fn decode(
 /// Reads the members of a stream one after the other.
 struct Decoder<I: Input> {
     format: Format,
+    memory_bytes: u64,
     state: State<I>,
 }
 
@@ -155,8 +203,9 @@ enum State<I: Input> {
 }
 
 impl<I: Input> Decoder<I> {
-    fn new(format: Format, input: I) -> Self {
-        Decoder { format, state: State::Start(input) }
+    fn new(format: Format, input: I, memory_bytes: u64) -> Self {
+        let memory_bytes = memory_bytes.min(DECODE_MEMORY_BYTES_MAX);
+        Decoder { format, memory_bytes, state: State::Start(input) }
     }
 }
 
@@ -177,7 +226,9 @@ impl<I: Input> Read for Decoder<I> {
         }
         loop {
             match std::mem::replace(&mut self.state, State::Failed) {
-                State::Start(input) => self.state = State::Within(Member::open(self.format, input)?),
+                State::Start(input) => {
+                    self.state = State::Within(Member::open(self.format, input, self.memory_bytes)?);
+                }
                 State::Within(mut member) => {
                     let count = member.read(out)?;
                     if count > 0 {
@@ -227,15 +278,15 @@ enum Member<I: Input> {
 }
 
 impl<I: Input> Member<I> {
-    fn open(format: Format, input: I) -> io::Result<Self> {
-        let memory = DECODE_WINDOW_BYTES_MAX + DECODE_STATE_BYTES_MAX;
+    fn open(format: Format, input: I, memory: u64) -> io::Result<Self> {
         Ok(match format {
             Format::Gzip => Member::Gzip(Box::new(GzDecoder::new(input))),
             Format::Zlib => Member::Zlib(ZlibDecoder::new(input)),
             Format::Deflate => Member::Deflate(DeflateDecoder::new(input)),
             Format::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?.single_frame();
-                decoder.window_log_max(DECODE_WINDOW_LOG_MAX)?;
+                let window = memory.saturating_sub(DECODE_STATE_BYTES_MAX).max(1 << ZSTD_WINDOW_LOG_MIN);
+                decoder.window_log_max(window.ilog2())?;
                 Member::Zstd(Box::new(decoder))
             }
             Format::Xz => {

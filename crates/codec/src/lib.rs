@@ -23,7 +23,7 @@ pub mod reparse;
 mod splice;
 mod varint;
 
-pub use decode::{DECODE_WINDOW_BYTES_MAX, DecodeError};
+pub use decode::{DECODE_HEAD_BYTES, DECODE_WINDOW_BYTES_MAX, DecodeError};
 pub use format::Format;
 pub use packer::{PackContext, PackError, Packer};
 pub use prover::{Budget, Effort, Prover, UnpackError, Unpacked};

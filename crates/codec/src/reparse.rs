@@ -15,7 +15,7 @@ mod correct;
 mod emit;
 mod error;
 mod events;
-mod frame;
+pub(crate) mod frame;
 mod fse;
 mod history;
 mod huffman;

@@ -75,6 +75,16 @@ pub enum ApplyError {
     /// The map cannot be read.
     #[error("the patch's map cannot be read")]
     Map(#[from] MapError),
+    /// The map takes more than the header says: nobody has agreed to that.
+    #[error("the patch takes {takes} bytes of {what}, its header says {declared}")]
+    Undeclared {
+        /// Memory or temporary storage.
+        what: &'static str,
+        /// What the map takes, in bytes.
+        takes: u64,
+        /// What the header says, in bytes.
+        declared: u64,
+    },
     /// The patch ends too early.
     #[error("the patch ends inside {what}: {have} of {need} bytes are here")]
     Truncated {
@@ -200,12 +210,18 @@ impl<'a> Patch<'a> {
                 return Err(ApplyError::Truncated { what, have: bytes.len(), need: map_end + frames_len });
             }
         }
+        let declared = |what, takes: u64, declared: u64| {
+            if takes <= declared { Ok(()) } else { Err(ApplyError::Undeclared { what, takes, declared }) }
+        };
+        declared("memory", u64::from(header.map_len), header.apply_memory_bytes)?;
         let mut packed = vec![0; header.map_packed_len as usize];
         bytes.read_at(header_end, &mut packed).map_err(ApplyError::ReadPatch)?;
         if Sha256::digest(&packed)[..] != header.map_sha256 {
             return Err(ApplyError::MapCorrupt);
         }
         let map = read_map(&packed, &header)?;
+        declared("memory", map.packing_memory_bytes(), header.apply_memory_bytes)?;
+        declared("temporary storage", map.scratch_bytes(), header.scratch_bytes)?;
         let (mut at, mut flat) = (map_end, 0_u64);
         let mut frame_starts = Vec::with_capacity(header.frames.len());
         for frame in &header.frames {

@@ -17,12 +17,10 @@ use thiserror::Error;
 use crate::apply::{HashError, base_memory_bytes, sha256_of};
 use crate::frame::Cover;
 use crate::header::{Header, StreamInfo};
-use crate::layout::{Node, Root};
-use crate::limits::BLOCK_PLAIN_BYTES_MAX;
 use crate::map::{PatchMap, SourceBlock};
 use crate::scratch::ScratchStore;
 use crate::space::Space;
-use crate::stream::{Effort, decode_memory_bytes, write_stream};
+use crate::stream::{Effort, write_stream};
 use crate::structure::{Dissector, Extent, ReadAt};
 use crate::wire::WireWriter;
 
@@ -42,6 +40,7 @@ mod search;
 mod seeds;
 mod sources;
 mod suffix;
+mod unpacking;
 
 use encode::Piece;
 use flat::Flat;
@@ -49,6 +48,7 @@ use new::Opener;
 use old::OldFiles;
 use programs::ProgramFinder;
 use sources::Kept;
+use unpacking::Unpacking;
 
 /// A packed stream longer than this, in bytes, is not opened: it would have to be held in memory.
 const PACKED_BYTES_MAX: u64 = 256 << 20;
@@ -235,10 +235,11 @@ pub fn diff(
     let nothing = Nothing;
     // Equal sides need no look inside.
     let dissector: &dyn Dissector = if same { &nothing } else { dissector };
+    let memory_bytes_max = budget(options).memory_bytes;
     let mut start = 0;
     for stream in old {
         let extent = Extent { offset: start, len: stream.bytes.len() };
-        old::explore(&mut space, extent, stream.name, dissector, &mut files)?;
+        old::explore(&mut space, extent, stream.name, dissector, memory_bytes_max, &mut files)?;
         start = extent.end();
     }
     let opener = Opener {
@@ -288,20 +289,20 @@ pub fn diff(
     let mut packed_map = WireWriter::default();
     let map_bytes = map.to_bytes();
     write_stream(&map_bytes, Effort::Smallest, &mut packed_map);
+    let unpacking = Unpacking::of(&map, &lean, &new_streams)?;
     // Large blocks of the sources are unpacked before the first frame is opened.
-    let apply_memory_bytes = base_memory_bytes(&map, map_bytes.len() as u64)
-        + (frames.memory_bytes + packing_memory_bytes(&map)).max(unpacking_memory_bytes(&map));
-    if apply_memory_bytes > options.apply_memory_bytes {
-        return Err(DiffError::OverBudget {
-            needed: apply_memory_bytes,
-            allowed: options.apply_memory_bytes,
-        });
+    let needed = base_memory_bytes(&map, map_bytes.len() as u64)
+        + (frames.memory_bytes + map.packing_memory_bytes() + unpacking.reading_bytes)
+            .max(unpacking.spooling_bytes);
+    let allowed = options.apply_memory_bytes;
+    if needed > allowed {
+        return Err(DiffError::OverBudget { needed, allowed });
     }
     let header = Header {
         sources,
         targets,
-        apply_memory_bytes,
-        scratch_bytes: spooled_bytes(&map),
+        apply_memory_bytes: needed,
+        scratch_bytes: map.scratch_bytes(),
         map_packed_len: packed_map.bytes.len() as u32,
         map_len: map_bytes.len() as u32,
         map_sha256: Sha256::digest(&packed_map.bytes).into(),
@@ -460,29 +461,4 @@ fn keep_used_blocks<'a>(
         .collect();
     let blocks = lean.blocks().to_vec();
     (lean, blocks, old_files)
-}
-
-/// The most memory that any packer takes, in bytes, with those it is nested in.
-fn packing_memory_bytes(map: &PatchMap) -> u64 {
-    fn node_bytes(node: &Node, map: &PatchMap) -> u64 {
-        let Node::Packed(packed) = node else { return 0 };
-        let own = packed.pieces.iter().map(|piece| {
-            let recipe = &map.packings[piece.recipe as usize].recipe;
-            let whole =
-                if piece.plain_len <= BLOCK_PLAIN_BYTES_MAX { piece.plain_len + piece.packed_len } else { 0 };
-            recipe.pack_memory_bytes(piece.plain_len) + whole + u64::from(piece.corrections_len)
-        });
-        let inner = packed.children.iter().map(|child| node_bytes(child, map)).max();
-        own.max().unwrap_or(0) + inner.unwrap_or(0) + packed.corrections_len()
-    }
-    map.roots.iter().map(|Root { node, .. }| node_bytes(node, map)).max().unwrap_or(0)
-}
-
-/// The most memory that unpacking a large source block takes, in bytes.
-fn unpacking_memory_bytes(map: &PatchMap) -> u64 {
-    if spooled_bytes(map) > 0 { decode_memory_bytes(8 << 20, Effort::Smallest) } else { 0 }
-}
-
-fn spooled_bytes(map: &PatchMap) -> u64 {
-    map.blocks.iter().filter(|block| block.is_spooled()).map(|block| block.plain_len).sum()
 }

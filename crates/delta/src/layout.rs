@@ -5,7 +5,8 @@
 //! goes: straight to a place in a target, or through one or more packers first.
 
 use crate::limits::{
-    BLOCK_PLAIN_BYTES_MAX, CORRECTIONS_BYTES_MAX, LAYOUT_NODES_MAX, NESTING_MAX, STREAM_SIZE_MAX,
+    BLOCK_PLAIN_BYTES_MAX, CORRECTIONS_BYTES_MAX, FLAT_BYTES_MAX, LAYOUT_NODES_MAX, NESTING_MAX,
+    STREAM_SIZE_MAX,
 };
 use crate::structure::Extent;
 use crate::wire::{WireError, WireReader, WireWriter};
@@ -138,7 +139,7 @@ pub fn read_layout(
     recipes: usize,
 ) -> Result<Vec<Root>, WireError> {
     let count = reader.count("the number of layout roots", LAYOUT_NODES_MAX)?;
-    let mut nodes_left = LAYOUT_NODES_MAX - count;
+    let mut room = Room { nodes: LAYOUT_NODES_MAX - count, flat: FLAT_BYTES_MAX };
     let mut roots = Vec::new();
     let mut expected = (0_i64, 0_u64);
     for _ in 0..count {
@@ -155,7 +156,7 @@ pub fn read_layout(
             expected.1 = offset.wrapping_add(len);
             extents.push(Extent { offset, len });
         }
-        let node = read_node(reader, recipes, NESTING_MAX, &mut nodes_left)?;
+        let node = read_node(reader, recipes, NESTING_MAX, &mut room)?;
         let earlier: u64 = extents.iter().map(|extent| extent.len).fold(0, u64::saturating_add);
         let made = made_len_checked(&node)?;
         let last = extents.last_mut().ok_or(WireError::Invalid("a root has no place"))?;
@@ -187,14 +188,16 @@ fn read_node(
     reader: &mut WireReader<'_>,
     recipes: usize,
     depth: usize,
-    nodes_left: &mut usize,
+    room: &mut Room,
 ) -> Result<Node, WireError> {
     let pieces_len = reader.count("the number of pieces", LAYOUT_NODES_MAX)?;
     if pieces_len == 0 {
-        return Ok(Node::Plain(reader.limited("a plain node", STREAM_SIZE_MAX)?));
+        let len = reader.limited("a plain node", STREAM_SIZE_MAX)?;
+        room.take_flat(len)?;
+        return Ok(Node::Plain(len));
     }
     let depth = depth.checked_sub(1).ok_or(WireError::Invalid("packed streams are nested too deeply"))?;
-    take_nodes(nodes_left, pieces_len)?;
+    room.take_nodes(pieces_len)?;
     let mut pieces = Vec::new();
     let mut plain_len = 0_u64;
     let mut corrections_len = 0_u64;
@@ -219,11 +222,11 @@ fn read_node(
         return Err(WireError::Invalid("the corrections of one content are above the limit"));
     }
     let children_len = reader.count("the number of children", LAYOUT_NODES_MAX)?;
-    take_nodes(nodes_left, children_len)?;
+    room.take_nodes(children_len)?;
     let mut children = Vec::new();
     let mut made = 0_u64;
     for _ in 0..children_len {
-        let child = read_node(reader, recipes, depth, nodes_left)?;
+        let child = read_node(reader, recipes, depth, room)?;
         made = made.saturating_add(made_len_checked(&child)?);
         children.push(child);
     }
@@ -233,7 +236,22 @@ fn read_node(
     Ok(Node::Packed(Packed { pieces, children }))
 }
 
-fn take_nodes(nodes_left: &mut usize, count: usize) -> Result<(), WireError> {
-    *nodes_left = nodes_left.checked_sub(count).ok_or(WireError::Invalid("the layout has too many nodes"))?;
-    Ok(())
+/// What a layout may still take of its limits.
+struct Room {
+    nodes: usize,
+    flat: u64,
+}
+
+impl Room {
+    fn take_nodes(&mut self, count: usize) -> Result<(), WireError> {
+        self.nodes =
+            self.nodes.checked_sub(count).ok_or(WireError::Invalid("the layout has too many nodes"))?;
+        Ok(())
+    }
+
+    fn take_flat(&mut self, len: u64) -> Result<(), WireError> {
+        self.flat =
+            self.flat.checked_sub(len).ok_or(WireError::Invalid("a layout is longer than any target"))?;
+        Ok(())
+    }
 }

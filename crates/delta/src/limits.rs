@@ -26,6 +26,10 @@ pub const STREAM_DICTIONARY_BYTES_MAX: u32 = 8 << 20;
 pub const CORRECTIONS_BYTES_MAX: usize = 16 << 20;
 /// How deep packed streams may stand inside packed streams.
 pub const NESTING_MAX: usize = 8;
+/// How deep blocks of the sources may stand inside one another: aliases and packed streams in turn.
+pub const SOURCE_NESTING_MAX: usize = 2 * NESTING_MAX;
+/// Most flattened bytes of one patch. Packed contents may make them more than the targets have.
+pub const FLAT_BYTES_MAX: u64 = 4 * STREAM_SIZE_MAX;
 /// Most nodes of a target's layout.
 pub const LAYOUT_NODES_MAX: usize = 1 << 22;
 /// Most recipes of one patch.
@@ -36,5 +40,7 @@ pub const RECIPE_BYTES_MAX: usize = 1 << 16;
 pub const DERIVED_BLOCKS_MAX: usize = 1 << 22;
 /// A packed piece up to this plain size, in bytes, can be unpacked again wherever it is read.
 pub const BLOCK_PLAIN_BYTES_MAX: u64 = 1 << 20;
+/// So is a packed block of a source only up to this packed length, in bytes: it is held in memory whole.
+pub const BLOCK_PACKED_BYTES_MAX: u64 = 2 << 20;
 /// Largest size of a source or target, in bytes: 1 EiB would be a lie, 16 TiB is ext4's limit.
 pub const STREAM_SIZE_MAX: u64 = 16 << 40;

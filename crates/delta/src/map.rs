@@ -4,9 +4,10 @@
 use fluvial_codec::{Format, Recipe, RecipeError};
 use thiserror::Error;
 
-use crate::layout::{Root, read_layout, write_layout};
+use crate::layout::{Node, Root, read_layout, write_layout};
 use crate::limits::{
-    BLOCK_PLAIN_BYTES_MAX, DERIVED_BLOCKS_MAX, NAME_BYTES_MAX, RECIPE_BYTES_MAX, RECIPES_MAX, STREAM_SIZE_MAX,
+    BLOCK_PACKED_BYTES_MAX, BLOCK_PLAIN_BYTES_MAX, DERIVED_BLOCKS_MAX, NAME_BYTES_MAX, RECIPE_BYTES_MAX,
+    RECIPES_MAX, STREAM_SIZE_MAX,
 };
 use crate::structure::Extent;
 use crate::wire::{WireError, WireReader, WireWriter};
@@ -29,10 +30,11 @@ pub struct SourceBlock {
 }
 
 impl SourceBlock {
-    /// Whether it is unpacked once, to temporary storage: what is too long to be held in memory, or
-    /// read often.
+    /// Whether it is unpacked to temporary storage once, before the first frame, instead of whenever it
+    /// is read: what is too long to be held in memory, or read often.
     pub fn is_spooled(&self) -> bool {
-        self.format != Format::Stored && (self.often || self.plain_len > BLOCK_PLAIN_BYTES_MAX)
+        let is_long = self.plain_len > BLOCK_PLAIN_BYTES_MAX || self.packed.len > BLOCK_PACKED_BYTES_MAX;
+        self.format != Format::Stored && (self.often || is_long)
     }
 }
 
@@ -84,6 +86,30 @@ pub enum MapError {
 }
 
 impl PatchMap {
+    /// The most memory that any packer takes, in bytes, with those it is nested in.
+    pub fn packing_memory_bytes(&self) -> u64 {
+        self.roots.iter().map(|root| self.node_memory_bytes(&root.node)).max().unwrap_or(0)
+    }
+
+    fn node_memory_bytes(&self, node: &Node) -> u64 {
+        let Node::Packed(packed) = node else { return 0 };
+        let own = packed.pieces.iter().map(|piece| {
+            let recipe = &self.packings[piece.recipe as usize].recipe;
+            let whole =
+                if piece.plain_len <= BLOCK_PLAIN_BYTES_MAX { piece.plain_len + piece.packed_len } else { 0 };
+            let engine = recipe.pack_memory_bytes(piece.plain_len);
+            engine.saturating_add(whole).saturating_add(u64::from(piece.corrections_len))
+        });
+        let inner = packed.children.iter().map(|child| self.node_memory_bytes(child)).max();
+        own.max().unwrap_or(0).saturating_add(inner.unwrap_or(0)).saturating_add(packed.corrections_len())
+    }
+
+    /// How many bytes of the sources' content stand in temporary storage while the patch is applied.
+    pub fn scratch_bytes(&self) -> u64 {
+        let spooled = self.blocks.iter().filter(|block| block.is_spooled());
+        spooled.map(|block| block.plain_len).fold(0, u64::saturating_add)
+    }
+
     /// The map as it stands in a patch, before it is packed.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut writer = WireWriter::default();

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fluvial_codec::Format;
 
+use crate::limits::SOURCE_NESTING_MAX;
 use crate::map::SourceBlock;
 use crate::scratch::{Scratch, ScratchStore};
 use crate::structure::{Extent, ReadAt};
@@ -106,7 +107,7 @@ impl<'a> Space<'a> {
                 self.keep(&mut run, std::mem::replace(&mut scratch, self.scratch.create()?));
             }
             run.push((index, scratch.len()));
-            self.unpack_to(block, &mut *scratch)?;
+            self.unpack_to(block, SOURCE_NESTING_MAX, &mut *scratch)?;
         }
         self.keep(&mut run, scratch);
         Ok(())
@@ -134,26 +135,30 @@ impl<'a> Space<'a> {
         Ok(len)
     }
 
-    fn read_block(&self, index: usize, address: u64, buf: &mut [u8]) -> io::Result<usize> {
+    /// `depth` is how many blocks the bytes may stand in, this one included: a hostile map can chain
+    /// millions.
+    fn read_block(&self, index: usize, address: u64, depth: usize, buf: &mut [u8]) -> io::Result<usize> {
+        let too_deep = || io::Error::new(io::ErrorKind::InvalidData, "blocks are nested too deeply");
+        let depth = depth.checked_sub(1).ok_or_else(too_deep)?;
         let block = &self.blocks[index];
         let offset = address - self.block_starts[index];
         let len = (block.plain_len - offset).min(buf.len() as u64) as usize;
         let buf = &mut buf[..len];
         if block.format == Format::Stored {
-            self.read_at(block.packed.offset + offset, buf)?;
+            self.read_nested(block.packed.offset + offset, depth, buf)?;
         } else if block.is_spooled() {
-            let spooled = self.spool(index)?;
+            let spooled = self.spool(index, depth)?;
             spooled.scratch.read_at(spooled.offset + offset, buf)?;
         } else {
-            let plain = self.cache.get(index, || self.unpack_block(block))?;
+            let plain = self.cache.get(index, || self.unpack_block(block, depth))?;
             buf.copy_from_slice(&plain[offset as usize..][..len]);
         }
         Ok(len)
     }
 
-    fn unpack_block(&self, block: &SourceBlock) -> io::Result<Vec<u8>> {
+    fn unpack_block(&self, block: &SourceBlock, depth: usize) -> io::Result<Vec<u8>> {
         let mut packed = vec![0; block.packed.len as usize];
-        self.read_at(block.packed.offset, &mut packed)?;
+        self.read_nested(block.packed.offset, depth, &mut packed)?;
         let mut plain = Vec::new();
         block.format.decode_block(&packed, block.plain_len as usize, &mut plain).map_err(io::Error::other)?;
         if plain.len() as u64 != block.plain_len {
@@ -162,22 +167,24 @@ impl<'a> Space<'a> {
         Ok(plain)
     }
 
-    fn spool(&self, index: usize) -> io::Result<&Spooled> {
+    fn spool(&self, index: usize, depth: usize) -> io::Result<&Spooled> {
         let cell = &self.spooled[index];
         if cell.get().is_none() {
             let mut scratch = self.scratch.create()?;
-            self.unpack_to(&self.blocks[index], &mut *scratch)?;
+            self.unpack_to(&self.blocks[index], depth, &mut *scratch)?;
             self.keep(&mut vec![(index, 0)], scratch);
         }
         cell.get().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Appends what a block unpacks to to temporary storage.
-    fn unpack_to(&self, block: &SourceBlock, scratch: &mut dyn Scratch) -> io::Result<()> {
+    fn unpack_to(&self, block: &SourceBlock, depth: usize, scratch: &mut dyn Scratch) -> io::Result<()> {
         let start = scratch.len();
-        let packed = Box::new(Range::new(self, block.packed));
-        let mut plain = block.format.reader(packed)?.take(block.plain_len);
-        let mut buf = vec![0; block.plain_len.min(COPY_BYTES as u64) as usize];
+        let nested = Nested { space: self, depth };
+        let packed = Box::new(Range::new(&nested, block.packed));
+        // One byte more shows that there is more.
+        let mut plain = block.format.reader(packed)?.take(block.plain_len.saturating_add(1));
+        let mut buf = vec![0; block.plain_len.saturating_add(1).min(COPY_BYTES as u64) as usize];
         loop {
             let len = plain.read(&mut buf)?;
             if len == 0 {
@@ -197,19 +204,41 @@ impl ReadAt for Space<'_> {
         self.len
     }
 
-    fn read_at(&self, mut address: u64, mut buf: &mut [u8]) -> io::Result<()> {
+    fn read_at(&self, address: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.read_nested(address, SOURCE_NESTING_MAX, buf)
+    }
+}
+
+impl Space<'_> {
+    fn read_nested(&self, mut address: u64, depth: usize, mut buf: &mut [u8]) -> io::Result<()> {
         if address.checked_add(buf.len() as u64).is_none_or(|end| end > self.len) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         while !buf.is_empty() {
             let len = match self.block_at(address) {
-                Some(index) => self.read_block(index, address, buf)?,
+                Some(index) => self.read_block(index, address, depth, buf)?,
                 None => self.read_source(address, buf)?,
             };
             address += len as u64;
             buf = &mut buf[len..];
         }
         Ok(())
+    }
+}
+
+/// The space as blocks see it that stand in other blocks.
+struct Nested<'a, 's> {
+    space: &'a Space<'s>,
+    depth: usize,
+}
+
+impl ReadAt for Nested<'_, '_> {
+    fn len(&self) -> u64 {
+        self.space.len
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.space.read_nested(offset, self.depth, buf)
     }
 }
 

@@ -12,7 +12,7 @@ use fluvial_delta::structure::ReadAt;
 use indicatif::HumanBytes;
 use sha2::{Digest as _, Sha256};
 
-use super::{hex, open};
+use super::{hex, open, say};
 use crate::arguments::ApplyArguments;
 use crate::destination::Destination;
 use crate::durable::{beside, folder_of};
@@ -47,8 +47,7 @@ pub fn run(arguments: &ApplyArguments, interrupt: Interrupt) -> Result<(), Fault
     let progress = Progress::new(interrupt, arguments.json);
     let result = apply(arguments, &progress);
     progress.finish();
-    show(arguments, &result?, started.elapsed().as_secs_f64());
-    Ok(())
+    show(arguments, &result?, started.elapsed().as_secs_f64())
 }
 
 fn apply(arguments: &ApplyArguments, progress: &Progress) -> Result<Outcome, Fault> {
@@ -277,7 +276,7 @@ impl ApplyObserver for Watch<'_> {
     }
 }
 
-fn show(arguments: &ApplyArguments, outcome: &Outcome, duration_s: f64) {
+fn show(arguments: &ApplyArguments, outcome: &Outcome, duration_s: f64) -> Result<(), Fault> {
     if arguments.json {
         let object = serde_json::json!({
             "new": arguments.new,
@@ -289,8 +288,7 @@ fn show(arguments: &ApplyArguments, outcome: &Outcome, duration_s: f64) {
             "restart": outcome.restart,
             "duration_s": duration_s,
         });
-        println!("{object}");
-        return;
+        return say(object);
     }
     if let Some(restart) = &outcome.restart {
         eprintln!("note: {restart}");
@@ -298,11 +296,11 @@ fn show(arguments: &ApplyArguments, outcome: &Outcome, duration_s: f64) {
     if outcome.first_frame > 0 {
         eprintln!("note: went on from frame {} of {}", outcome.first_frame, outcome.frames);
     }
-    println!(
+    say(format_args!(
         "{}: {} bytes ({}) in {duration_s:.1} s, SHA-256 {}",
         arguments.new.display(),
         outcome.new_bytes,
         HumanBytes(outcome.new_bytes),
         outcome.new_sha256,
-    );
+    ))
 }

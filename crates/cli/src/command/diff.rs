@@ -9,7 +9,7 @@ use fluvial_delta::diff::{DiffOptions, DiffReport, Named, diff};
 use fluvial_image::Anatomist;
 use indicatif::HumanBytes;
 
-use super::{hex, open, percent};
+use super::{hex, open, percent, say};
 use crate::arguments::DiffArguments;
 use crate::durable::{Draft, folder_of};
 use crate::fault::{Fault, Kind};
@@ -28,8 +28,7 @@ pub fn run(arguments: &DiffArguments, interrupt: Interrupt) -> Result<(), Fault>
     let progress = Progress::new(interrupt, arguments.json);
     let result = make(arguments, &progress);
     progress.finish();
-    show(arguments, &result?, started.elapsed().as_secs_f64());
-    Ok(())
+    show(arguments, &result?, started.elapsed().as_secs_f64())
 }
 
 fn make(arguments: &DiffArguments, progress: &Progress) -> Result<DiffReport, Fault> {
@@ -77,7 +76,7 @@ fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(|| "image".into(), |name| name.to_string_lossy().into_owned())
 }
 
-fn show(arguments: &DiffArguments, report: &DiffReport, duration_s: f64) {
+fn show(arguments: &DiffArguments, report: &DiffReport, duration_s: f64) -> Result<(), Fault> {
     let size_of = |streams: &[fluvial_delta::header::StreamInfo]| -> u64 {
         streams.iter().map(|stream| stream.size).sum()
     };
@@ -97,22 +96,22 @@ fn show(arguments: &DiffArguments, report: &DiffReport, duration_s: f64) {
             "scratch_bytes": report.header.scratch_bytes,
             "duration_s": duration_s,
         });
-        println!("{object}");
-        return;
+        return say(object);
     }
-    println!(
+    say(format_args!(
         "{}: {} bytes ({}), {patch_percent:.3} % of NEW ({}), in {duration_s:.1} s",
         arguments.patch.display(),
         report.patch_bytes,
         HumanBytes(report.patch_bytes),
         HumanBytes(new_bytes),
-    );
-    println!(
+    ))?;
+    say(format_args!(
         "applying takes {} of memory and {} of temporary storage",
         HumanBytes(report.header.apply_memory_bytes),
         HumanBytes(report.header.scratch_bytes),
-    );
+    ))?;
     if report.patch_bytes >= new_bytes && new_bytes > 0 {
         eprintln!("warning: the patch is not smaller than NEW: send NEW itself, compressed");
     }
+    Ok(())
 }

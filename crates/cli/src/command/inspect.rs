@@ -1,6 +1,7 @@
 //! `fluvial inspect`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use fluvial_codec::Format;
 use fluvial_delta::apply::Patch;
@@ -10,7 +11,7 @@ use fluvial_delta::map::{FileCost, PatchMap};
 use fluvial_delta::structure::ReadAt as _;
 use serde_json::{Value, json};
 
-use super::{hex, open, percent};
+use super::{hex, open, percent, say};
 use crate::arguments::InspectArguments;
 use crate::fault::Fault;
 
@@ -25,12 +26,7 @@ pub fn run(arguments: &InspectArguments) -> Result<(), Fault> {
     let bytes = open(&arguments.patch)?;
     let patch = Patch::open(&bytes)?;
     let findings = Findings::of(&patch, bytes.len(), arguments.top);
-    if arguments.json {
-        println!("{}", findings.json());
-    } else {
-        findings.print();
-    }
-    Ok(())
+    if arguments.json { say(findings.json()) } else { say(findings.to_string().trim_end()) }
 }
 
 /// What happens to packed content, counted.
@@ -172,60 +168,69 @@ impl<'a> Findings<'a> {
             "costs": self.costs.iter().map(cost).collect::<Value>(),
         })
     }
+}
 
-    fn print(&self) {
+impl fmt::Display for Findings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = &self.patch.header;
         let (frames_bytes, frame_max_bytes) = self.frames_packed();
-        println!(
+        writeln!(
+            f,
             "patch     {:>12} bytes, {:.3} % of the target, format {FORMAT_VERSION}",
             self.patch_bytes,
             percent(self.patch_bytes, self.target_bytes())
-        );
-        print_streams("source", &header.sources);
-        print_streams("target", &header.targets);
-        println!("memory    {:>12} bytes to apply it", header.apply_memory_bytes);
-        println!("scratch   {:>12} bytes of temporary storage", header.scratch_bytes);
-        println!("map       {:>12} bytes, {} unpacked", header.map_packed_len, header.map_len);
-        println!(
+        )?;
+        show_streams("source", &header.sources, f)?;
+        show_streams("target", &header.targets, f)?;
+        writeln!(f, "memory    {:>12} bytes to apply it", header.apply_memory_bytes)?;
+        writeln!(f, "scratch   {:>12} bytes of temporary storage", header.scratch_bytes)?;
+        writeln!(f, "map       {:>12} bytes, {} unpacked", header.map_packed_len, header.map_len)?;
+        writeln!(
+            f,
             "frames    {frames_bytes:>12} bytes in {} frames, {frame_max_bytes} the longest",
             header.frames.len()
-        );
+        )?;
         let layout = &self.layout;
-        println!(
+        writeln!(
+            f,
             "layout    {:>12} roots in {} extents, {} packed nodes, {} bytes of corrections",
             layout.roots, layout.extents, layout.packed_nodes, layout.corrections_bytes
-        );
+        )?;
         for (format, tally) in &self.source_blocks {
-            println!(
+            writeln!(
+                f,
                 "unpacks   {:>12} {format} blocks of the sources, {} -> {} bytes",
                 tally.count, tally.packed_bytes, tally.plain_bytes
-            );
+            )?;
         }
         for ((format, recipe), tally) in &layout.codecs {
-            println!(
+            writeln!(
+                f,
                 "packs     {:>12} {format} pieces with {recipe}, {} -> {} bytes",
                 tally.count, tally.plain_bytes, tally.packed_bytes
-            );
+            )?;
         }
         if self.costs.is_empty() {
-            return;
+            return Ok(());
         }
-        println!("\n       patch       content  file");
+        writeln!(f, "\n       patch       content  file")?;
         for cost in self.costs {
-            println!("{:>12}  {:>12}  {}", cost.patch_bytes, cost.flat_len, printable(&cost.path));
+            writeln!(f, "{:>12}  {:>12}  {}", cost.patch_bytes, cost.flat_len, printable(&cost.path))?;
         }
+        Ok(())
     }
 }
 
-fn print_streams(title: &str, streams: &[StreamInfo]) {
+fn show_streams(title: &str, streams: &[StreamInfo], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for stream in streams.iter().take(STREAMS_SHOWN_MAX) {
-        println!("{title:8}  {:>12} bytes  {}", stream.size, printable(&stream.name));
-        println!("{:8}  SHA-256 {}", "", hex(&stream.sha256));
+        writeln!(f, "{title:8}  {:>12} bytes  {}", stream.size, printable(&stream.name))?;
+        writeln!(f, "{:8}  SHA-256 {}", "", hex(&stream.sha256))?;
     }
     if let Some(more) = streams.get(STREAMS_SHOWN_MAX..).filter(|more| !more.is_empty()) {
         let bytes: u64 = more.iter().map(|stream| stream.size).sum();
-        println!("{title:8}  {bytes:>12} bytes  in {} more", more.len());
+        writeln!(f, "{title:8}  {bytes:>12} bytes  in {} more", more.len())?;
     }
+    Ok(())
 }
 
 /// A name out of a patch, without what a terminal would obey.

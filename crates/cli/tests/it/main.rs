@@ -3,6 +3,7 @@
 
 mod damage;
 mod folder;
+mod hostile;
 mod media;
 mod resume;
 mod round_trip;

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Child, Command};
 
-use crate::support::{Workplace, can, noise, text, tool};
+use crate::support::{Mount, Workplace, can, noise, text, tool};
 
 const APPLY: [&str; 5] = ["apply", "old", "patch", "-o", "result"];
 const PART: &str = "result.part";
@@ -113,9 +114,17 @@ fn killed_at_any_system_call_that_writes_it_still_arrives() {
 #[test]
 fn an_interrupt_stops_cleanly_and_keeps_what_is_made() {
     let work = many_frames();
-    let child = start_until(&work, 0);
-    signal(&child, "INT");
-    let output = child.wait_with_output().unwrap();
+    let output = loop {
+        let child = start_until(&work, 0);
+        signal(&child, "INT");
+        let output = child.wait_with_output().unwrap();
+        if !output.status.success() {
+            break output;
+        }
+        // On a busy machine the signal may come too late.
+        check_result(&work);
+        fs::remove_file(work.path("result")).unwrap();
+    };
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     let object: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!(object["error"]["kind"], "cancelled");
@@ -205,5 +214,97 @@ fn a_damaged_frame_is_fetched_again_and_the_rest_is_kept() {
     assert!(!work.path("result").exists());
     work.write("patch", &whole);
     assert_eq!(work.json(&APPLY)["first_frame"], frame);
+    check_result(&work);
+}
+
+#[test]
+fn a_disk_filled_by_another_program_meanwhile() {
+    let Some(mount) = Mount::memory(40 << 20) else { return };
+    let work = many_frames();
+    let place = mount.path().join("result").into_os_string().into_string().unwrap();
+    let journal = mount.path().join("result.part.journal");
+    let apply = ["apply", "old", "patch", "-o", &place];
+    let mut child = work.start(&[&apply[..], &["--json"]].concat());
+    while !journal.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    signal(&child, "STOP");
+    // The room for the result is taken; what is left is not.
+    let filler = mount.path().join("filler");
+    let full = fs::write(&filler, vec![1; 40 << 20]).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    signal(&child, "CONT");
+    let output = child.wait_with_output().unwrap();
+    let object: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(object["error"]["kind"], "no_space", "{object}");
+    assert!(object["error"]["hint"].as_str().unwrap().contains("free some space"), "{object}");
+    assert!(!Path::new(&place).exists());
+
+    fs::remove_file(&filler).unwrap();
+    let object = work.json(&apply);
+    assert!(object["first_frame"].as_u64().unwrap() > 0, "{object}");
+    assert!(fs::read(&place).unwrap() == work.read("new"), "the result differs");
+    assert_eq!(fs::read_dir(mount.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_write_that_fails_in_the_middle_keeps_what_was_made() {
+    if !can("strace", false) {
+        return;
+    }
+    let work = many_frames();
+    for (error, kind, exit_code) in [("ENOSPC", "no_space", 15), ("EROFS", "read_only", 16), ("EIO", "io", 3)]
+    {
+        let mut strace = Command::new("strace");
+        strace
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64"])
+            .args(["-e", &format!("inject=pwrite64:error={error}:when=60+")])
+            .arg(env!("CARGO_BIN_EXE_fluvial"))
+            .args(APPLY)
+            .arg("--json")
+            .current_dir(work.path(""));
+        let output = strace.output().unwrap();
+        if text(&output.stderr).contains("Operation not permitted") {
+            println!("skipped: no tracing here");
+            return;
+        }
+        let object: serde_json::Value =
+            serde_json::from_slice(&output.stderr).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+        assert_eq!(object["error"]["kind"], kind, "{object}");
+        assert_eq!(output.status.code(), Some(exit_code));
+        assert!(!work.path("result").exists());
+        assert_eq!(work.names(), ["new", "old", "patch", PART, JOURNAL]);
+        let frame = noted(&work);
+        assert!(frame > 0);
+        assert_eq!(work.json(&APPLY)["first_frame"], frame);
+        check_result(&work);
+        fs::remove_file(work.path("result")).unwrap();
+    }
+}
+
+#[test]
+fn temporary_storage_that_fills_up_is_no_fault_of_the_patch() {
+    let work = Workplace::new();
+    let plain = noise(9, 6 << 20);
+    work.write("old", &plain);
+    let packed = Command::new("gzip").args(["-1", "-n", "old"]).current_dir(work.path("")).status();
+    if !packed.is_ok_and(|status| status.success()) {
+        println!("skipped: gzip is not installed");
+        return;
+    }
+    // Stored in the gzip file, so that it is read unpacked.
+    fs::rename(work.path("old.gz"), work.path("old")).unwrap();
+    work.write("new", &plain[..1 << 20]);
+    assert_eq!(work.json(&["diff", "old", "new", "-o", "patch"])["scratch_bytes"], 6 << 20);
+    // Files of at most 4 MiB (in blocks of 512 bytes): NEW fits, what OLD unpacks to does not.
+    let script = "trap '' XFSZ; ulimit -f 8192; exec \"$0\" apply old patch -o result --json";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_fluvial")]).current_dir(work.path(""));
+    let output = shell.output().unwrap();
+    let object: serde_json::Value =
+        serde_json::from_slice(&output.stderr).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+    assert_eq!(object["error"]["kind"], "no_space", "{object}");
+    assert_eq!(work.names(), ["new", "old", "patch"]);
+    work.json(&APPLY);
     check_result(&work);
 }

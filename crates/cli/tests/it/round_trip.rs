@@ -164,3 +164,43 @@ fn an_interrupted_diff_leaves_no_patch() {
     assert!(text(&output.stderr).contains("\"kind\":\"cancelled\""), "{}", text(&output.stderr));
     assert_eq!(work.names(), ["new", "old"]);
 }
+
+#[test]
+fn dictionaries_of_sources_are_declared() {
+    let work = Workplace::new();
+    let (old, new) = edited(3 << 20);
+    work.write("old", &old);
+    work.write("new", &new);
+    // A dictionary of 64 MiB, however little is packed.
+    let pack = ["-k", "--lzma2=preset=0,dict=64MiB", "old"];
+    let packed = std::process::Command::new("xz").args(pack).current_dir(work.path("")).status();
+    if !packed.is_ok_and(|status| status.success()) {
+        println!("skipped: xz is not installed");
+        return;
+    }
+    let made = work.json(&["diff", "old.xz", "new", "-o", "patch", "--preset", "fast"]);
+    assert_eq!(made["scratch_bytes"], 0, "64 MiB are allowed, so it stays packed");
+    let ample = ["--preset", "fast", "--apply-memory", "128MiB"];
+    let made = work.json(&[&["diff", "old.xz", "new", "-o", "patch"], &ample[..]].concat());
+    assert_eq!(made["scratch_bytes"], old.len());
+    assert!(made["apply_memory_bytes"].as_u64().unwrap() > 64 << 20, "{made}");
+    work.json(&["apply", "old.xz", "patch", "-o", "result"]);
+    assert!(work.read("result") == new, "the result differs");
+}
+
+#[test]
+fn a_reader_may_stop_reading() {
+    let work = Workplace::new();
+    let (old, new) = edited(20_000);
+    work.write("old", &old);
+    work.write("new", &new);
+    work.json(&["diff", "old", "new", "-o", "patch", "--preset", "fast"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = work.fluvial(&["inspect", "patch"]).stdout(writer).output().unwrap();
+    assert!(output.status.success(), "{}", crate::support::text(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", crate::support::text(&output.stderr));
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = work.fluvial(&["inspect", "patch"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(15), "{}", crate::support::text(&output.stderr));
+}

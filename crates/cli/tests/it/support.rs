@@ -64,7 +64,8 @@ impl Workplace {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Runs `fluvial ... --json` and expects it to fail; answers kind and exit code.
+    /// Runs `fluvial ... --json` and expects it to fail; answers kind and exit code. All but errors that
+    /// any program may have come with a hint.
     pub fn fault(&self, arguments: &[&str]) -> (String, i32) {
         let output = self.fluvial(arguments).arg("--json").output().unwrap();
         assert_eq!(text(&output.stdout), "", "{arguments:?}");
@@ -72,7 +73,10 @@ impl Workplace {
             .unwrap_or_else(|_| panic!("{arguments:?}: {}", text(&output.stderr)));
         let exit_code = output.status.code().unwrap();
         assert_eq!(object["error"]["exit_code"], exit_code);
-        (object["error"]["kind"].as_str().unwrap().to_owned(), exit_code)
+        let kind = object["error"]["kind"].as_str().unwrap().to_owned();
+        let hinted = object["error"]["hint"].as_str().is_some_and(|hint| !hint.is_empty());
+        assert!(hinted || ["usage", "io"].contains(&kind.as_str()), "no hint: {object}");
+        (kind, exit_code)
     }
 
     /// Starts `fluvial` and does not wait for it.

@@ -5,7 +5,7 @@
 //! do). What is left to search is the preset, and there are only nine that differ.
 
 mod encoder;
-mod header;
+pub(crate) mod header;
 
 use std::fmt;
 

@@ -1,12 +1,12 @@
 //! The old side: the address space with everything packed opened, and the files in it by address.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
+use std::io::{self, Read};
 
-use fluvial_codec::Format;
+use fluvial_codec::{DECODE_HEAD_BYTES, Format};
 
 use super::DiffError;
-use crate::limits::{BLOCK_PLAIN_BYTES_MAX, NESTING_MAX};
+use crate::limits::{BLOCK_PACKED_BYTES_MAX, BLOCK_PLAIN_BYTES_MAX, NESTING_MAX};
 use crate::map::SourceBlock;
 use crate::space::{Range, Space};
 use crate::structure::{Block, Content, Dissector, Extent, Gathered, ReadAt};
@@ -45,12 +45,14 @@ impl OldFiles {
     }
 }
 
-/// Opens a source: blocks go to `space`, files to `files`.
+/// Opens a source: blocks go to `space`, files to `files`. What takes more than `memory_bytes_max` to
+/// unpack stays packed.
 pub(super) fn explore(
     space: &mut Space<'_>,
     stream: Extent,
     path: &str,
     dissector: &dyn Dissector,
+    memory_bytes_max: u64,
     files: &mut OldFiles,
 ) -> Result<(), DiffError> {
     let mut work = vec![(stream, path.to_owned(), 0)];
@@ -68,7 +70,9 @@ pub(super) fn explore(
         for part in &structure.parts {
             let extents: Vec<Extent> = match &part.content {
                 Content::Plain(extents) => extents.iter().map(|&extent| inside(stream, extent)).collect(),
-                Content::Blocks(blocks) => push_blocks(space, stream, blocks, files)?.into_iter().collect(),
+                Content::Blocks(blocks) => {
+                    push_blocks(space, stream, blocks, memory_bytes_max, files)?.into_iter().collect()
+                }
             };
             if part.members.is_empty() {
                 open.insert(&part.path, extents.clone());
@@ -141,6 +145,7 @@ fn push_blocks(
     space: &mut Space<'_>,
     stream: Extent,
     blocks: &[Block],
+    memory_bytes_max: u64,
     files: &mut OldFiles,
 ) -> Result<Option<Extent>, DiffError> {
     let mut ready = Vec::with_capacity(blocks.len());
@@ -152,7 +157,7 @@ fn push_blocks(
             space.read_at(extent.offset, &mut packed).map_err(DiffError::ReadOld)?;
             files.packed.insert(fingerprint(&packed));
         }
-        let Some(plain_len) = plain_len(space, extent, block) else { return Ok(None) };
+        let Some(plain_len) = plain_len(space, extent, block, memory_bytes_max) else { return Ok(None) };
         ready.push(SourceBlock { packed: extent, plain_len, format: block.format, often: false });
     }
     let len = ready.iter().map(|block| block.plain_len).sum();
@@ -160,14 +165,29 @@ fn push_blocks(
     Ok(starts.first().map(|&offset| Extent { offset, len }))
 }
 
-/// The length of a block's content; `None` where it cannot be unpacked.
-fn plain_len(space: &Space<'_>, extent: Extent, block: &Block) -> Option<u64> {
+/// What unpacking a block takes, in bytes, beside its content.
+///
+/// # Errors
+/// Those of reading `stream`.
+pub(super) fn decode_memory_bytes(stream: &dyn ReadAt, packed: Extent, format: Format) -> io::Result<u64> {
+    let mut head = [0; DECODE_HEAD_BYTES];
+    let head = &mut head[..packed.len.min(DECODE_HEAD_BYTES as u64) as usize];
+    stream.read_at(packed.offset, head)?;
+    Ok(format.decode_memory_bytes(head))
+}
+
+/// The length of a block's content; `None` where it cannot be unpacked in so many bytes of memory.
+fn plain_len(space: &Space<'_>, extent: Extent, block: &Block, memory_bytes_max: u64) -> Option<u64> {
     if block.format == Format::Stored {
         return Some(extent.len);
     }
+    let memory_bytes = decode_memory_bytes(space, extent, block.format).ok()?;
+    if memory_bytes > memory_bytes_max {
+        return None;
+    }
     if let Some(len) = block.plain_len
         && len <= BLOCK_PLAIN_BYTES_MAX
-        && extent.len <= super::PACKED_BYTES_MAX
+        && extent.len <= BLOCK_PACKED_BYTES_MAX
     {
         let mut packed = vec![0; extent.len as usize];
         space.read_at(extent.offset, &mut packed).ok()?;
@@ -175,8 +195,9 @@ fn plain_len(space: &Space<'_>, extent: Extent, block: &Block) -> Option<u64> {
         block.format.decode_block(&packed, len as usize, &mut plain).ok()?;
         return (plain.len() as u64 == len).then_some(len);
     }
-    let reader = block.format.reader(Box::new(Range::new(space, extent))).ok()?;
+    // The first member tells what all of them may take.
+    let reader = block.format.reader_within(Box::new(Range::new(space, extent)), memory_bytes).ok()?;
     let mut reader = reader.take(super::PLAIN_BYTES_MAX + 1);
-    let len = std::io::copy(&mut reader, &mut std::io::sink()).ok()?;
+    let len = io::copy(&mut reader, &mut io::sink()).ok()?;
     (len <= super::PLAIN_BYTES_MAX).then_some(len)
 }

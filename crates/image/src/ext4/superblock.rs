@@ -68,6 +68,9 @@ impl Superblock {
             && blocks_per_group > 0
             && inodes_per_group > 0
             && incompatible & JOURNAL_DEVICE == 0;
+        if !sane {
+            return None;
+        }
         let kind = if incompatible & EXTENTS != 0 {
             "ext4"
         } else if compatible & HAS_JOURNAL != 0 {
@@ -82,7 +85,7 @@ impl Superblock {
         } else {
             Backups::Everywhere
         };
-        sane.then_some(Self {
+        Some(Self {
             kind,
             block_bytes: 1024 << block_log,
             inodes: word(0)?,

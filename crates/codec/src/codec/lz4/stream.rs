@@ -105,6 +105,8 @@ impl<I: Input> LegacyDecoder<I> {
         };
         self.input.consume(4);
         self.packed.clear();
+        // A block is at most a little longer than its content: see `is_block_len`.
+        self.packed.reserve_exact(len);
         if (&mut self.input).take(len as u64).read_to_end(&mut self.packed)? < len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

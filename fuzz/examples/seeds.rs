@@ -1,0 +1,120 @@
+//! Makes the seeds that no tool writes: parts of patches, recipes, covers of programs, pairs.
+//! Run after seeds/make.sh.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fluvial_codec::{Budget, Effort, Format, Prover};
+use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
+use fluvial_delta::scratch::MemoryScratch;
+use fluvial_fuzz::patch::{OLD, disassemble};
+use fluvial_image::Anatomist;
+
+fn main() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let new = fs::read(folder.join("seeds/new.tar")).expect("seeds/make.sh was run");
+    let corpus = folder.join("corpus");
+    patches(&corpus.join("patch"), &new);
+    recipes(&corpus);
+    programs(&corpus.join("predict"), &new);
+    pairs(&corpus.join("diff_apply"), &new);
+}
+
+fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
+    let mut patch = Vec::new();
+    let old = [Named { name: "old", bytes: &old }];
+    let new = [Named { name: "new", bytes: &new }];
+    let options = DiffOptions { preset, ..DiffOptions::default() };
+    diff(&old, &new, &Anatomist, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
+    patch
+}
+
+fn patches(folder: &Path, new: &[u8]) {
+    let part = &OLD[2048..7000];
+    for (name, new) in [("tar", new), ("same", OLD), ("part", part), ("empty", &[])] {
+        let patch = make(OLD, new, Preset::Default);
+        write(folder, &format!("whole-{name}"), &[&[0], &patch[..]].concat());
+        write(folder, &format!("header-{name}"), &[&[1], &patch[45..]].concat());
+        write(folder, &format!("parts-{name}"), &disassemble(&patch));
+    }
+}
+
+/// From each stream of `prove`: its recipe, corrections and content.
+fn recipes(corpus: &Path) {
+    let budget = Budget { memory_bytes: 64 << 20, plain_bytes_max: 1 << 17, effort: Effort::Max };
+    for code in 0..10 {
+        let format = Format::from_code(code).expect("a format");
+        let packed = fs::read(corpus.join(format!("prove/format-{code}"))).expect("seeds/make.sh was run");
+        let Ok(unpacked) = Prover::new(budget).unpack(format, &packed[1..]) else {
+            println!("{format}: no recipe");
+            continue;
+        };
+        let recipe = unpacked.recipe.to_bytes();
+        let corrections = unpacked.corrections;
+        let mut seed = vec![recipe.len() as u8];
+        seed.extend_from_slice(&(corrections.len() as u16).to_le_bytes());
+        seed.extend_from_slice(&[&recipe[..], &corrections, &unpacked.plain].concat());
+        write(&corpus.join("recipe"), &format!("format-{code}"), &seed);
+        println!("{format}: {}", unpacked.recipe);
+    }
+}
+
+/// The programs of both archives, covered in runs of odd lengths.
+fn programs(folder: &Path, new: &[u8]) {
+    for name in ["./program", "./module.ko"] {
+        let (old, new) = (member(OLD, name), member(new, name));
+        for (label, shift) in [("near", 0), ("far", 64)] {
+            let mut covers = Vec::new();
+            let (mut at, mut len) = (0, 500);
+            while at + shift < old.len() && covers.len() < 5 * 40 {
+                covers.extend_from_slice(&[(at % 7) as u8]);
+                covers.extend_from_slice(&((at + if at > 0 { shift } else { 0 }) as u16).to_le_bytes());
+                covers.extend_from_slice(&(len as u16).to_le_bytes());
+                at += len;
+                len = 100 + (len * 31 + 17) % 900;
+            }
+            let mut seed = vec![(covers.len() / 5) as u8];
+            seed.extend_from_slice(&covers);
+            seed.extend_from_slice(&(new.len() as u16).to_le_bytes());
+            seed.extend_from_slice(&(old.len() as u16).to_le_bytes());
+            seed.extend_from_slice(&[old, new].concat());
+            write(folder, &format!("{}-{label}", name[2..].replace('.', "-")), &seed);
+        }
+    }
+}
+
+/// A file of a tar: short names only.
+fn member<'a>(tar: &'a [u8], name: &str) -> &'a [u8] {
+    let mut at = 0;
+    loop {
+        let header = &tar[at..at + 512];
+        let octal = std::str::from_utf8(&header[124..135]).expect("a tar header");
+        let len = usize::from_str_radix(octal, 8).expect("a tar header");
+        if header.starts_with(name.as_bytes()) && header[name.len()] == 0 {
+            return &tar[at + 512..at + 512 + len];
+        }
+        at += 512 + len.next_multiple_of(512);
+    }
+}
+
+fn pairs(folder: &Path, new: &[u8]) {
+    for (name, choice, old, new) in [
+        ("program", 1, member(OLD, "./program"), member(new, "./program")),
+        ("module", 1, member(OLD, "./module.ko"), member(new, "./module.ko")),
+        ("gzip", 1, member(OLD, "./numbers.gz"), member(new, "./numbers.gz")),
+        ("zstd", 2, member(OLD, "./numbers.zst"), member(new, "./numbers.zst")),
+        ("xz", 1, member(OLD, "./numbers.xz"), member(new, "./numbers.xz")),
+        ("lz4", 0, member(OLD, "./numbers.lz4"), member(new, "./numbers.lz4")),
+        ("edits", 5, &OLD[..6000], &[0, 2, 5, 0, 3, 1, 2, 3, 0, 8, 200, 0, 0][..]),
+    ] {
+        let mut seed = vec![choice];
+        seed.extend_from_slice(&(old.len() as u16).to_le_bytes());
+        seed.extend_from_slice(&[old, new].concat());
+        write(folder, name, &seed);
+    }
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) {
+    fs::create_dir_all(folder).expect("a folder");
+    fs::write(folder.join(name), bytes).expect("a seed is written");
+}

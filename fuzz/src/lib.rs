@@ -1,0 +1,17 @@
+//! The bodies of the fuzz targets: one module for each, with a function `run` that takes any bytes.
+//!
+//! They stand in a library so that the fuzzer (`fuzz_targets/`) and the tests of this crate, which run
+//! every committed input on a stable compiler, check the very same things. docs/fuzzing.md has the
+//! commands, what each target covers, and what was found.
+
+pub mod decode;
+pub mod diff_apply;
+pub mod dissect;
+pub mod medium;
+pub mod patch;
+pub mod predict;
+pub mod prove;
+pub mod recipe;
+
+#[cfg(test)]
+mod corpus;
