@@ -40,6 +40,7 @@ mod search;
 mod seeds;
 mod sources;
 mod suffix;
+mod unchanged;
 mod unpacking;
 
 use encode::Piece;
@@ -48,6 +49,7 @@ use new::Opener;
 use old::OldFiles;
 use programs::ProgramFinder;
 use sources::Kept;
+use unchanged::Unchanged;
 use unpacking::Unpacking;
 
 /// A packed stream longer than this, in bytes, is not opened: it would have to be held in memory.
@@ -180,10 +182,11 @@ fn pieces(
     flat: &Flat<'_>,
     files: &OldFiles,
     parts: &[flat::FlatPart],
+    unchanged: &Unchanged<'_>,
     preset: Preset,
     observer: &dyn DiffObserver,
 ) -> Result<Vec<Piece>, DiffError> {
-    let exact = exact_covers(space, flat, files, parts, observer)?;
+    let exact = exact_covers(space, flat, files, parts, unchanged, preset, observer)?;
     let group_bytes = if preset == Preset::Fast { SEED_GROUP_BYTES } else { GROUP_BYTES };
     let groups = candidates::groups(space, &files.parts, parts, &exact, flat.len(), group_bytes);
     let gap_bytes = groups.iter().flat_map(|group| &group.gaps).map(|gap| gap.extent.len).sum();
@@ -235,6 +238,12 @@ pub fn diff(
     let nothing = Nothing;
     // Equal sides need no look inside.
     let dissector: &dyn Dissector = if same { &nothing } else { dissector };
+    let unchanged = if options.preset == Preset::Fast {
+        Unchanged::find(old, new, &sources, &targets, dissector)?
+    } else {
+        Unchanged::nothing(dissector)
+    };
+    let dissector: &dyn Dissector = &unchanged;
     let memory_bytes_max = budget(options).memory_bytes;
     let mut start = 0;
     for stream in old {
@@ -258,7 +267,7 @@ pub fn diff(
     let flat = Flat::new(built, &new_streams, &*spool);
 
     let parts = flat.parts();
-    let mut pieces = pieces(&space, &flat, &files, &parts, options.preset, observer)?;
+    let mut pieces = pieces(&space, &flat, &files, &parts, &unchanged, options.preset, observer)?;
     let (mut lean, mut blocks, mut old_files) =
         keep_used_blocks(&space, &old_streams, scratch, &files, &mut pieces);
     let kept = Kept::new(&old_streams, &blocks, &pieces);
@@ -278,10 +287,10 @@ pub fn diff(
             block.packed.offset = kept.address(block.packed.offset).ok_or_else(missing)?;
         }
         old_files.retain_mut(|file| kept.address(file.offset).map(|offset| file.offset = offset).is_some());
-        lean = space_of(old_streams, &blocks, scratch);
+        lean = space_of(old_streams, &blocks, scratch, &lean);
     }
     often::mark(&lean, &pieces, &mut blocks);
-    let lean = space_of(old_streams, &blocks, scratch);
+    let lean = space_of(old_streams, &blocks, scratch, &lean);
     lean.spool_blocks().map_err(DiffError::Scratch)?;
     let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, options)?;
 
@@ -325,14 +334,18 @@ impl Dissector for Nothing {
     }
 }
 
+/// A space of the same blocks, which may stand elsewhere or be marked otherwise; what was unpacked of
+/// them in `before` is taken over.
 fn space_of<'a>(
     sources: &'a [&'a dyn ReadAt],
     blocks: &[SourceBlock],
     scratch: &'a dyn ScratchStore,
+    before: &Space<'a>,
 ) -> Space<'a> {
     let mut space = Space::new(sources, scratch);
-    for &block in blocks {
+    for (index, &block) in blocks.iter().enumerate() {
         space.push(block);
+        space.share(index, before, index);
     }
     space
 }
@@ -372,6 +385,8 @@ fn exact_covers(
     flat: &Flat<'_>,
     files: &OldFiles,
     parts: &[flat::FlatPart],
+    unchanged: &Unchanged<'_>,
+    preset: Preset,
     observer: &dyn DiffObserver,
 ) -> Result<Vec<Cover>, DiffError> {
     observer.begin(Phase::Match, flat.len());
@@ -381,12 +396,23 @@ fn exact_covers(
     let mut old_cuts = exact::cuts(space.len(), old_extents.chain(blocks).chain(shadowed_extents));
     let shadowed = candidates::union(files.shadowed.clone());
     old_cuts.retain(|cut| !candidates::is_inside(*cut, &shadowed));
-    let new_cuts = exact::cuts(flat.len(), parts.iter().map(|part| part.extent));
+    let mut new_cuts = exact::cuts(flat.len(), parts.iter().map(|part| part.extent));
+    let known = exact::same_files(space, flat, &files.parts, parts, unchanged)?;
+    let known_in = |from: fn(&Cover) -> u64| {
+        candidates::union(known.iter().map(|cover| Extent { offset: from(cover), len: cover.len }).collect())
+    };
+    let known_new = known_in(|cover| cover.flat);
+    new_cuts.retain(|cut| !candidates::is_inside(*cut, &known_new));
+    if preset == Preset::Fast {
+        // What stays where it is seldom is elsewhere too.
+        let known_old = known_in(|cover| cover.address);
+        old_cuts.retain(|cut| !candidates::is_inside(*cut, &known_old));
+    }
     let (old_chunks, new_chunks) =
         rayon::join(|| exact::chunks_of(space, &old_cuts), || exact::chunks_of(flat, &new_cuts));
     let old_chunks = old_chunks.map_err(DiffError::ReadOld)?;
     let new_chunks = new_chunks.map_err(DiffError::ReadNew)?;
-    exact::find(space, flat, &old_chunks, &new_chunks, &|bytes| observer.advance(bytes))
+    exact::find(space, flat, &known, &old_chunks, &new_chunks, &|bytes| observer.advance(bytes))
 }
 
 /// A space with only the blocks that covers use, directly or through other blocks; covers are moved
@@ -440,6 +466,7 @@ fn keep_used_blocks<'a>(
         let offset = new_address(block.packed.offset, &moved);
         let block = SourceBlock { packed: Extent { offset, ..block.packed }, ..*block };
         let start = lean.push(block);
+        lean.share(lean.blocks().len() - 1, space, index);
         let old_start = space.block_extent(index).offset;
         moved.insert(old_start, old_start - start);
     }

@@ -36,6 +36,14 @@ impl Cover {
     pub fn flat_end(&self) -> u64 {
         self.flat + self.len
     }
+
+    /// Whether all its bytes are there when it begins: bytes of the old space, which has `old_len` of
+    /// them, or flattened bytes that are made before.
+    pub fn can_be_read(&self, old_len: u64) -> bool {
+        self.address
+            .checked_add(self.len)
+            .is_some_and(|end| end <= old_len || (self.address >= old_len && end - old_len <= self.flat))
+    }
 }
 
 /// The programs of a frame, whose references are predicted.

@@ -72,6 +72,13 @@ impl<'a> Space<'a> {
         start
     }
 
+    /// Takes over what another space has unpacked of a block: `index` here, `theirs` there.
+    pub fn share(&self, index: usize, other: &Self, theirs: usize) {
+        if let Some(spooled) = other.spooled[theirs].get() {
+            self.spooled[index].get_or_init(|| spooled.clone());
+        }
+    }
+
     /// The blocks pushed so far.
     pub fn blocks(&self) -> &[SourceBlock] {
         &self.blocks
@@ -100,7 +107,10 @@ impl<'a> Space<'a> {
     pub fn spool_blocks(&self) -> io::Result<()> {
         let mut run: Vec<(usize, u64)> = Vec::new();
         let mut scratch = self.scratch.create()?;
-        for (index, block) in self.blocks.iter().enumerate().filter(|(_, block)| block.is_spooled()) {
+        for (index, block) in self.blocks.iter().enumerate() {
+            if !block.is_spooled() || self.spooled[index].get().is_some() {
+                continue;
+            }
             // What a block stands in must be there before it: storage is read once it is complete.
             let within = self.block_at(block.packed.offset);
             if within.is_some_and(|within| run.first().is_some_and(|&(first, _)| within >= first)) {

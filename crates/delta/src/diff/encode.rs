@@ -114,6 +114,10 @@ pub(super) fn encode(
     }
     encoder.end_frame(None);
     let Encoder { finished, weights, .. } = encoder;
+    let covers = finished.iter().flat_map(|finished| finished.frame.covers());
+    if !covers.into_iter().all(|cover| cover.can_be_read(space.len())) {
+        return Err(DiffError::Internal("a copy of what is not there yet"));
+    }
     pack(space, flat, finished, &weights, parts, preset)
 }
 

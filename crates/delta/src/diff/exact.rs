@@ -2,16 +2,22 @@
 
 use std::collections::HashMap;
 
+use rayon::prelude::*;
+
 use super::DiffError;
 use super::chunks::{Chunk, cut};
-use super::flat::Flat;
+use super::flat::{Flat, FlatPart};
+use super::old::OldPart;
+use super::unchanged::Unchanged;
 use crate::frame::Cover;
 use crate::space::Space;
-use crate::structure::{Extent, ReadAt};
+use crate::structure::{Extent, Gathered, ReadAt};
 
 /// Shorter matches are left to the search for approximate ones.
 const MATCH_BYTES_MIN: u64 = 32;
 const COMPARE_BYTES: usize = 256 << 10;
+/// So many bytes behind a match the next one is looked for at the same distance.
+const NEAR_BYTES: u64 = 32 << 10;
 
 /// Chunks of the old space. `cuts` are the extents to be cut, each starting a chunk.
 pub(super) fn chunks_of(stream: &dyn ReadAt, cuts: &[Extent]) -> std::io::Result<Vec<Chunk>> {
@@ -31,11 +37,95 @@ pub(super) fn cuts(len: u64, parts: impl Iterator<Item = Extent>) -> Vec<Extent>
     edges.windows(2).map(|pair| Extent { offset: pair[0], len: pair[1] - pair[0] }).collect()
 }
 
+/// New files that are what the old file of the same name is, in flattened order. Most of a system is:
+/// comparing takes a fraction of what cutting both sides into chunks does.
+pub(super) fn same_files(
+    space: &Space<'_>,
+    flat: &Flat<'_>,
+    old_parts: &[OldPart],
+    new_parts: &[FlatPart],
+    unchanged: &Unchanged<'_>,
+) -> Result<Vec<Cover>, DiffError> {
+    let mut old_files: HashMap<&str, &[Extent]> = HashMap::with_capacity(old_parts.len());
+    for part in old_parts {
+        old_files.entry(&part.path).or_insert(&part.extents);
+    }
+    // A file may stand in several parts: how much of it stands before each.
+    let mut told: HashMap<&str, u64> = HashMap::new();
+    let mut pairs = Vec::new();
+    for part in new_parts {
+        let Some(path) = part.path.as_deref() else { continue };
+        let before = told.entry(path).or_default();
+        if let Some(&extents) = old_files.get(path)
+            && part.extent.len >= MATCH_BYTES_MIN
+        {
+            pairs.push((extents, *before, part.extent, unchanged.contains(path)));
+        }
+        *before += part.extent.len;
+    }
+    let covers: Result<Vec<_>, DiffError> = pairs
+        .par_iter()
+        .map_init(buffers, |buffers, &(extents, before, new, is_known)| {
+            let same = is_known || is_same(&Gathered::new(space, extents), before, flat, new, buffers)?;
+            Ok(if same { covers_of(extents, before, new) } else { Vec::new() })
+        })
+        .collect();
+    Ok(covers?.concat())
+}
+
+/// Room for comparing two streams.
+pub(super) fn buffers() -> (Vec<u8>, Vec<u8>) {
+    (vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES])
+}
+
+/// Whether the bytes of `old` from `from` on are those of an extent of `new`.
+pub(super) fn is_same(
+    old: &dyn ReadAt,
+    from: u64,
+    new: &dyn ReadAt,
+    extent: Extent,
+    buffers: &mut (Vec<u8>, Vec<u8>),
+) -> Result<bool, DiffError> {
+    if old.len() < from.saturating_add(extent.len) {
+        return Ok(false);
+    }
+    let (mut at, mut step) = (0, 4096);
+    while at < extent.len {
+        let len = (extent.len - at).min(step) as usize;
+        let (old_bytes, new_bytes) = (&mut buffers.0[..len], &mut buffers.1[..len]);
+        old.read_at(from + at, old_bytes).map_err(DiffError::ReadOld)?;
+        new.read_at(extent.offset + at, new_bytes).map_err(DiffError::ReadNew)?;
+        if old_bytes != new_bytes {
+            return Ok(false);
+        }
+        at += len as u64;
+        step = (step * 4).min(COMPARE_BYTES as u64);
+    }
+    Ok(true)
+}
+
+/// Copies of `new` from what scattered extents hold from `from` on.
+fn covers_of(extents: &[Extent], mut from: u64, new: Extent) -> Vec<Cover> {
+    let mut covers = Vec::new();
+    let mut at = new.offset;
+    for extent in extents {
+        let len = extent.len.saturating_sub(from).min(new.end() - at);
+        if len > 0 {
+            covers.push(Cover { flat: at, address: extent.offset + from, len });
+            at += len;
+        }
+        from = from.saturating_sub(extent.len);
+    }
+    covers
+}
+
 /// Finds what stands in the old space, or earlier in the flattened target, byte for byte. The
-/// covers are in flattened order and do not overlap.
+/// covers are in flattened order and do not overlap. `known` are those of [`same_files`], in which no
+/// chunk stands.
 pub(super) fn find(
     space: &Space<'_>,
     flat: &Flat<'_>,
+    known: &[Cover],
     old_chunks: &[Chunk],
     new_chunks: &[Chunk],
     progress: &dyn Fn(u64) -> bool,
@@ -45,7 +135,7 @@ pub(super) fn find(
         flat,
         old_len: space.len(),
         addresses: HashMap::with_capacity(old_chunks.len() + new_chunks.len()),
-        buffers: (vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]),
+        buffers: buffers(),
     };
     for chunk in old_chunks {
         search.addresses.entry(chunk.hash).or_insert(chunk.extent.offset);
@@ -53,14 +143,21 @@ pub(super) fn find(
     let mut covers: Vec<Cover> = Vec::new();
     let mut done = 0;
     let mut told = 0;
+    let mut known = known.iter().copied().peekable();
     for chunk in new_chunks {
+        while let Some(cover) = known.next_if(|cover| cover.flat < chunk.extent.offset) {
+            covers.push(cover);
+            done = cover.flat_end();
+        }
+        let ceiling = known.peek().map_or(flat.len(), |next| next.flat);
         if chunk.extent.end() > done {
             let from = chunk.extent.offset.max(done);
-            // The same distance as before is the cheapest, and the likeliest.
-            let expected = covers.last().map(|last| last.address + (from - last.flat));
+            // The same distance as before is the cheapest, and the likeliest near by.
+            let near = covers.last().filter(|last| from - last.flat_end() < NEAR_BYTES);
+            let expected = near.map(|last| last.address + (from - last.flat));
             let found = search.addresses.get(&chunk.hash).map(|at| at + (from - chunk.extent.offset));
             for address in expected.into_iter().chain(found) {
-                if let Some(cover) = search.extend(address, from, done)? {
+                if let Some(cover) = search.extend(address, from, done..ceiling)? {
                     done = cover.flat_end();
                     covers.push(cover);
                     break;
@@ -77,6 +174,7 @@ pub(super) fn find(
             told = chunk.extent.end();
         }
     }
+    covers.extend(known);
     Ok(covers)
 }
 
@@ -89,30 +187,35 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The longest match through `address` and `flat`, not before `floor`.
-    fn extend(&mut self, address: u64, flat: u64, floor: u64) -> Result<Option<Cover>, DiffError> {
+    /// The longest match through `address` and `flat`, within `room`.
+    fn extend(
+        &mut self,
+        address: u64,
+        flat: u64,
+        room: std::ops::Range<u64>,
+    ) -> Result<Option<Cover>, DiffError> {
         let forward_max = if address < self.old_len {
             self.old_len - address
         } else {
             // Only bytes that are written when the cover begins.
             self.flat.settled_end(flat).saturating_sub(address - self.old_len)
         };
-        let forward = self.common(address, flat, forward_max.min(self.flat.len() - flat), true)?;
+        let forward = self.common(address, flat, forward_max.min(room.end - flat), true)?;
         if forward == 0 {
             return Ok(None);
         }
         let (backward_max, floor) = if address < self.old_len {
-            (address, floor)
+            (address, room.start)
         } else {
-            (address - self.old_len, floor.max(self.flat.piece_start(flat).unwrap_or(0)))
+            (address - self.old_len, room.start.max(self.flat.piece_start(flat).unwrap_or(0)))
         };
         let backward = self.common(address, flat, backward_max.min(flat - floor), false)?;
-        let len = forward + backward;
+        let mut cover = Cover { flat: flat - backward, address: address - backward, len: forward + backward };
         // A copy within the target must not run into what it writes.
-        let cover = Cover { flat: flat - backward, address: address - backward, len };
-        let overlaps = cover.address >= self.old_len
-            && cover.address - self.old_len + len > self.flat.settled_end(cover.flat);
-        Ok((len >= MATCH_BYTES_MIN && !overlaps).then_some(cover))
+        if let Some(made_at) = cover.address.checked_sub(self.old_len) {
+            cover.len = cover.len.min(self.flat.settled_end(cover.flat).saturating_sub(made_at));
+        }
+        Ok((cover.len >= MATCH_BYTES_MIN && cover.flat_end() > flat).then_some(cover))
     }
 
     fn common(&mut self, address: u64, flat: u64, max: u64, forward: bool) -> Result<u64, DiffError> {

@@ -58,7 +58,9 @@ impl FrameBuilder {
                 if !self.cut
                     && last.flat_end() == self.at
                     && last.address + last.len == address
-                    && address != self.old_len =>
+                    // Neither over the end of the old space nor into what it writes itself.
+                    && (address + len <= self.old_len
+                        || last.address >= self.old_len && address + len - self.old_len <= last.flat) =>
             {
                 last.len += len;
                 parts.push(part);

@@ -254,12 +254,11 @@ fn read_covers(
             return Err(WireError::Invalid("a cover is empty"));
         }
         let address = expected.decode(len, gap, addresses.number()?);
-        // Old bytes, or flattened bytes that are made before the cover begins.
-        let stop = address.checked_add(len).ok_or(WireError::Invalid("an address is too high"))?;
-        if stop > old_len && (address < old_len || stop - old_len > at) {
+        let cover = Cover { flat: at, address, len };
+        if !cover.can_be_read(old_len) {
             return Err(WireError::Invalid("a cover stands outside of the sources"));
         }
-        covers.push(Cover { flat: at, address, len });
+        covers.push(cover);
         at += len;
     }
     gaps.finish()?;

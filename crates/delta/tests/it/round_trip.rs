@@ -77,6 +77,30 @@ fn edited() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     })
 }
 
+fn noise(seed: u32, len: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// A copy must not read what it has yet to write, though several of them go on from one another.
+#[test]
+fn new_content_that_is_repeated_comes_back() {
+    let old = noise(1, 50_000);
+    for len in [300, 5000, 40_000] {
+        let repeated = noise(2, len).repeat(12);
+        let new = [&old[..20_000], &repeated, &old[20_000..]].concat();
+        for preset in [Preset::Fast, Preset::Default] {
+            let patch = make(&old, &new, preset);
+            assert!(patch.len() < len + 1000, "{} bytes", patch.len());
+            assert!(apply(&old, &patch).unwrap() == new, "{len} bytes repeated, {preset:?}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
