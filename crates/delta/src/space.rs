@@ -95,6 +95,20 @@ impl<'a> Space<'a> {
             .then(|| self.block_starts.partition_point(|&start| start <= address) - 1)
     }
 
+    /// Where the first bytes of an extent really stand, as many as stand there in one run: aliases are
+    /// followed to what they are aliases of.
+    pub fn origin(&self, mut extent: Extent) -> Extent {
+        while let Some(index) = self.block_at(extent.offset)
+            && self.blocks[index].format == Format::Stored
+        {
+            let place = self.block_extent(index);
+            let inner = extent.offset - place.offset;
+            let offset = self.blocks[index].packed.offset + inner;
+            extent = Extent { offset, len: extent.len.min(place.len - inner) };
+        }
+        extent
+    }
+
     /// Length of the sources together: the address of the first block.
     pub fn sources_len(&self) -> u64 {
         self.block_starts.first().copied().unwrap_or(self.len)

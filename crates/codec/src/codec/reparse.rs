@@ -15,6 +15,14 @@ use crate::varint;
 pub(crate) struct Recipe(Reparse);
 
 impl Recipe {
+    /// Whether it may be how content of this length was packed: an encoder that knows the length takes no
+    /// window that is much longer. What packed a long stream says nothing of the blocks around it.
+    pub(crate) fn suits(&self, plain_len: usize) -> bool {
+        const WINDOW_LOG_ANY: u8 = 17;
+        let window_log = self.0.search.window_log;
+        window_log <= WINDOW_LOG_ANY || 1_u64 << (window_log - 1) < plain_len as u64
+    }
+
     pub(crate) fn read(bytes: &mut &[u8]) -> Result<Self, RecipeError> {
         let parameters = varint::take_bytes(bytes, Reparse::BYTES).ok_or(RecipeError::Malformed)?;
         Reparse::from_bytes(parameters).map(Self).ok_or(RecipeError::Malformed)
@@ -81,7 +89,10 @@ fn into_pack_error(error: ReparseError) -> PackError {
 pub(crate) fn prove(packed: &[u8], plain: &[u8], bench: &mut Bench<'_>) -> Option<Found> {
     let recent: Vec<Reparse> = bench
         .recent()
-        .filter_map(|way| if let Way::Reparse(Recipe(recipe)) = way { Some(*recipe) } else { None })
+        .filter_map(|way| match way {
+            Way::Reparse(recipe) if recipe.suits(plain.len()) => Some(recipe.0),
+            _ => None,
+        })
         .collect();
     let searches_max = bench.tries_max();
     let mut affords = |recipe: &Reparse| bench.affords(&Way::Reparse(Recipe(*recipe)).into(), plain.len());

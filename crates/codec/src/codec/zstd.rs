@@ -243,7 +243,11 @@ impl Codec for Zstd {
             return prove_exact(packed, plain, bench);
         }
         // Where the last stream was another version's, this one will be as well.
-        let last = bench.recent().find(|way| matches!(way, Way::Zstd(_) | Way::Reparse(_)));
+        let last = bench.recent().find(|way| match way {
+            Way::Zstd(_) => true,
+            Way::Reparse(recipe) => recipe.suits(plain.len()),
+            _ => false,
+        });
         if matches!(last, Some(Way::Reparse(_)))
             && let Some(found) = reparse::prove(packed, plain, bench)
         {

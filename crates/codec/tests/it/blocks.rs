@@ -5,6 +5,26 @@ use proptest::prelude::*;
 
 use crate::support::{AMPLE, content, program, prove, text};
 
+/// An initrd in a squashfs: a long stream by another encoder says nothing of the blocks around it.
+#[test]
+fn a_long_stream_between_blocks_does_not_mislead_the_prover() {
+    let text: Vec<u8> =
+        (0..400_000_u32).flat_map(|line| format!("{} {line}\n", line * 7919).into_bytes()).collect();
+    // The engine's own parameters, but for one: no level gives these bytes.
+    let mut packer = zstd::bulk::Compressor::new(6).unwrap();
+    packer.set_parameter(zstd::zstd_safe::CParameter::SearchLog(2)).unwrap();
+    let long = packer.compress(&text).unwrap();
+    let budget = Budget { effort: Effort::Default, ..AMPLE };
+    let mut prover = Prover::new(budget);
+    let unpacked = prover.unpack(Format::Zstd, &long).unwrap();
+    assert!(unpacked.recipe.to_string().contains("predicted"), "{}", unpacked.recipe);
+    for block in text.chunks(128 << 10).take(4) {
+        let packed = zstd::bulk::compress(block, 15).unwrap();
+        let unpacked = prover.unpack(Format::Zstd, &packed).unwrap();
+        assert_eq!(unpacked.recipe.to_string(), "zstd-1.5.7 -15");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

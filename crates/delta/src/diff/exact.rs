@@ -67,7 +67,7 @@ pub(super) fn same_files(
         .par_iter()
         .map_init(buffers, |buffers, &(extents, before, new, is_known)| {
             let same = is_known || is_same(&Gathered::new(space, extents), before, flat, new, buffers)?;
-            Ok(if same { covers_of(extents, before, new) } else { Vec::new() })
+            Ok(if same { covers_of(space, extents, before, new) } else { Vec::new() })
         })
         .collect();
     Ok(covers?.concat())
@@ -104,15 +104,19 @@ pub(super) fn is_same(
     Ok(true)
 }
 
-/// Copies of `new` from what scattered extents hold from `from` on.
-fn covers_of(extents: &[Extent], mut from: u64, new: Extent) -> Vec<Cover> {
+/// Copies of `new` from what scattered extents hold from `from` on: from where the bytes really stand,
+/// which is what the bytes around them are copied from too.
+fn covers_of(space: &Space<'_>, extents: &[Extent], mut from: u64, new: Extent) -> Vec<Cover> {
     let mut covers = Vec::new();
     let mut at = new.offset;
     for extent in extents {
         let len = extent.len.saturating_sub(from).min(new.end() - at);
-        if len > 0 {
-            covers.push(Cover { flat: at, address: extent.offset + from, len });
-            at += len;
+        let mut done = 0;
+        while done < len {
+            let place = space.origin(Extent { offset: extent.offset + from + done, len: len - done });
+            covers.push(Cover { flat: at, address: place.offset, len: place.len });
+            at += place.len;
+            done += place.len;
         }
         from = from.saturating_sub(extent.len);
     }
