@@ -6,6 +6,8 @@
 //! are compared in that form, and so again with the better covers. What differs then is what
 //! prediction will not get right either.
 
+use std::collections::HashMap;
+
 use rayon::prelude::*;
 
 use super::encode::Piece;
@@ -50,12 +52,24 @@ impl Preset {
 struct Pair {
     old: Extent,
     new: Extent,
+    /// Where the program goes on: a squashfs keeps the ends of files elsewhere.
+    tail: Option<Extent>,
 }
 
 impl Pair {
+    /// Length of the new program, in bytes.
+    fn new_len(&self) -> u64 {
+        self.new.len + self.tail.map_or(0, |tail| tail.len)
+    }
+
+    /// The parts of the new program: the offset in it, and where it stands.
+    fn parts(&self) -> impl Iterator<Item = (u64, Extent)> {
+        std::iter::once((0, self.new)).chain(self.tail.map(|tail| (self.new.len, tail)))
+    }
+
     /// What searching takes, in bytes: each side as it is and in another form, and the search.
     fn memory_bytes(&self) -> u64 {
-        2 * (self.old.len + self.new.len) + lanes::memory_bytes(self.old.len, self.new.len)
+        2 * (self.old.len + self.new_len()) + lanes::memory_bytes(self.old.len, self.new_len())
     }
 
     /// Searching is worth it where one byte in so many has to be told.
@@ -109,6 +123,7 @@ fn pairs(
     pieces: &[Piece],
 ) -> Result<Vec<Pair>, DiffError> {
     let mut pairs = Vec::new();
+    let tails = tails(parts);
     for part in parts {
         let new = part.extent;
         if !finder.is_program(part)? {
@@ -130,10 +145,23 @@ fn pairs(
         }
         let covers = covers().filter(|cover| cover.address < space.len());
         if let Some(old) = finder.main_old_program(covers) {
-            pairs.push(Pair { old, new });
+            let both = part.path.as_deref().and_then(|path| tails.get(path));
+            let tail = both.and_then(|both| both.iter().find(|extent| **extent != new)).copied();
+            pairs.push(Pair { old, new, tail });
         }
     }
     Ok(pairs)
+}
+
+/// The parts of files that stand in two.
+fn tails(parts: &[FlatPart]) -> HashMap<&str, [Extent; 2]> {
+    let mut all: HashMap<&str, Vec<Extent>> = HashMap::new();
+    for part in parts {
+        if let Some(path) = &part.path {
+            all.entry(path).or_default().push(part.extent);
+        }
+    }
+    all.into_iter().filter_map(|(path, extents)| Some((path, extents.try_into().ok()?))).collect()
 }
 
 /// The pieces that have bytes in `extent`.
@@ -164,22 +192,26 @@ fn search(
 ) -> Result<Option<Vec<Cover>>, DiffError> {
     let mut old = vec![0; pair.old.len as usize];
     space.read_at(pair.old.offset, &mut old).map_err(DiffError::ReadOld)?;
-    let mut new = vec![0; pair.new.len as usize];
-    flat.read_at(pair.new.offset, &mut new).map_err(DiffError::ReadNew)?;
-    let own = |piece: &Piece| {
-        let cover = clipped(piece.cover, pair.new)?;
-        let is_own = cover.address >= pair.old.offset && cover.address + cover.len <= pair.old.end();
-        is_own.then(|| Cover {
-            old: cover.address - pair.old.offset,
-            new: cover.flat - pair.new.offset,
-            len: cover.len,
-        })
-    };
-    let mut covers: Vec<Cover> = inside(pieces, pair.new).iter().filter_map(own).collect();
+    let mut new = vec![0; pair.new_len() as usize];
+    let mut covers: Vec<Cover> = Vec::new();
+    for (start, extent) in pair.parts() {
+        let bytes = &mut new[start as usize..][..extent.len as usize];
+        flat.read_at(extent.offset, bytes).map_err(DiffError::ReadNew)?;
+        let own = |piece: &Piece| {
+            let cover = clipped(piece.cover, extent)?;
+            let is_own = cover.address >= pair.old.offset && cover.address + cover.len <= pair.old.end();
+            is_own.then(|| Cover {
+                old: cover.address - pair.old.offset,
+                new: start + (cover.flat - extent.offset),
+                len: cover.len,
+            })
+        };
+        covers.extend(inside(pieces, extent).iter().filter_map(own));
+    }
     let labelled_new = labels(&new);
     for pass in 0..passes {
         let Aimed { labelled, guess_bytes } = aimed(&old, &new, &covers);
-        if pass == 0 && guess_bytes < pair.new.len / pair.worth_part() {
+        if pass == 0 && guess_bytes < pair.new_len() / pair.worth_part() {
             return Ok(None);
         }
         match lanes::covers(&labelled, &labelled_new, lanes::Costs::default()) {
@@ -187,7 +219,15 @@ fn search(
             None => return Ok(None),
         }
     }
-    Ok(Some(covers))
+    Ok(Some(within(covers, pair.new.len)))
+}
+
+/// The parts of covers within the first bytes of the new file. The rest tells what these aim at, but
+/// is no program to those who apply the patch: covers as they were are better for it.
+fn within(covers: Vec<Cover>, len: u64) -> Vec<Cover> {
+    let clipped =
+        |cover: Cover| (cover.new < len).then(|| Cover { len: cover.len.min(len - cover.new), ..cover });
+    covers.into_iter().filter_map(clipped).collect()
 }
 
 /// What some covers make of a program.
@@ -290,7 +330,11 @@ mod tests {
         let piece = |flat, address, len| Piece { cover: frame::Cover { flat, address, len }, exact: true };
         // A run over the start of the program, one from another file, one over its end.
         let pieces = [piece(0, 1000, 150), piece(150, 9000, 40), piece(190, 1190, 110)];
-        let pair = Pair { old: Extent { offset: 1100, len: 100 }, new: Extent { offset: 100, len: 100 } };
+        let pair = Pair {
+            old: Extent { offset: 1100, len: 100 },
+            new: Extent { offset: 100, len: 100 },
+            tail: None,
+        };
         let found = vec![Cover { old: 0, new: 2, len: 48 }, Cover { old: 90, new: 90, len: 10 }];
         let covers: Vec<_> = replace(&pieces, &[(pair, found)])
             .iter()
