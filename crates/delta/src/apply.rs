@@ -117,6 +117,9 @@ pub enum ApplyError {
         #[source]
         source: FrameError,
     },
+    /// Bytes that are not zero are made for a hole of a file.
+    #[error("the frames make bytes for a hole")]
+    Hole,
     /// Frames and layout differ in length.
     #[error("the frames make other lengths than the layout takes")]
     Lengths,

@@ -49,7 +49,7 @@ use new::Opener;
 use old::OldFiles;
 use programs::ProgramFinder;
 use sources::Kept;
-use unchanged::Unchanged;
+use unchanged::{InHaste, Unchanged};
 use unpacking::Unpacking;
 
 /// A packed stream longer than this, in bytes, is not opened: it would have to be held in memory.
@@ -182,7 +182,7 @@ fn pieces(
     flat: &Flat<'_>,
     files: &OldFiles,
     parts: &[flat::FlatPart],
-    unchanged: &Unchanged<'_>,
+    unchanged: &Unchanged,
     preset: Preset,
     observer: &dyn DiffObserver,
 ) -> Result<Vec<Piece>, DiffError> {
@@ -238,21 +238,19 @@ pub fn diff(
     let nothing = Nothing;
     // Equal sides need no look inside.
     let dissector: &dyn Dissector = if same { &nothing } else { dissector };
-    let unchanged = if options.preset == Preset::Fast {
-        Unchanged::find(old, new, &sources, &targets, dissector)?
-    } else {
-        Unchanged::nothing(dissector)
-    };
-    let dissector: &dyn Dissector = &unchanged;
+    let unchanged = Unchanged::find(old, new, &sources, &targets, dissector)?;
+    let in_haste = InHaste { dissector, unchanged: &unchanged };
+    let dissector: &dyn Dissector = if options.preset == Preset::Fast { &in_haste } else { dissector };
     let memory_bytes_max = budget(options).memory_bytes;
     let mut start = 0;
     for stream in old {
         let extent = Extent { offset: start, len: stream.bytes.len() };
-        old::explore(&mut space, extent, stream.name, dissector, memory_bytes_max, &mut files)?;
+        old::explore(&mut space, extent, stream.name, dissector, &unchanged, memory_bytes_max, &mut files)?;
         start = extent.end();
     }
     let opener = Opener {
         dissector,
+        unchanged: &unchanged,
         old: &files,
         budget: budget(options),
         packings: Mutex::default(),
@@ -283,7 +281,7 @@ pub fn diff(
         for piece in &mut pieces {
             piece.cover.address = kept.address(piece.cover.address).ok_or_else(missing)?;
         }
-        for block in &mut blocks {
+        for block in blocks.iter_mut().filter(|block| !block.is_zeros()) {
             block.packed.offset = kept.address(block.packed.offset).ok_or_else(missing)?;
         }
         old_files.retain_mut(|file| kept.address(file.offset).map(|offset| file.offset = offset).is_some());
@@ -385,7 +383,7 @@ fn exact_covers(
     flat: &Flat<'_>,
     files: &OldFiles,
     parts: &[flat::FlatPart],
-    unchanged: &Unchanged<'_>,
+    unchanged: &Unchanged,
     preset: Preset,
     observer: &dyn DiffObserver,
 ) -> Result<Vec<Cover>, DiffError> {

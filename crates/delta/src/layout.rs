@@ -48,7 +48,8 @@ pub struct Piece {
 pub struct Root {
     /// Index of the target.
     pub target: u32,
-    /// Where the bytes go, in order. One extent, but for fragmented files.
+    /// Where the bytes go, in order. One extent, but for fragmented files. Zeros of a hole go nowhere;
+    /// neither the first nor the last extent is one.
     pub extents: Vec<Extent>,
     /// What makes the bytes.
     pub node: Node,
@@ -97,11 +98,14 @@ pub fn write_layout(roots: &[Root], writer: &mut WireWriter) {
         writer.signed(i64::from(root.target) - expected.0);
         writer.number(root.extents.len() as u64);
         for (index, extent) in root.extents.iter().enumerate() {
-            writer.signed(extent.offset.wrapping_sub(expected.1) as i64);
+            // The last extent takes what is left.
             if index + 1 < root.extents.len() {
-                writer.number(extent.len);
+                writer.number(extent.len << 1 | u64::from(extent.is_hole()));
             }
-            expected.1 = extent.end();
+            if !extent.is_hole() {
+                writer.signed(extent.offset.wrapping_sub(expected.1) as i64);
+                expected.1 = extent.end();
+            }
         }
         expected.0 = i64::from(root.target);
         write_node(&root.node, writer);
@@ -150,9 +154,17 @@ pub fn read_layout(
         let extent_count = reader.count("the number of extents", LAYOUT_NODES_MAX)?;
         let mut extents = Vec::new();
         for index in 0..extent_count {
-            let offset = expected.1.wrapping_add(reader.signed()? as u64);
             let last = index + 1 == extent_count;
-            let len = if last { 0 } else { reader.limited("an extent", STREAM_SIZE_MAX)? };
+            let code = if last { 0 } else { reader.limited("an extent", 2 * STREAM_SIZE_MAX + 1)? };
+            let len = code >> 1;
+            if code & 1 == 1 {
+                if index == 0 {
+                    return Err(WireError::Invalid("a root begins with a hole"));
+                }
+                extents.push(Extent::hole(len));
+                continue;
+            }
+            let offset = expected.1.wrapping_add(reader.signed()? as u64);
             expected.1 = offset.wrapping_add(len);
             extents.push(Extent { offset, len });
         }
@@ -163,7 +175,8 @@ pub fn read_layout(
         last.len =
             made.checked_sub(earlier).ok_or(WireError::Invalid("a root's extents are longer than it is"))?;
         expected.1 = last.offset.wrapping_add(last.len);
-        if extents.iter().any(|extent| extent.offset.checked_add(extent.len).is_none_or(|end| end > size)) {
+        let mut stored = extents.iter().filter(|extent| !extent.is_hole());
+        if stored.any(|extent| extent.offset.checked_add(extent.len).is_none_or(|end| end > size)) {
             return Err(WireError::Invalid("a root passes the end of its target"));
         }
         roots.push(Root { target, extents, node });

@@ -23,13 +23,23 @@ pub struct SourceBlock {
     /// The content's length in bytes.
     pub plain_len: u64,
     /// How it is packed. [`Format::Stored`] makes the block an alias: scattered extents of a file
-    /// become one contiguous run of addresses.
+    /// become one contiguous run of addresses. With no packed bytes it is as many zeros.
     pub format: Format,
     /// It is read so often that it is kept in temporary storage, however short it is.
     pub often: bool,
 }
 
 impl SourceBlock {
+    /// Zeros that stand nowhere in the sources: the hole of a file.
+    pub fn hole(len: u64) -> Self {
+        Self { packed: Extent { offset: 0, len: 0 }, plain_len: len, format: Format::Stored, often: false }
+    }
+
+    /// Whether it is an alias of nothing, which reads as zeros.
+    pub fn is_zeros(&self) -> bool {
+        self.format == Format::Stored && self.packed.len == 0
+    }
+
     /// Whether it is unpacked to temporary storage once, before the first frame, instead of whenever it
     /// is read: what is too long to be held in memory, or read often.
     pub fn is_spooled(&self) -> bool {
@@ -120,7 +130,7 @@ impl PatchMap {
         self.blocks.iter().for_each(|block| writer.number(block.plain_len));
         self.blocks.iter().for_each(|block| writer.number(block.packed.len));
         let mut expected = 0;
-        for block in &self.blocks {
+        for block in self.blocks.iter().filter(|block| !block.is_zeros()) {
             writer.signed(block.packed.offset.wrapping_sub(expected) as i64);
             expected = block.packed.end();
         }
@@ -191,10 +201,14 @@ fn read_blocks(reader: &mut WireReader<'_>, source_len: u64) -> Result<Vec<Sourc
     let mut blocks = Vec::new();
     let (mut expected, mut space_len) = (0_u64, source_len);
     for ((&(format, often), &plain_len), &packed_len) in kinds.iter().zip(plain).zip(packed) {
-        let offset = expected.wrapping_add(reader.signed()? as u64);
+        let is_zeros = format == Format::Stored && packed_len == 0;
+        let offset = if is_zeros { 0 } else { expected.wrapping_add(reader.signed()? as u64) };
         let end = offset.checked_add(packed_len).filter(|&end| end <= space_len);
-        expected = end.ok_or(WireError::Invalid("a source block stands outside of the sources"))?;
-        if format == Format::Stored && plain_len != packed_len {
+        let end = end.ok_or(WireError::Invalid("a source block stands outside of the sources"))?;
+        if !is_zeros {
+            expected = end;
+        }
+        if format == Format::Stored && plain_len != packed_len && !is_zeros {
             return Err(WireError::Invalid("a stored block changes its length"));
         }
         space_len = space_len

@@ -100,6 +100,7 @@ impl<'a> Space<'a> {
     pub fn origin(&self, mut extent: Extent) -> Extent {
         while let Some(index) = self.block_at(extent.offset)
             && self.blocks[index].format == Format::Stored
+            && !self.blocks[index].is_zeros()
         {
             let place = self.block_extent(index);
             let inner = extent.offset - place.offset;
@@ -168,7 +169,9 @@ impl<'a> Space<'a> {
         let offset = address - self.block_starts[index];
         let len = (block.plain_len - offset).min(buf.len() as u64) as usize;
         let buf = &mut buf[..len];
-        if block.format == Format::Stored {
+        if block.is_zeros() {
+            buf.fill(0);
+        } else if block.format == Format::Stored {
             self.read_nested(block.packed.offset + offset, depth, buf)?;
         } else if block.is_spooled() {
             let spooled = self.spool(index, depth)?;

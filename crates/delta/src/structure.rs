@@ -69,13 +69,28 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// Where holes are said to stand: far behind the end of any stream.
+    const HOLE_OFFSET: u64 = 1 << 63;
+
+    /// So many zeros that stand nowhere: a file in several extents has them in between.
+    #[must_use]
+    pub fn hole(len: u64) -> Self {
+        Self { offset: Self::HOLE_OFFSET, len }
+    }
+
+    /// Whether the bytes are zeros that stand nowhere.
+    #[must_use]
+    pub fn is_hole(self) -> bool {
+        self.offset == Self::HOLE_OFFSET
+    }
+
     /// The first offset behind the extent.
     pub fn end(self) -> u64 {
         self.offset + self.len
     }
 }
 
-/// Extents of a stream, read as one stream.
+/// Extents of a stream, read as one stream. Holes are zeros.
 pub struct Gathered<'a> {
     stream: &'a dyn ReadAt,
     extents: &'a [Extent],
@@ -106,7 +121,11 @@ impl ReadAt for Gathered<'_> {
             }
             let len = (extent.len - offset).min(buf.len() as u64) as usize;
             let (now, later) = buf.split_at_mut(len);
-            self.stream.read_at(extent.offset + offset, now)?;
+            if extent.is_hole() {
+                now.fill(0);
+            } else {
+                self.stream.read_at(extent.offset + offset, now)?;
+            }
             buf = later;
             offset = 0;
         }
@@ -141,9 +160,39 @@ pub struct Part {
     pub path: String,
     /// Its bytes.
     pub content: Content,
+    /// Where the file has zeros that stand nowhere in the stream: offsets in the file, in order, without
+    /// overlaps. Only of a plain content.
+    pub holes: Vec<Extent>,
     /// What it holds, where it is packed and holds bytes of several files: in the order in which they
     /// stand, without overlaps.
     pub members: Vec<Member>,
+}
+
+impl Part {
+    /// The extents of a plain content with its holes in their places.
+    #[must_use]
+    pub fn with_holes(&self, extents: &[Extent]) -> Vec<Extent> {
+        let mut filled = Vec::with_capacity(extents.len() + 2 * self.holes.len());
+        let mut holes = self.holes.iter().peekable();
+        let mut at = 0;
+        for &extent in extents {
+            let mut rest = extent;
+            while let Some(hole) = holes.next_if(|hole| hole.offset < at + rest.len || hole.offset == at) {
+                let before = hole.offset.saturating_sub(at).min(rest.len);
+                if before > 0 {
+                    filled.push(Extent { offset: rest.offset, len: before });
+                }
+                filled.push(Extent::hole(hole.len));
+                rest = Extent { offset: rest.offset + before, len: rest.len - before };
+                at += before + hole.len;
+            }
+            if rest.len > 0 {
+                filled.push(rest);
+            }
+            at += rest.len;
+        }
+        filled
+    }
 }
 
 /// A file inside of a packed part: a squashfs puts short files, and the ends of longer ones, together.
@@ -179,4 +228,27 @@ pub trait Dissector: Send + Sync {
     ///
     /// `path` is the stream's name as far as known: a hint, never a proof.
     fn dissect(&self, stream: &dyn ReadAt, path: &str) -> Option<Structure>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_stand_where_the_file_has_them() {
+        let extent = |offset, len| Extent { offset, len };
+        let content = Content::Plain(vec![extent(100, 10), extent(50, 5)]);
+        let mut part = Part { path: "file".into(), content, holes: Vec::new(), members: Vec::new() };
+        let stored = [extent(100, 10), extent(50, 5)];
+        assert_eq!(part.with_holes(&stored), stored);
+        // Inside an extent, between two of them, and one behind the end, which no byte follows.
+        part.holes = vec![extent(4, 3), extent(13, 2), extent(20, 9)];
+        let filled = [extent(100, 4), Extent::hole(3), extent(104, 6), Extent::hole(2), extent(50, 5)];
+        assert_eq!(part.with_holes(&stored), filled);
+        let bytes: Vec<u8> = (0..200).collect();
+        let mut whole = vec![1; 20];
+        Gathered::new(&bytes, &filled).read_at(0, &mut whole).unwrap();
+        assert_eq!(whole[2..8], [102, 103, 0, 0, 0, 104]);
+        assert_eq!(whole[12..], [109, 0, 0, 50, 51, 52, 53, 54][..]);
+    }
 }

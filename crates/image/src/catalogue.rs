@@ -57,6 +57,22 @@ impl Catalogue {
         self.add(path, Content::Plain(joined), pieces)
     }
 
+    /// Adds a part that stands as it is but for its holes, which are offsets in the file.
+    pub(crate) fn sparse(
+        &mut self,
+        path: String,
+        extents: Vec<Extent>,
+        holes: Vec<Extent>,
+    ) -> Result<(), Full> {
+        let count = self.parts.len();
+        self.plain(path, extents)?;
+        if let Some(part) = self.parts.get_mut(count) {
+            self.pieces += holes.len();
+            part.holes = holes;
+        }
+        Ok(())
+    }
+
     /// Adds a part that is the concatenation of unpacked blocks. Where none of them is packed, the
     /// part is plain.
     pub(crate) fn blocks(
@@ -130,9 +146,20 @@ impl Catalogue {
                     piece += 1;
                     !overlapping.contains(&(index as u32, piece - 1))
                 };
-                match &mut part.content {
-                    Content::Plain(extents) => extents.retain(|_| keep()),
-                    Content::Blocks(blocks) => blocks.retain(|_| keep()),
+                let pieces = match &mut part.content {
+                    Content::Plain(extents) => {
+                        let before = extents.len();
+                        extents.retain(|_| keep());
+                        before - extents.len()
+                    }
+                    Content::Blocks(blocks) => {
+                        blocks.retain(|_| keep());
+                        0
+                    }
+                };
+                // Where something is missing, nobody knows where the holes were.
+                if pieces > 0 {
+                    part.holes.clear();
                 }
             }
             parts.retain(|part| first_offset(part).is_some());
@@ -158,7 +185,7 @@ impl Catalogue {
         }
         self.pieces += pieces;
         self.path_bytes += path.len();
-        self.parts.push(Part { path, content, members: Vec::new() });
+        self.parts.push(Part { path, content, holes: Vec::new(), members: Vec::new() });
         Ok(())
     }
 }

@@ -63,7 +63,8 @@ impl Image<'_> {
                     let Some(inode) = self.inode(entry.inode) else { continue };
                     let Some(path) = tree.entry(entry.name, entry.inode, inode.kind())? else { continue };
                     if !inode.is_inline() {
-                        catalogue.plain(path, self.mapper.extents(&mut self.pages, &inode)?)?;
+                        let (extents, holes) = self.mapper.extents(&mut self.pages, &inode)?;
+                        catalogue.sparse(path, extents, holes)?;
                     }
                 }
             }
@@ -83,7 +84,7 @@ impl Image<'_> {
         if inode.len > FOLDER_BYTES_MAX {
             return Ok(Vec::new());
         }
-        let extents = self.mapper.extents(&mut self.pages, inode)?;
+        let (extents, _) = self.mapper.extents(&mut self.pages, inode)?;
         let mut listings = Vec::new();
         for Extent { offset, len } in extents {
             self.folders_bytes += len;

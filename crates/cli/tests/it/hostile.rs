@@ -192,6 +192,30 @@ fn a_cover_out_of_range_is_refused() {
     refused(&workplace(&old, |forger| forger.frame = frame(NEW_BYTES + 1, 0)), "damaged_patch");
 }
 
+#[test]
+fn a_hole_takes_zeros_alone() {
+    let old = noise(11, OLD_BYTES);
+    let len = NEW_BYTES / 4;
+    let place = |offset| Extent { offset, len };
+    let forged = |extents: &[Extent]| {
+        workplace(&old, |forger| {
+            let rest = 2 * NEW_BYTES / 4;
+            let node = Node::Plain(NEW_BYTES - rest);
+            let behind =
+                Root { target: 0, extents: vec![Extent { offset: rest, len: NEW_BYTES - rest }], node };
+            let made = extents.iter().map(|extent| extent.len).sum();
+            let sparse = Root { target: 0, extents: extents.to_vec(), node: Node::Plain(made) };
+            forger.map.roots = vec![sparse, behind];
+            forger.header.frames[0].flat_len = made + NEW_BYTES - rest;
+            forger.frame = frame(made + NEW_BYTES - rest, 0);
+        })
+    };
+    let messages = refused(&forged(&[place(0), Extent::hole(len), place(len)]), "damaged_patch");
+    assert!(messages.contains("for a hole"), "{messages}");
+    let messages = refused(&forged(&[Extent::hole(len), place(0), place(len)]), "damaged_patch");
+    assert!(messages.contains("begins with a hole"), "{messages}");
+}
+
 /// Zeros, packed to almost nothing.
 fn bomb(plain_len: usize) -> Vec<u8> {
     let mut writer = WireWriter::default();

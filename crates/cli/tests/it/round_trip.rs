@@ -147,6 +147,31 @@ fn ext4_images() {
     });
 }
 
+/// The references of a program count its holes, which have no bytes in an image.
+#[test]
+fn a_program_with_holes_is_copied_in_one_piece() {
+    if !can("mke2fs", false) {
+        return;
+    }
+    let work = Workplace::new();
+    let program = std::fs::read("/bin/sh").unwrap();
+    assert!(program.starts_with(b"\x7fELF"));
+    let (head, rest) = program.split_at(program.len() / 2);
+    for (side, edit) in [("old", 0_u8), ("new", 0x55)] {
+        let mut whole = [head, &vec![0; 100_000], rest].concat();
+        whole.iter_mut().skip(5000).step_by(3000).for_each(|byte| *byte ^= edit);
+        let hole = &mut whole[head.len()..][..100_000];
+        hole.fill(0);
+        work.write(&format!("tree-{side}/program"), &whole);
+        let mut mke2fs = Command::new("mke2fs");
+        mke2fs.args(["-q", "-t", "ext4", "-U", "00000000-0000-0000-0000-000000000001", "-d"]);
+        tool(mke2fs.arg(work.path(&format!("tree-{side}"))).arg(work.path(side)).arg("4M"));
+    }
+    round_trip(&work, "default");
+    let layout = &work.json(&["inspect", "patch"])["layout"];
+    assert!(layout["extents"].as_u64() > layout["roots"].as_u64(), "{layout}");
+}
+
 #[test]
 fn an_interrupted_diff_leaves_no_patch() {
     let work = Workplace::new();

@@ -47,7 +47,12 @@ impl Sink for TargetSink<'_> {
             let extent = self.extents.first().ok_or(ApplyError::Lengths)?;
             let len = (extent.len - self.done).min(bytes.len() as u64);
             let (now, later) = bytes.split_at(len as usize);
-            self.target.write_at(extent.offset + self.done, now).map_err(ApplyError::WriteTarget)?;
+            if !extent.is_hole() {
+                self.target.write_at(extent.offset + self.done, now).map_err(ApplyError::WriteTarget)?;
+            } else if now.iter().any(|&byte| byte != 0) {
+                // They could not be copied from later.
+                return Err(ApplyError::Hole);
+            }
             self.advance(len);
             bytes = later;
         }

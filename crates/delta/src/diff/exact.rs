@@ -44,7 +44,7 @@ pub(super) fn same_files(
     flat: &Flat<'_>,
     old_parts: &[OldPart],
     new_parts: &[FlatPart],
-    unchanged: &Unchanged<'_>,
+    unchanged: &Unchanged,
 ) -> Result<Vec<Cover>, DiffError> {
     let mut old_files: HashMap<&str, &[Extent]> = HashMap::with_capacity(old_parts.len());
     for part in old_parts {

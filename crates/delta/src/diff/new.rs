@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use fluvial_codec::{Budget, Format, Prover};
+use fluvial_codec::{Budget, Effort, Format, Prover};
 use rayon::prelude::*;
 
-use super::DiffError;
 use super::flat::{Built, Run, RunPlace};
 use super::old::{OldFiles, fingerprint};
+use super::unchanged::Unchanged;
+use super::{DiffError, programs};
 use crate::layout::{Node, Packed, Piece, Root};
 use crate::limits::NESTING_MAX;
 use crate::map::Packing;
@@ -18,6 +19,7 @@ use crate::structure::{Block, Content, Dissector, Extent, Gathered, Member, Part
 /// Takes targets apart.
 pub(super) struct Opener<'a> {
     pub(super) dissector: &'a dyn Dissector,
+    pub(super) unchanged: &'a Unchanged,
     pub(super) old: &'a OldFiles,
     pub(super) budget: Budget,
     pub(super) packings: Mutex<Vec<Packing>>,
@@ -88,6 +90,17 @@ impl Opener<'_> {
                 if len > super::PACKED_BYTES_MAX || len == 0 {
                     return Ok(Vec::new());
                 }
+                if self.is_scattered_program(stream, part, extents) {
+                    let extents = part.with_holes(extents);
+                    let content = read_extents(stream, &extents)?;
+                    let runs = vec![Run {
+                        place: RunPlace::Spool(self.spooled(&content)?),
+                        len: content.len() as u64,
+                        path: Some(part.path.clone()),
+                    }];
+                    let node = Node::Plain(content.len() as u64);
+                    return Ok(vec![(extents, Opened { node, runs, corrections: Vec::new() })]);
+                }
                 // A look at the start tells of most files that nothing is packed in them.
                 let structure = self.dissector.dissect(&Gathered::new(stream, extents), &part.path);
                 if structure.is_none_or(|structure| structure.is_plain()) {
@@ -103,6 +116,17 @@ impl Opener<'_> {
                 self.open_blocks(stream, blocks, part, &tail.flatten().unwrap_or_default(), prover)
             }
         }
+    }
+
+    /// Whether a part is a changed program that does not stand in one piece. Its references are predicted
+    /// only if it does.
+    fn is_scattered_program(&self, stream: &dyn ReadAt, part: &Part, extents: &[Extent]) -> bool {
+        let is_scattered = if part.holes.is_empty() {
+            extents.len() > 1 && programs::is_program_at(stream, part, extents)
+        } else {
+            programs::has_fillable_holes(stream, part, extents)
+        };
+        is_scattered && self.budget.effort != Effort::Fast && !self.unchanged.contains(&part.path)
     }
 
     /// Opens the packed contents inside of a content in memory; `None` where there are none.
@@ -399,7 +423,12 @@ fn is_program(first: &Block, packed: &[u8]) -> bool {
 
 fn whole(stream: &dyn ReadAt, path: &str) -> Part {
     let extent = Extent { offset: 0, len: stream.len() };
-    Part { path: path.to_owned(), content: Content::Plain(vec![extent]), members: Vec::new() }
+    Part {
+        path: path.to_owned(),
+        content: Content::Plain(vec![extent]),
+        holes: Vec::new(),
+        members: Vec::new(),
+    }
 }
 
 /// The bytes of a member of a part in one block; `None` where the block cannot be unpacked.
@@ -460,7 +489,9 @@ fn read_extents(stream: &dyn ReadAt, extents: &[Extent]) -> Result<Vec<u8>, Diff
     let mut at = 0;
     for extent in extents {
         let end = at + extent.len as usize;
-        stream.read_at(extent.offset, &mut bytes[at..end]).map_err(DiffError::ReadNew)?;
+        if !extent.is_hole() {
+            stream.read_at(extent.offset, &mut bytes[at..end]).map_err(DiffError::ReadNew)?;
+        }
         at = end;
     }
     Ok(bytes)
@@ -583,6 +614,7 @@ fn plain_roots(
     names: &[(Extent, &str)],
 ) -> Vec<Built> {
     let mut taken: Vec<Extent> = packed.iter().flat_map(|(extents, _)| extents.iter().copied()).collect();
+    taken.retain(|extent| !extent.is_hole());
     taken.push(Extent { offset: target_len, len: 0 });
     taken.sort();
     let mut built = Vec::new();

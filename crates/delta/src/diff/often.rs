@@ -48,7 +48,9 @@ impl Cache<'_> {
             };
             let (place, block) = (self.space.block_extent(index), self.space.blocks()[index]);
             let end = place.end().min(extent.end());
-            if block.format == Format::Stored {
+            if block.is_zeros() {
+                // Nothing is read.
+            } else if block.format == Format::Stored {
                 let offset = block.packed.offset + (address - place.offset);
                 self.read(Extent { offset, len: end - address });
             } else if !block.is_spooled() {

@@ -5,7 +5,8 @@ use std::io::{self, Read};
 
 use fluvial_codec::{DECODE_HEAD_BYTES, Format};
 
-use super::DiffError;
+use super::unchanged::Unchanged;
+use super::{DiffError, programs};
 use crate::limits::{BLOCK_PACKED_BYTES_MAX, BLOCK_PLAIN_BYTES_MAX, NESTING_MAX};
 use crate::map::SourceBlock;
 use crate::space::{Range, Space};
@@ -52,6 +53,7 @@ pub(super) fn explore(
     stream: Extent,
     path: &str,
     dissector: &dyn Dissector,
+    unchanged: &Unchanged,
     memory_bytes_max: u64,
     files: &mut OldFiles,
 ) -> Result<(), DiffError> {
@@ -69,7 +71,16 @@ pub(super) fn explore(
         let mut contents = Vec::with_capacity(structure.parts.len());
         for part in &structure.parts {
             let extents: Vec<Extent> = match &part.content {
-                Content::Plain(extents) => extents.iter().map(|&extent| inside(stream, extent)).collect(),
+                Content::Plain(extents) => {
+                    let extents: Vec<Extent> = extents.iter().map(|&extent| inside(stream, extent)).collect();
+                    // A program's references count its holes.
+                    if !unchanged.contains(&part.path) && programs::has_fillable_holes(space, part, &extents)
+                    {
+                        part.with_holes(&extents)
+                    } else {
+                        extents
+                    }
+                }
                 Content::Blocks(blocks) => {
                     push_blocks(space, stream, blocks, memory_bytes_max, files)?.into_iter().collect()
                 }
@@ -122,17 +133,14 @@ fn gather(space: &mut Space<'_>, extents: &[Extent], files: &mut OldFiles) -> Op
         [one] => Some(*one),
         many => {
             // Aliases cost a few bytes each in the patch, and only where they are used.
-            files.shadowed.extend(many);
+            files.shadowed.extend(many.iter().filter(|extent| !extent.is_hole()));
             let len = many.iter().map(|extent| extent.len).sum();
             let starts: Vec<u64> = many
                 .iter()
                 .map(|&packed| {
-                    space.push(SourceBlock {
-                        packed,
-                        plain_len: packed.len,
-                        format: Format::Stored,
-                        often: false,
-                    })
+                    let (plain_len, format) = (packed.len, Format::Stored);
+                    let alias = SourceBlock { packed, plain_len, format, often: false };
+                    space.push(if packed.is_hole() { SourceBlock::hole(plain_len) } else { alias })
                 })
                 .collect();
             Some(Extent { offset: starts[0], len })

@@ -7,12 +7,31 @@ use super::flat::{Flat, FlatPart};
 use super::{DiffError, Preset};
 use crate::frame::Cover;
 use crate::space::Space;
-use crate::structure::{Extent, ReadAt as _};
+use crate::structure::{Extent, Part, ReadAt};
 
 /// The first bytes of an ELF file (System V ABI, chapter 4).
 const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
 /// Shorter files hold next to no references.
 const PROGRAM_BYTES_MIN: u64 = 1 << 10;
+
+/// Holes of a program are filled up to so many bytes: they have to be spooled.
+const HOLES_BYTES_MAX: u64 = 16 << 20;
+
+/// Whether a part is a program with holes that are worth filling, so that it stands in one piece as it
+/// does in memory. `extents` are those of its content in `stream`.
+pub(super) fn has_fillable_holes(stream: &dyn ReadAt, part: &Part, extents: &[Extent]) -> bool {
+    let holes_len = part.holes.iter().map(|hole| hole.len).fold(0, u64::saturating_add);
+    !part.holes.is_empty() && holes_len <= HOLES_BYTES_MAX && is_program_at(stream, part, extents)
+}
+
+/// Whether a part begins as a program does. `extents` are those of its content in `stream`.
+pub(super) fn is_program_at(stream: &dyn ReadAt, part: &Part, extents: &[Extent]) -> bool {
+    let mut magic = [0; 4];
+    part.holes.first().is_none_or(|hole| hole.offset > 0)
+        && extents.first().is_some_and(|first| {
+            first.len >= 4 && stream.read_at(first.offset, &mut magic).is_ok() && magic == ELF_MAGIC
+        })
+}
 
 /// Looks at the starts of files.
 pub(super) struct ProgramFinder<'a> {

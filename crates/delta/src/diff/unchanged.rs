@@ -1,4 +1,4 @@
-//! Files that both sides have, the same under the same name. A diff in a hurry does not look into them.
+//! Files that both sides have, the same under the same name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,19 +8,14 @@ use super::{DiffError, Named, exact};
 use crate::header::StreamInfo;
 use crate::structure::{Content, Dissector, Extent, Gathered, ReadAt, Structure};
 
-/// A dissector that does not look into files that are the same on both sides.
-pub(super) struct Unchanged<'a> {
-    dissector: &'a dyn Dissector,
+/// What is known to be the same on both sides.
+#[derive(Debug, Default)]
+pub(super) struct Unchanged {
     /// Paths of streams, or of parts of the only stream.
     paths: HashSet<String>,
 }
 
-impl<'a> Unchanged<'a> {
-    /// Looks into everything.
-    pub(super) fn nothing(dissector: &'a dyn Dissector) -> Self {
-        Self { dissector, paths: HashSet::new() }
-    }
-
+impl Unchanged {
     /// Compares files of the same name: streams by their hashes, or what stands in the only stream of
     /// each side byte by byte.
     pub(super) fn find(
@@ -28,7 +23,7 @@ impl<'a> Unchanged<'a> {
         new: &[Named<'_>],
         sources: &[StreamInfo],
         targets: &[StreamInfo],
-        dissector: &'a dyn Dissector,
+        dissector: &dyn Dissector,
     ) -> Result<Self, DiffError> {
         let paths = if let ([old], [new]) = (old, new) {
             same_parts(old, new, dissector)?
@@ -39,7 +34,7 @@ impl<'a> Unchanged<'a> {
                 |new: &&StreamInfo| hashes.get(new.name.as_str()).is_some_and(|old| old.sha256 == new.sha256);
             targets.iter().filter(is_same).map(|info| info.name.clone()).collect()
         };
-        Ok(Self { dissector, paths })
+        Ok(Self { paths })
     }
 
     /// Whether a file is known to be the same on both sides.
@@ -48,9 +43,15 @@ impl<'a> Unchanged<'a> {
     }
 }
 
-impl Dissector for Unchanged<'_> {
+/// A dissector that does not look into files that are the same on both sides.
+pub(super) struct InHaste<'a> {
+    pub(super) dissector: &'a dyn Dissector,
+    pub(super) unchanged: &'a Unchanged,
+}
+
+impl Dissector for InHaste<'_> {
     fn dissect(&self, stream: &dyn ReadAt, path: &str) -> Option<Structure> {
-        if self.contains(path) { None } else { self.dissector.dissect(stream, path) }
+        if self.unchanged.contains(path) { None } else { self.dissector.dissect(stream, path) }
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) struct Mapper {
 /// The extents of one file, in the making.
 struct Run {
     extents: Vec<Extent>,
+    holes: Vec<Extent>,
     /// Blocks before this one are mapped; what goes back there is damage.
     next_block: u64,
     len: u64,
@@ -42,16 +43,26 @@ impl Mapper {
         Self { block_bytes, bytes_left: stream_len.min(MAP_BYTES_MAX) }
     }
 
-    /// The extents of a file, in order, up to its length. A damaged branch of the map is left out.
-    pub(super) fn extents(&mut self, pages: &mut Pages<'_>, inode: &Inode) -> Result<Vec<Extent>, Full> {
-        let mut run =
-            Run { extents: Vec::new(), next_block: 0, len: inode.len, block_bytes: self.block_bytes };
+    /// The extents of a file, in order, up to its length, and its holes as offsets in the file. A damaged
+    /// branch of the map is a hole.
+    pub(super) fn extents(
+        &mut self,
+        pages: &mut Pages<'_>,
+        inode: &Inode,
+    ) -> Result<(Vec<Extent>, Vec<Extent>), Full> {
+        let mut run = Run {
+            extents: Vec::new(),
+            holes: Vec::new(),
+            next_block: 0,
+            len: inode.len,
+            block_bytes: self.block_bytes,
+        };
         if inode.has_extents() {
             self.tree(pages, &inode.map, EXTENT_DEPTH_MAX, &mut run)?;
         } else {
             self.block_map(pages, &inode.map, &mut run)?;
         }
-        Ok(run.extents)
+        Ok((run.extents, run.holes))
     }
 
     /// Adds what a node of an extent tree, and those below it, map. `level` only ever goes down.
@@ -129,16 +140,19 @@ impl Run {
         if first < self.next_block {
             return Ok(());
         }
+        let hole_offset = self.next_block.saturating_mul(self.block_bytes);
         self.next_block = first + blocks;
         let file_offset = first.saturating_mul(self.block_bytes);
         let len = (blocks * self.block_bytes).min(self.len.saturating_sub(file_offset));
         let Some(offset) = start.checked_mul(self.block_bytes).filter(|_| len > 0) else { return Ok(()) };
-        // Holes are left out, so a join over one is as good as any other.
+        if hole_offset < file_offset {
+            self.holes.push(Extent { offset: hole_offset, len: file_offset - hole_offset });
+        }
         if let Some(last) = self.extents.last_mut().filter(|last| last.end() == offset) {
             last.len += len;
             return Ok(());
         }
-        if self.extents.len() >= PIECES_MAX {
+        if self.extents.len() + self.holes.len() >= PIECES_MAX {
             return Err(Full);
         }
         self.extents.push(Extent { offset, len });

@@ -1,3 +1,5 @@
+use fluvial_delta::structure::{Content, Gathered, ReadAt as _};
+
 use crate::proof::{content, dissect, matches_tree};
 use crate::tools::{have, run};
 use crate::tree::Tree;
@@ -44,6 +46,12 @@ fn holes_are_left_out() {
     let whole = &tree.files["sparse"];
     let expected = [&whole[..12_288], &whole[1 << 20..(1 << 20) + 53_248]].concat();
     assert!(content(&image, &sparse.content) == expected);
+    // With them it is the file, as far as its last byte that is written.
+    let Content::Plain(extents) = &sparse.content else { panic!("a file of ext4 is plain") };
+    let filled = sparse.with_holes(extents);
+    let mut bytes = vec![1; (1 << 20) + 53_248];
+    Gathered::new(&image, &filled).read_at(0, &mut bytes).unwrap();
+    assert!(bytes == whole[..bytes.len()]);
 }
 
 #[test]
