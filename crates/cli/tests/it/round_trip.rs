@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Workplace, can, edited, text, tool};
+use crate::support::{Workplace, can, edited, noise, text, tool};
 
 fn round_trip(work: &Workplace, preset: &str) {
     let made = work.json(&["diff", "old", "new", "-o", "patch", "--preset", preset]);
@@ -145,6 +145,37 @@ fn ext4_images() {
         mke2fs.arg(tree).arg(image).arg("4M");
         mke2fs
     });
+}
+
+/// An EROFS image holds the bytes of a block that does not pack in another order than the file.
+#[test]
+fn erofs_images() {
+    if !can("mkfs.erofs", false) {
+        return;
+    }
+    for compression in ["lz4hc", "lz4"] {
+        let work = Workplace::new();
+        trees(&work);
+        // Hard to pack in places, and the same on both sides.
+        let text = work.read("tree-old/main.rs");
+        let mut mixed = text.clone();
+        for (seed, part) in text.chunks(1500).enumerate() {
+            mixed.extend(noise(seed as u64 + 1, 9000 + 77 * seed));
+            mixed.extend(part);
+        }
+        for side in ["old", "new"] {
+            work.write(&format!("tree-{side}/mixed"), &mixed);
+            let mut erofs = Command::new("mkfs.erofs");
+            erofs.args(["--quiet", &format!("-z{compression}"), "-T0"]);
+            erofs.args(["-U", "00000000-0000-0000-0000-000000000001"]);
+            tool(erofs.arg(work.path(side)).arg(work.path(&format!("tree-{side}"))));
+        }
+        for preset in ["fast", "default"] {
+            round_trip(&work, preset);
+            let (patch, new) = (work.read("patch").len(), work.read("new").len());
+            assert!(patch < new / 4, "{patch} of {new} bytes");
+        }
+    }
 }
 
 /// The references of a program count its holes, which have no bytes in an image.

@@ -59,7 +59,7 @@ pub(super) fn same_files(
         if let Some(&extents) = old_files.get(path)
             && part.extent.len >= MATCH_BYTES_MIN
         {
-            pairs.push((extents, *before, part.extent, unchanged.contains(path)));
+            pairs.push((extents, *before, part.extent, unchanged.stands_the_same(path)));
         }
         *before += part.extent.len;
     }
