@@ -185,7 +185,7 @@ fn pieces(
     unchanged: &Unchanged,
     preset: Preset,
     observer: &dyn DiffObserver,
-) -> Result<Vec<Piece>, DiffError> {
+) -> Result<(Vec<Piece>, Vec<refine::Left>), DiffError> {
     let exact = exact_covers(space, flat, files, parts, unchanged, preset, observer)?;
     let group_bytes = if preset == Preset::Fast { SEED_GROUP_BYTES } else { GROUP_BYTES };
     let groups = candidates::groups(space, &files.parts, parts, &exact, flat.len(), group_bytes);
@@ -265,7 +265,7 @@ pub fn diff(
     let flat = Flat::new(built, &new_streams, &*spool);
 
     let parts = flat.parts();
-    let mut pieces = pieces(&space, &flat, &files, &parts, &unchanged, options.preset, observer)?;
+    let (mut pieces, left) = pieces(&space, &flat, &files, &parts, &unchanged, options.preset, observer)?;
     let (mut lean, mut blocks, mut old_files) =
         keep_used_blocks(&space, &old_streams, scratch, &files, &mut pieces);
     let kept = Kept::new(&old_streams, &blocks, &pieces);
@@ -290,7 +290,7 @@ pub fn diff(
     often::mark(&lean, &pieces, &mut blocks);
     let lean = space_of(old_streams, &blocks, scratch, &lean);
     lean.spool_blocks().map_err(DiffError::Scratch)?;
-    let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, options)?;
+    let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, &left, options)?;
 
     let map = PatchMap { blocks, packings, roots: flat.roots.clone(), costs: frames.costs.clone() };
     let mut packed_map = WireWriter::default();

@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::flat::{Flat, FlatPart};
 use super::programs::ProgramFinder;
+use super::refine::Left;
 use super::{DiffError, DiffOptions, Preset};
 use crate::frame::{Cover, FrameBuilder, PackedFrame, Programs};
 use crate::header::FrameInfo;
@@ -47,6 +48,8 @@ impl FrameSizes {
 }
 
 const STEP_BYTES: usize = 256 << 10;
+/// Of the bytes of a program that differ, one in so many is taken to be left by prediction at least.
+const TOLD_PART_MIN: u64 = 8;
 
 /// A cover, and whether it is known to match byte for byte.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +84,7 @@ pub(super) fn encode(
     parts: &[FlatPart],
     old_files: &[Extent],
     pieces: &[Piece],
+    left: &[Left],
     options: &DiffOptions,
 ) -> Result<Frames, DiffError> {
     let preset = options.preset;
@@ -99,6 +103,8 @@ pub(super) fn encode(
         part_index: 0,
         weighed: 0,
         corrections: flat.corrections.iter().peekable(),
+        left,
+        told: (1, 1),
         old: vec![0; STEP_BYTES],
         new: vec![0; STEP_BYTES],
     };
@@ -144,6 +150,9 @@ struct Encoder<'a, 'c> {
     part_index: usize,
     weighed: u64,
     corrections: std::iter::Peekable<std::slice::Iter<'c, (u64, Vec<u8>)>>,
+    left: &'a [Left],
+    /// Of the bytes that differ in the present part, so many have to be told, of so many.
+    told: (u64, u64),
     old: Vec<u8>,
     new: Vec<u8>,
 }
@@ -159,6 +168,8 @@ impl Encoder<'_, '_> {
             piece.exact && piece.cover.flat <= part.extent.offset && piece.cover.flat_end() >= end
         });
         let program = (!unchanged && self.programs.is_program(part)?).then_some(part.extent);
+        let left = self.left.binary_search_by_key(&part.extent.offset, |left| left.program.offset);
+        self.told = left.map_or((1, 1), |index| (self.left[index].unpredicted, self.left[index].differing));
         if program.is_some() {
             self.frame.cut();
             self.new_programs.extend(program);
@@ -236,8 +247,11 @@ impl Encoder<'_, '_> {
         let (old, new) = (&mut self.old[..cover.len as usize], &mut self.new[..cover.len as usize]);
         self.space.read_at(cover.address, old).map_err(DiffError::ReadOld)?;
         self.flat.read_at(cover.flat, new).map_err(DiffError::ReadNew)?;
-        let differing = old.iter().zip(&*new).filter(|(old, new)| old != new).count();
-        self.frame.cover(cover.address, cover.len, differing as u64);
+        let differing = old.iter().zip(&*new).filter(|(old, new)| old != new).count() as u64;
+        let (told, of) = self.told;
+        // As far as is known, prediction tells the others; where it fails, the frame must not burst.
+        let differing = (differing * told / of.max(1)).clamp(differing / TOLD_PART_MIN, differing);
+        self.frame.cover(cover.address, cover.len, differing);
         Ok(())
     }
 

@@ -78,7 +78,26 @@ impl Pair {
     }
 }
 
-/// Puts better covers in the place of those of programs. `pieces` are in flattened order.
+/// What prediction leaves of the bytes of a program that differ.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Left {
+    /// The new program, in flattened bytes.
+    pub(super) program: Extent,
+    /// Bytes that differ from the old ones.
+    pub(super) differing: u64,
+    /// Bytes that differ from the prediction.
+    pub(super) unpredicted: u64,
+}
+
+/// What was found for a program.
+struct Found {
+    pair: Pair,
+    covers: Vec<Cover>,
+    left: Left,
+}
+
+/// Puts better covers in the place of those of programs. `pieces` are in flattened order. Answers also
+/// what prediction leaves of these programs, in flattened order.
 pub(super) fn refine(
     space: &Space<'_>,
     flat: &Flat<'_>,
@@ -86,15 +105,15 @@ pub(super) fn refine(
     finder: &ProgramFinder<'_>,
     pieces: Vec<Piece>,
     preset: Preset,
-) -> Result<Vec<Piece>, DiffError> {
+) -> Result<(Vec<Piece>, Vec<Left>), DiffError> {
     let passes = preset.passes();
     if passes == 0 {
-        return Ok(pieces);
+        return Ok((pieces, Vec::new()));
     }
     let mut pairs = pairs(space, parts, finder, &pieces)?;
     pairs.retain(|pair| pair.memory_bytes() <= PROGRAM_MEMORY_BYTES_MAX);
     pairs.sort_by_key(|pair| std::cmp::Reverse(pair.memory_bytes()));
-    let mut found: Vec<(Pair, Vec<Cover>)> = Vec::new();
+    let mut found: Vec<Found> = Vec::new();
     let mut rest = pairs.as_slice();
     while !rest.is_empty() {
         let mut held = 0;
@@ -104,15 +123,16 @@ pub(super) fn refine(
         };
         let (batch, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
         rest = later;
-        let covers: Vec<Option<Vec<Cover>>> = batch
+        let batch: Vec<Option<Found>> = batch
             .par_iter()
             .with_max_len(1)
             .map(|pair| search(space, flat, *pair, &pieces, passes))
             .collect::<Result<_, _>>()?;
-        found.extend(batch.iter().zip(covers).filter_map(|(pair, covers)| Some((*pair, covers?))));
+        found.extend(batch.into_iter().flatten());
     }
-    found.sort_by_key(|(pair, _)| pair.new.offset);
-    Ok(replace(&pieces, &found))
+    found.sort_by_key(|found| found.pair.new.offset);
+    let left = found.iter().map(|found| found.left).collect();
+    Ok((replace(&pieces, &found), left))
 }
 
 /// Programs that changed, and the old programs that most of their covers come from.
@@ -189,7 +209,7 @@ fn search(
     pair: Pair,
     pieces: &[Piece],
     passes: usize,
-) -> Result<Option<Vec<Cover>>, DiffError> {
+) -> Result<Option<Found>, DiffError> {
     let mut old = vec![0; pair.old.len as usize];
     space.read_at(pair.old.offset, &mut old).map_err(DiffError::ReadOld)?;
     let mut new = vec![0; pair.new_len() as usize];
@@ -209,8 +229,10 @@ fn search(
         covers.extend(inside(pieces, extent).iter().filter_map(own));
     }
     let labelled_new = labels(&new);
+    let mut left = Left { program: pair.new, differing: 0, unpredicted: 0 };
     for pass in 0..passes {
-        let Aimed { labelled, guess_bytes } = aimed(&old, &new, &covers);
+        let Aimed { labelled, guess_bytes, unpredicted } = aimed(&old, &new, &covers);
+        left.unpredicted = unpredicted;
         if pass == 0 && guess_bytes < pair.new_len() / pair.worth_part() {
             return Ok(None);
         }
@@ -219,7 +241,16 @@ fn search(
             None => return Ok(None),
         }
     }
-    Ok(Some(within(covers, pair.new.len)))
+    let covers = within(covers, pair.new.len);
+    left.differing = covers.iter().map(|cover| differing(&old, &new, cover)).sum();
+    Ok(Some(Found { pair, covers, left }))
+}
+
+/// How many bytes of a cover differ.
+fn differing(old: &[u8], new: &[u8], cover: &Cover) -> u64 {
+    let old = &old[cover.old as usize..][..cover.len as usize];
+    let new = &new[cover.new as usize..][..cover.len as usize];
+    old.iter().zip(new).filter(|(old, new)| old != new).count() as u64
 }
 
 /// The parts of covers within the first bytes of the new file. The rest tells what these aim at, but
@@ -236,6 +267,8 @@ struct Aimed {
     labelled: Vec<u8>,
     /// Roughly what the covers and what they leave come to, in bytes.
     guess_bytes: u64,
+    /// Bytes of the covers that differ from the prediction.
+    unpredicted: u64,
 }
 
 fn aimed(old: &[u8], new: &[u8], covers: &[Cover]) -> Aimed {
@@ -245,7 +278,7 @@ fn aimed(old: &[u8], new: &[u8], covers: &[Cover]) -> Aimed {
         let mut predictor = Predictor::new(covers, &old, &old_files[..], &new_files)?;
         let mut bytes = Vec::new();
         let mut at = 0;
-        let mut guess_bytes = 0;
+        let (mut guess_bytes, mut unpredicted) = (0, 0);
         for (index, cover) in covers.iter().enumerate() {
             predictor.literal(at, &new[at as usize..cover.new as usize]);
             guess_bytes += COVER_BYTES + (cover.new - at) / 2;
@@ -258,31 +291,30 @@ fn aimed(old: &[u8], new: &[u8], covers: &[Cover]) -> Aimed {
                 bytes.clear();
                 bytes.extend_from_slice(&new[(cover.new + done) as usize..][..len as usize]);
                 predictor.encode(index, done, &mut bytes)?;
-                guess_bytes += bytes.iter().filter(|&&difference| difference != 0).count() as u64;
+                unpredicted += bytes.iter().filter(|&&difference| difference != 0).count() as u64;
                 done += len;
             }
             at = cover.new + cover.len;
         }
-        guess_bytes += (new.len() as u64 - at) / 2;
-        Ok(Aimed { labelled: predictor.labels(0, 0)?, guess_bytes })
+        guess_bytes += (new.len() as u64 - at) / 2 + unpredicted;
+        Ok(Aimed { labelled: predictor.labels(0, 0)?, guess_bytes, unpredicted })
     };
     // Covers that cannot be predicted only cost bytes.
-    label().unwrap_or_else(|_| Aimed { labelled: old.to_vec(), guess_bytes: u64::MAX })
+    label().unwrap_or_else(|_| Aimed { labelled: old.to_vec(), guess_bytes: u64::MAX, unpredicted: 0 })
 }
 
 /// Pieces with those of the programs in `found` replaced; in flattened order.
-fn replace(pieces: &[Piece], found: &[(Pair, Vec<Cover>)]) -> Vec<Piece> {
+fn replace(pieces: &[Piece], found: &[Found]) -> Vec<Piece> {
     let mut replaced = Vec::with_capacity(pieces.len());
     let mut found_at = 0;
     for piece in pieces {
         // What of the piece stands outside of programs that were searched stays.
         let mut at = piece.cover.flat;
-        while found.get(found_at).is_some_and(|(pair, _)| pair.new.end() <= at) {
+        while found.get(found_at).is_some_and(|found| found.pair.new.end() <= at) {
             found_at += 1;
         }
-        for (pair, _) in
-            found[found_at..].iter().take_while(|(pair, _)| pair.new.offset < piece.cover.flat_end())
-        {
+        let end = piece.cover.flat_end();
+        for Found { pair, .. } in found[found_at..].iter().take_while(|found| found.pair.new.offset < end) {
             let before = Extent { offset: at, len: pair.new.offset.saturating_sub(at) };
             replaced.extend(clipped(piece.cover, before).map(|cover| Piece { cover, ..*piece }));
             at = at.max(pair.new.end());
@@ -290,7 +322,7 @@ fn replace(pieces: &[Piece], found: &[(Pair, Vec<Cover>)]) -> Vec<Piece> {
         let behind = Extent { offset: at, len: piece.cover.flat_end().saturating_sub(at) };
         replaced.extend(clipped(piece.cover, behind).map(|cover| Piece { cover, ..*piece }));
     }
-    for (pair, covers) in found {
+    for Found { pair, covers, .. } in found {
         let inside = inside(pieces, pair.new);
         let mut at = pair.new.offset;
         for cover in covers {
@@ -335,8 +367,9 @@ mod tests {
             new: Extent { offset: 100, len: 100 },
             tail: None,
         };
-        let found = vec![Cover { old: 0, new: 2, len: 48 }, Cover { old: 90, new: 90, len: 10 }];
-        let covers: Vec<_> = replace(&pieces, &[(pair, found)])
+        let covers = vec![Cover { old: 0, new: 2, len: 48 }, Cover { old: 90, new: 90, len: 10 }];
+        let left = Left { program: pair.new, differing: 0, unpredicted: 0 };
+        let covers: Vec<_> = replace(&pieces, &[Found { pair, covers, left }])
             .iter()
             .map(|piece| (piece.cover.flat, piece.cover.address, piece.cover.len, piece.exact))
             .collect();
