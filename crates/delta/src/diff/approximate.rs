@@ -41,6 +41,9 @@ pub(super) struct Taste {
 impl Taste {
     /// Every byte is looked at.
     pub(super) const THOROUGH: Self = Self { score_min: 16, run_min: 32, patience_bits: 63 };
+    /// Where nothing is found for hundreds of bytes not every byte is looked at: a match that is worth
+    /// having is longer, and is followed back to where it begins.
+    pub(super) const USUAL: Self = Self { patience_bits: 8, ..Self::THOROUGH };
     /// What goes on well is not questioned, and where nothing is found little is looked for.
     pub(super) const HASTY: Self = Self { score_min: 16, run_min: 12, patience_bits: 6 };
 }

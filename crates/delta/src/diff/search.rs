@@ -67,7 +67,8 @@ impl<'a> Text<'a> {
         let (finder, taste): (Box<dyn Finder>, _) = match preset {
             Preset::Fast => (Box::new(SeedTable::new(bytes)), Taste::HASTY),
             Preset::Default | Preset::Max => {
-                (Box::new(SuffixArray::new(bytes).ok_or(DiffError::Memory)?), Taste::THOROUGH)
+                let taste = if preset == Preset::Max { Taste::THOROUGH } else { Taste::USUAL };
+                (Box::new(SuffixArray::new(bytes).ok_or(DiffError::Memory)?), taste)
             }
         };
         Ok(Self { finder, taste, extents: &group.old, starts })

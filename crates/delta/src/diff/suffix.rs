@@ -11,6 +11,8 @@ use super::exact::common_prefix;
 
 /// Longer matches are as good as this long: it bounds the time of a comparison.
 const MATCH_BYTES_MAX: usize = 4096;
+/// Of matches shorter than this it does not matter where they stand: nobody takes them.
+const USEFUL_BYTES_MIN: usize = 8;
 /// From this length of text on, in bytes, prefixes of three bytes have a table, below it of two.
 const LARGE_TEXT_BYTES: usize = 8 << 20;
 
@@ -50,6 +52,9 @@ impl SuffixArray {
     /// Of the suffixes around `index` that match as long, the one that stands nearest.
     fn nearest(&self, index: usize, len: usize, near: usize, start: usize, end: usize) -> Match {
         const NEIGHBOURS_MAX: usize = 16;
+        if len < USEFUL_BYTES_MIN {
+            return Match { position: self.order[index] as usize, len };
+        }
         let at = |index: usize| self.order[index] as usize;
         let matched = &self.text[at(index)..at(index) + len];
         let same = |index: &usize| self.text[at(*index)..].starts_with(matched);
