@@ -64,8 +64,8 @@ tail -c +9 8 > 9
 cp plain 0
 for code in 0 1 2 3 4 5 6 7 8 9; do
     input "\\00$(printf %o $code)\\377\\377" $code "$corpus/decode/format-$code"
-    input "\\$(printf %03o $((code + 100)))" $code "$corpus/prove/format-$code"
-    input "\\$(printf %03o $((code + 200)))" $code "$corpus/prove/format-$code-max"
+    input "\\$(printf %03o $((code + 110)))" $code "$corpus/prove/format-$code"
+    input "\\$(printf %03o $((code + 220)))" $code "$corpus/prove/format-$code-max"
 done
 
 # Images; those of ../../crates/image/tests/seeds are seeds, too.

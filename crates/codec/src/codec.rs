@@ -2,6 +2,7 @@
 //! [`Codec`] finds out how a stream was packed.
 
 pub(crate) mod deflate;
+pub(crate) mod ext4;
 pub(crate) mod lz4;
 pub(crate) mod reparse;
 pub(crate) mod stored;
@@ -63,5 +64,6 @@ pub(crate) fn codec(format: Format) -> &'static dyn Codec {
         Format::Xz => &xz::Xz,
         Format::Lzma => &xz::Lzma,
         Format::Lz4Frame => &lz4::Frame,
+        Format::Ext4Inodes => &ext4::Ext4Inodes,
     }
 }

@@ -26,10 +26,13 @@ pub enum Format {
     Lz4Legacy = 8,
     /// One bare LZ4 block (LZ4 Block Format).
     Lz4Block = 9,
+    /// An inode table of ext4, of inodes of 256 bytes with checksums, from the first inode on. Its content
+    /// is the table without the checksums.
+    Ext4Inodes = 10,
 }
 
 /// Every format, in the order of the codes.
-const ALL: [Format; 10] = [
+const ALL: [Format; 11] = [
     Format::Stored,
     Format::Gzip,
     Format::Zlib,
@@ -40,6 +43,7 @@ const ALL: [Format; 10] = [
     Format::Lz4Frame,
     Format::Lz4Legacy,
     Format::Lz4Block,
+    Format::Ext4Inodes,
 ];
 
 /// First bytes of a gzip member with deflate as its method.
@@ -94,6 +98,7 @@ impl fmt::Display for Format {
             Format::Lz4Frame => "lz4",
             Format::Lz4Legacy => "legacy lz4",
             Format::Lz4Block => "lz4 block",
+            Format::Ext4Inodes => "ext4 inodes",
         })
     }
 }
@@ -107,7 +112,7 @@ mod tests {
         for code in 0..=u8::MAX {
             match Format::from_code(code) {
                 Some(format) => assert_eq!(format.code(), code),
-                None => assert!(code >= 10),
+                None => assert!(usize::from(code) >= ALL.len()),
             }
         }
     }

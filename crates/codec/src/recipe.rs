@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::codec::{Method, deflate, lz4, reparse, stored, xz, zstd};
+use crate::codec::{Method, deflate, ext4, lz4, reparse, stored, xz, zstd};
 use crate::packer::{PackContext, PackError, Packer};
 use crate::varint;
 
@@ -29,6 +29,7 @@ pub(crate) enum Way {
     Xz(xz::Recipe),
     Lz4Frame(lz4::FrameRecipe),
     Reparse(reparse::Recipe),
+    Ext4Inodes(ext4::Recipe),
 }
 
 /// Why the bytes of a recipe were refused.
@@ -76,6 +77,7 @@ impl Recipe {
             Way::Xz(recipe) => recipe,
             Way::Lz4Frame(recipe) => recipe,
             Way::Reparse(recipe) => recipe,
+            Way::Ext4Inodes(recipe) => recipe,
         }
     }
 
@@ -94,6 +96,7 @@ impl Recipe {
             Way::Xz(_) => 5,
             Way::Lz4Frame(_) => 6,
             Way::Reparse(_) => 7,
+            Way::Ext4Inodes(_) => 8,
         }
     }
 
@@ -122,6 +125,7 @@ impl Recipe {
             5 => Way::Xz(xz::Recipe::read(&mut rest)?),
             6 => Way::Lz4Frame(lz4::FrameRecipe::read(&mut rest)?),
             7 => Way::Reparse(reparse::Recipe::read(&mut rest)?),
+            8 => Way::Ext4Inodes(ext4::Recipe::read(&mut rest)?),
             _ => return Err(RecipeError::Method(number)),
         };
         if !rest.is_empty() {

@@ -9,7 +9,8 @@ mod inode;
 mod map;
 mod superblock;
 
-use fluvial_delta::structure::{Extent, Structure};
+use fluvial_codec::Format;
+use fluvial_delta::structure::{Block, Extent, Structure};
 
 use self::inode::{Inode, Inodes};
 use self::map::Mapper;
@@ -26,8 +27,8 @@ const FOLDERS_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of one folder at most.
 const FOLDER_BYTES_MAX: u64 = 256 << 20;
 
-/// Takes an image apart: a part per file, holes and never-written blocks left out. Folders,
-/// symbolic links, and contents inside inodes stay with the metadata.
+/// Takes an image apart: a part per file, holes and never-written blocks left out, and one for the inode
+/// tables where they have checksums. Folders and symbolic links stay with the metadata.
 pub(crate) fn dissect(specimen: Specimen<'_>) -> Option<Structure> {
     let superblock = Superblock::parse(specimen.head)?;
     let mut catalogue = Catalogue::new(specimen.stream.len());
@@ -39,6 +40,7 @@ pub(crate) fn dissect(specimen: Specimen<'_>) -> Option<Structure> {
         folders_bytes: 0,
     };
     // What was found before the catalogue was full, or a limit was reached, stands.
+    let _ = image.tables(&mut catalogue);
     let _ = image.walk(&mut catalogue);
     catalogue.finish(superblock.kind)
 }
@@ -52,6 +54,13 @@ struct Image<'a> {
 }
 
 impl Image<'_> {
+    /// Adds the inode tables, whose checksums are told by the rest.
+    fn tables(&mut self, catalogue: &mut Catalogue) -> Result<(), Full> {
+        let Some(extent) = self.inodes.first_tables(&mut self.pages, self.superblock) else { return Ok(()) };
+        let block = Block { extent, plain_len: Some(extent.len), format: Format::Ext4Inodes };
+        catalogue.blocks("<inode tables>".into(), [block])
+    }
+
     fn walk(&mut self, catalogue: &mut Catalogue) -> Result<(), Full> {
         let mut tree = Tree::new(ROOT);
         while let Some(number) = tree.next_folder() {

@@ -48,6 +48,12 @@ proptest! {
     }
 
     #[test]
+    fn any_bytes_come_back_as_an_inode_table(zeros in 0_usize..600, bytes in content(1 << 12)) {
+        let table = [vec![0; zeros], bytes].concat();
+        prove(&mut Prover::new(AMPLE), Format::Ext4Inodes, &table).unwrap();
+    }
+
+    #[test]
     fn stored_bytes_come_back(plain: Vec<u8>) {
         prop_assert_eq!(prove(&mut Prover::new(AMPLE), Format::Stored, &plain).unwrap().plain, plain);
     }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use fluvial_delta::structure::Extent;
+
 use super::superblock::Superblock;
 use crate::field::{array_at, u8_at, u16_at, u32_at};
 use crate::pages::Pages;
@@ -83,6 +85,13 @@ fn system_data(inode: &[u8]) -> Option<&[u8]> {
     None
 }
 
+/// The length of inodes whose checksums are taken out, in bytes; see [`Format::Ext4Inodes`].
+///
+/// [`Format::Ext4Inodes`]: fluvial_codec::Format::Ext4Inodes
+const CHECKED_INODE_BYTES: u16 = 256;
+/// Tables are one part up to so many bytes together.
+const TABLES_BYTES_MAX: u64 = 64 << 20;
+
 /// Finds inodes by their number.
 pub(super) struct Inodes {
     /// Offset of each group's inode table, as far as known.
@@ -116,6 +125,24 @@ impl Inodes {
             map: array_at(&bytes, 40)?,
             inline: inline.flatten(),
         })
+    }
+
+    /// The inode tables from the first group on, as far as they stand in one run; `None` where inodes have
+    /// no checksums, or not the usual length.
+    pub(super) fn first_tables(&mut self, pages: &mut Pages<'_>, superblock: &Superblock) -> Option<Extent> {
+        if !superblock.checksums || superblock.inode_bytes != CHECKED_INODE_BYTES {
+            return None;
+        }
+        let table_bytes = u64::from(superblock.inodes_per_group) * u64::from(superblock.inode_bytes);
+        let groups = superblock.inodes / superblock.inodes_per_group;
+        let groups = groups.min((TABLES_BYTES_MAX / table_bytes) as u32);
+        let offset = self.table(pages, superblock, 0)?;
+        let next = |group: &u32| {
+            let expected = offset + u64::from(*group) * table_bytes;
+            self.table(pages, superblock, *group) == Some(expected)
+        };
+        let count = (0..groups).take_while(next).count() as u64;
+        (count > 0).then_some(Extent { offset, len: count * table_bytes })
     }
 
     fn table(&mut self, pages: &mut Pages<'_>, superblock: &Superblock, group: u32) -> Option<u64> {

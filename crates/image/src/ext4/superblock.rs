@@ -18,6 +18,8 @@ const EXTENTS: u32 = 0x40;
 const WIDE: u32 = 0x80;
 /// `RO_COMPAT_SPARSE_SUPER`: backups of the superblock in few groups only.
 const SPARSE_BACKUPS: u32 = 0x1;
+/// `RO_COMPAT_METADATA_CSUM`: inodes, among others, carry checksums.
+const CHECKSUMS: u32 = 0x400;
 /// `COMPAT_SPARSE_SUPER2`: backups in two groups at most.
 const TWO_BACKUPS: u32 = 0x200;
 
@@ -30,6 +32,7 @@ pub(super) struct Superblock {
     pub inodes_per_group: u32,
     pub inode_bytes: u16,
     pub typed_entries: bool,
+    pub checksums: bool,
     pub descriptor_bytes: u64,
     first_data_block: u32,
     blocks_per_group: u32,
@@ -92,6 +95,7 @@ impl Superblock {
             inodes_per_group,
             inode_bytes,
             typed_entries: incompatible & FILE_TYPE != 0,
+            checksums: read_only & CHECKSUMS != 0,
             descriptor_bytes: u64::from(descriptor_bytes),
             first_data_block: word(20)?,
             blocks_per_group,

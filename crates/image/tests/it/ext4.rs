@@ -54,6 +54,34 @@ fn holes_are_left_out() {
     assert!(bytes == whole[..bytes.len()]);
 }
 
+/// The checksums that mke2fs writes are those that are taken out.
+#[test]
+fn checksums_of_inodes_are_told_by_the_rest() {
+    if !have("mkfs.ext4") {
+        return;
+    }
+    let tree = Tree::new();
+    for args in [&["-O", "metadata_csum"][..], &["-O", "metadata_csum,metadata_csum_seed", "-g", "1024"]] {
+        let image = image(&tree, &[args, &["-I", "256", "-b", "4096"]].concat());
+        let structure = dissect(&image, "ext4");
+        let part = structure.parts.iter().find(|part| part.path == "<inode tables>").unwrap();
+        let Content::Blocks(blocks) = &part.content else { panic!("it has checksums") };
+        let [block] = blocks[..] else { panic!("the tables stand in one run") };
+        let table = &image[block.extent.offset as usize..block.extent.end() as usize];
+        let mut plain = Vec::new();
+        block.format.decode_block(table, table.len(), &mut plain).unwrap();
+        // The inode of bad blocks has half a checksum, which stays.
+        let told = |inode: &&[u8]| inode[124..126] == [0, 0] && inode[130..132] == [0, 0];
+        let in_use = |inode: &&[u8]| inode[..124].iter().any(|&byte| byte != 0);
+        let plain_inodes = || plain.chunks(256).skip(1).filter(in_use);
+        assert!(plain_inodes().count() > 400, "every file has one");
+        assert_eq!(plain_inodes().filter(told).count(), plain_inodes().count());
+        assert!(table.chunks(256).filter(in_use).filter(told).count() < 10, "they had checksums");
+    }
+    let image = image(&tree, &["-O", "^metadata_csum"]);
+    assert!(dissect(&image, "ext4").parts.iter().all(|part| part.path != "<inode tables>"));
+}
+
 #[test]
 fn names_in_inline_folders_are_found() {
     if !have("mkfs.ext4") {
