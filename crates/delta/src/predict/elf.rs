@@ -324,9 +324,11 @@ fn sections(
             linked: header(linked as usize).and_then(|linked| u64_at(linked, 24)).unwrap_or(0),
         });
     }
-    // A kernel that can be moved has the addresses to change appended to it.
-    let end = table + headers.len() as u64;
-    if layout.fixed && extent.len - end >= APPENDIX_BYTES_MIN {
+    // A kernel that can be moved has the addresses to change appended to it. The headers of a Go program
+    // stand before all sections.
+    let ends = regions.iter().filter_map(|region| region.offset.checked_add(region.len));
+    let end = ends.fold(table + headers.len() as u64, u64::max);
+    if layout.fixed && extent.len.saturating_sub(end) >= APPENDIX_BYTES_MIN {
         regions.push(Region { offset: end, len: extent.len - end, content: Content::Addresses, linked: 0 });
     }
     let offsets = (0..count).map(|index| header(index).and_then(|section| u64_at(section, 24)).unwrap_or(0));

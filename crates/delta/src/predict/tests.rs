@@ -241,6 +241,25 @@ fn tables_of_go_functions_that_moved_leave_next_to_nothing() {
     assert!(predicted <= plain / 40, "{predicted} of {plain} bytes differ");
 }
 
+/// Linkers put the headers of sections behind these, that of Go before them.
+#[test]
+fn sections_are_known_wherever_their_headers_stand() {
+    const HEADERS: usize = 1024;
+    let code = functions(X86_64, 1000, 0);
+    let mut bytes = program(X86_64, 2, &[(".text", 1, 6, code)]);
+    let read = |bytes: &[u8]| {
+        let image = Image::read(&bytes, whole(bytes)[0]).expect("a program");
+        image.regions.iter().map(|region| (region.offset, region.len, region.content)).collect::<Vec<_>>()
+    };
+    let behind = read(&bytes);
+    assert_eq!(behind[0].2, Content::Code);
+    let table = u64::from_le_bytes(bytes[40..48].try_into().unwrap()) as usize;
+    let headers = bytes.split_off(table);
+    bytes[HEADERS..HEADERS + headers.len()].copy_from_slice(&headers);
+    bytes[40..48].copy_from_slice(&(HEADERS as u64).to_le_bytes());
+    assert_eq!(read(&bytes), behind);
+}
+
 #[test]
 fn labels_of_moved_code_are_alike() {
     let text = |extra| vec![(".text", 1, 6, functions(X86_64, 600, extra))];
