@@ -183,6 +183,7 @@ pub(super) enum Content {
     FunctionUnits,
     FunctionIndex,
     FunctionRecords,
+    FunctionData,
     Other,
 }
 
@@ -265,6 +266,7 @@ impl Image {
             + self.layout.segments.capacity() * size_of::<Segment>()
             + self.bases.capacity() * size_of::<u64>()
             + self.section_symbols.capacity() * size_of::<u16>()
+            + self.go.as_ref().map_or(0, super::go::Tables::memory_bytes)
             + (self.starts.capacity() + self.tables.as_ref().map_or(0, Vec::capacity)) * size_of::<u32>()
     }
 
@@ -372,7 +374,7 @@ fn content(kind: u32, flags: u64, name: &[u8], layout: &Layout) -> Content {
         b".eh_frame" => Content::FrameRecords,
         b".eh_frame_hdr" => Content::FrameIndex,
         _ if flags & SHF_EXECINSTR != 0 => Content::Code,
-        b".rodata" => Content::Constants,
+        b".rodata" | b".go.type" | b".go.func" | b".itablink" | b".typelink" => Content::Constants,
         b"__ex_table"
         | b".altinstructions"
         | b".orc_unwind_ip"
