@@ -183,6 +183,7 @@ pub(super) enum Content {
     FunctionUnits,
     FunctionIndex,
     FunctionRecords,
+    FunctionData,
     Other,
 }
 
@@ -265,6 +266,7 @@ impl Image {
             + self.layout.segments.capacity() * size_of::<Segment>()
             + self.bases.capacity() * size_of::<u64>()
             + self.section_symbols.capacity() * size_of::<u16>()
+            + self.go.as_ref().map_or(0, super::go::Tables::memory_bytes)
             + (self.starts.capacity() + self.tables.as_ref().map_or(0, Vec::capacity)) * size_of::<u32>()
     }
 
@@ -324,9 +326,11 @@ fn sections(
             linked: header(linked as usize).and_then(|linked| u64_at(linked, 24)).unwrap_or(0),
         });
     }
-    // A kernel that can be moved has the addresses to change appended to it.
-    let end = table + headers.len() as u64;
-    if layout.fixed && extent.len - end >= APPENDIX_BYTES_MIN {
+    // A kernel that can be moved has the addresses to change appended to it. The headers of a Go program
+    // stand before all sections.
+    let ends = regions.iter().filter_map(|region| region.offset.checked_add(region.len));
+    let end = ends.fold(table + headers.len() as u64, u64::max);
+    if layout.fixed && extent.len.saturating_sub(end) >= APPENDIX_BYTES_MIN {
         regions.push(Region { offset: end, len: extent.len - end, content: Content::Addresses, linked: 0 });
     }
     let offsets = (0..count).map(|index| header(index).and_then(|section| u64_at(section, 24)).unwrap_or(0));
@@ -370,7 +374,7 @@ fn content(kind: u32, flags: u64, name: &[u8], layout: &Layout) -> Content {
         b".eh_frame" => Content::FrameRecords,
         b".eh_frame_hdr" => Content::FrameIndex,
         _ if flags & SHF_EXECINSTR != 0 => Content::Code,
-        b".rodata" => Content::Constants,
+        b".rodata" | b".go.type" | b".go.func" | b".itablink" | b".typelink" => Content::Constants,
         b"__ex_table"
         | b".altinstructions"
         | b".orc_unwind_ip"

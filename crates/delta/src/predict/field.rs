@@ -11,6 +11,10 @@ pub(super) const SYMBOL_INDICES: u64 = 3 << 60;
 pub(super) const UNIT_INDICES: u64 = 4 << 60;
 /// Offsets of data about the functions of one Go program.
 pub(super) const FUNCTION_DATA: u64 = 5 << 60;
+/// Lines at which functions of one Go program start, by name.
+pub(super) const FUNCTION_LINES: u64 = 6 << 60;
+/// Offsets of types and of their names in one Go program.
+pub(super) const TYPE_OFFSETS: u64 = 7 << 60;
 
 /// How a reference is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,9 @@ use super::elf::Image;
 const KEPT_MAX: usize = 1024;
 /// ... and bytes that they may take together, beside those of the file in use.
 const KEPT_BYTES_MAX: usize = 1 << 20;
-/// The most that one file's headers take, in bytes: regions, and two lists of 2^17 offsets.
-const IMAGE_BYTES_MAX: usize = (1 << 20) + (192 << 10);
+/// The most that one file's headers take, in bytes: regions, three lists of 2^17 offsets, and what it
+/// takes to make the lists of Go programs.
+const IMAGE_BYTES_MAX: usize = (2 << 20) + (704 << 10);
 
 /// Bytes that headers take, at most.
 pub(super) const IMAGES_BYTES: u64 = (KEPT_BYTES_MAX + IMAGE_BYTES_MAX) as u64;

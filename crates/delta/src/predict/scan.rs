@@ -37,7 +37,13 @@ pub(super) fn references(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>
         (Content::Symbols, _) if run.image.layout.relocatable => object_symbols(run, fields),
         (Content::SymbolOffsets, _) => kallsyms::references(run, fields),
         (Content::Types, _) => types::references(run, fields),
-        (Content::FunctionUnits | Content::FunctionIndex | Content::FunctionRecords, _) => {
+        (
+            Content::FunctionUnits
+            | Content::FunctionIndex
+            | Content::FunctionRecords
+            | Content::FunctionData,
+            _,
+        ) => {
             if let Some(tables) = &run.image.go {
                 go::references(run, tables, fields);
             }
@@ -123,7 +129,8 @@ fn records(run: &Run<'_>, size: u64) -> impl Iterator<Item = usize> + use<> {
     (first..len).step_by(size as usize).map(|at| at as usize)
 }
 
-fn absolute(layout: &Layout, bytes: &[u8], at: usize, fields: &mut Vec<Field>) {
+/// Appends an address of eight bytes, where there is one at `at`.
+pub(super) fn absolute(layout: &Layout, bytes: &[u8], at: usize, fields: &mut Vec<Field>) {
     if let Some(target) = u64_at(bytes, at)
         && target != 0
         && layout.holds(target)
@@ -242,6 +249,11 @@ fn symbols(run: &Run<'_>, fields: &mut Vec<Field>) {
 }
 
 fn data(run: &Run<'_>, fields: &mut Vec<Field>) {
+    if run.region.content == Content::Constants
+        && let Some(tables) = &run.image.go
+    {
+        return go::references(run, tables, fields);
+    }
     let bytes = &run.bytes[run.before..];
     let first = (run.offset.wrapping_neg() & 7) as usize;
     // Small numbers are more often lengths than addresses.

@@ -172,10 +172,12 @@ fn moved_aarch64_code_leaves_no_differences() {
     moved_code_leaves_nothing(AARCH64);
 }
 
-/// Tables of `count` functions: each has its code, its name and two tables of numbers of its own.
+/// Tables of `count` functions: each has its code, its name, two tables of numbers and a tree with one
+/// inlined call of its own.
 /// What belongs to functions from the middle on stands `moved` bytes further behind.
 fn function_tables(count: u32, moved: u32) -> Vec<u8> {
-    const RECORD_BYTES: u32 = 48;
+    const RECORD_BYTES: u32 = 64;
+    const NONE: u32 = u32::MAX;
     let shift = |index: u32| if index >= count / 2 { moved } else { 0 };
     let (names, numbers) = (72, 72 + count * 8 + moved);
     let index = numbers + count * 8 + moved;
@@ -202,8 +204,15 @@ fn function_tables(count: u32, moved: u32) -> Vec<u8> {
     bytes.extend_from_slice(&(count * 32 + moved).to_le_bytes());
     for number in 0..count {
         let own = number * 8 + shift(number);
-        let words = [number * 32 + shift(number), own, 0, 0, own, own + 4, 0, 1, number, number, 0, own + 2];
-        for word in words {
+        let head = [number * 32 + shift(number), own, 0, 0, own, own + 4, 0, 1, number, number, 4 << 24];
+        for word in head.into_iter().chain([own + 2, NONE, NONE, NONE, number * 16]) {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+    // What the trees stand in is aligned.
+    bytes.extend_from_slice(&[0; 4]);
+    for number in 0..count {
+        for word in [0, number * 8 + shift(number), number, number] {
             bytes.extend_from_slice(&word.to_le_bytes());
         }
     }
@@ -230,7 +239,7 @@ fn tables_of_go_functions_that_moved_leave_next_to_nothing() {
         Cover { old: numbers, new: numbers + 3 * moved, len: old.len() as u64 - numbers },
     ];
     let tables = (numbers + 3 * moved + half * 8) as usize;
-    let end = tables + count as usize * 56;
+    let end = tables + count as usize * 88 + 8;
     let unequal = |files: [&[Extent]; 2]| {
         let differences = round_trip(&covers, &old, &new, files[0], files[1]);
         differences[tables..end].iter().filter(|&&byte| byte != 0).count()
@@ -239,6 +248,59 @@ fn tables_of_go_functions_that_moved_leave_next_to_nothing() {
     let predicted = unequal([&whole(&old), &whole(&new)]);
     assert!(plain > 800, "without prediction {plain} bytes differ");
     assert!(predicted <= plain / 40, "{predicted} of {plain} bytes differ");
+}
+
+#[test]
+fn offsets_of_go_types_and_functions_that_moved_leave_next_to_nothing() {
+    const COUNT: u32 = 1000;
+    let file = |moved: u32| {
+        let shift = |number: u32| if number >= COUNT / 2 { moved } else { 0 };
+        let mut types = Vec::new();
+        for number in 0..COUNT {
+            // Functions whose offsets are larger than those of types.
+            let function = COUNT / 4 + number * 3 / 4;
+            for offset in [1024 + number * 4 + shift(number), function * 32 + shift(function)] {
+                types.extend_from_slice(&offset.to_le_bytes());
+            }
+        }
+        let code = functions(X86_64, COUNT as usize, moved as usize / 32);
+        let sections =
+            [(".text", 1, 6, code), (".gopclntab", 1, 2, function_tables(100, 0)), (".rodata", 1, 2, types)];
+        program(X86_64, 2, &sections)
+    };
+    let (old, new) = (file(0), file(64));
+    let half = HEADER_BYTES_MAX as u64 + u64::from(COUNT) * 16;
+    let covers = [
+        Cover { old: 0, new: 0, len: half },
+        Cover { old: half, new: half + 64, len: old.len() as u64 - half },
+    ];
+    let unequal = |files: [&[Extent]; 2]| {
+        let differences = round_trip(&covers, &old, &new, files[0], files[1]);
+        differences.iter().filter(|&&byte| byte != 0).count()
+    };
+    let plain = unequal([&[], &[]]);
+    let predicted = unequal([&whole(&old), &whole(&new)]);
+    assert!(plain >= 1000, "without prediction {plain} bytes differ");
+    assert!(predicted <= plain / 25, "{predicted} of {plain} bytes differ");
+}
+
+/// Linkers put the headers of sections behind these, that of Go before them.
+#[test]
+fn sections_are_known_wherever_their_headers_stand() {
+    const HEADERS: usize = 1024;
+    let code = functions(X86_64, 1000, 0);
+    let mut bytes = program(X86_64, 2, &[(".text", 1, 6, code)]);
+    let read = |bytes: &[u8]| {
+        let image = Image::read(&bytes, whole(bytes)[0]).expect("a program");
+        image.regions.iter().map(|region| (region.offset, region.len, region.content)).collect::<Vec<_>>()
+    };
+    let behind = read(&bytes);
+    assert_eq!(behind[0].2, Content::Code);
+    let table = u64::from_le_bytes(bytes[40..48].try_into().unwrap()) as usize;
+    let headers = bytes.split_off(table);
+    bytes[HEADERS..HEADERS + headers.len()].copy_from_slice(&headers);
+    bytes[40..48].copy_from_slice(&(HEADERS as u64).to_le_bytes());
+    assert_eq!(read(&bytes), behind);
 }
 
 #[test]
