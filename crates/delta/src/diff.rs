@@ -43,7 +43,7 @@ mod suffix;
 mod unchanged;
 mod unpacking;
 
-use encode::Piece;
+use encode::{FrameSizes, Frames, Piece};
 use flat::Flat;
 use new::Opener;
 use old::OldFiles;
@@ -290,37 +290,66 @@ pub fn diff(
     often::mark(&lean, &pieces, &mut blocks);
     let lean = space_of(old_streams, &blocks, scratch, &lean);
     lean.spool_blocks().map_err(DiffError::Scratch)?;
-    let frames = encode::encode(&lean, &flat, &parts, &old_files, &pieces, &left, options)?;
-
-    let map = PatchMap { blocks, packings, roots: flat.roots.clone(), costs: frames.costs.clone() };
-    let mut packed_map = WireWriter::default();
-    let map_bytes = map.to_bytes();
-    write_stream(&map_bytes, Effort::Smallest, &mut packed_map);
+    let mut map = PatchMap { blocks, packings, roots: flat.roots.clone(), costs: Vec::new() };
     let unpacking = Unpacking::of(&map, &lean, &new_streams)?;
-    // Large blocks of the sources are unpacked before the first frame is opened.
-    let needed = base_memory_bytes(&map, map_bytes.len() as u64)
-        + (frames.memory_bytes + map.packing_memory_bytes() + unpacking.reading_bytes)
-            .max(unpacking.spooling_bytes);
-    let allowed = options.apply_memory_bytes;
-    if needed > allowed {
-        return Err(DiffError::OverBudget { needed, allowed });
-    }
+    let encode = |sizes| encode::encode(&lean, &flat, &old_files, &pieces, &left, sizes, options.preset);
+    let Fitted { frames, map_len, packed_map, needed } =
+        fit(&mut map, &unpacking, options.apply_memory_bytes, &encode)?;
     let header = Header {
         sources,
         targets,
         apply_memory_bytes: needed,
         scratch_bytes: map.scratch_bytes(),
-        map_packed_len: packed_map.bytes.len() as u32,
-        map_len: map_bytes.len() as u32,
-        map_sha256: Sha256::digest(&packed_map.bytes).into(),
+        map_packed_len: packed_map.len() as u32,
+        map_len,
+        map_sha256: Sha256::digest(&packed_map).into(),
         frames: frames.infos,
     };
     let mut patch_bytes = 0;
-    for bytes in [header.to_bytes(), packed_map.bytes].iter().chain(&frames.bytes) {
+    for bytes in [header.to_bytes(), packed_map].iter().chain(&frames.bytes) {
         patch.write_all(bytes).map_err(DiffError::Write)?;
         patch_bytes += bytes.len() as u64;
     }
     Ok(DiffReport { header, patch_bytes })
+}
+
+/// What stands in a patch, and what applying it takes.
+struct Fitted {
+    frames: Frames,
+    map_len: u32,
+    packed_map: Vec<u8>,
+    /// Bytes of memory.
+    needed: u64,
+}
+
+/// Encodes the frames, and once more with smaller ones where applying would take more memory than
+/// `allowed`.
+fn fit(
+    map: &mut PatchMap,
+    unpacking: &Unpacking,
+    allowed: u64,
+    encode: &dyn Fn(FrameSizes) -> Result<Frames, DiffError>,
+) -> Result<Fitted, DiffError> {
+    let mut sizes = FrameSizes::within(allowed);
+    loop {
+        let mut frames = encode(sizes)?;
+        map.costs = std::mem::take(&mut frames.costs);
+        let map_bytes = map.to_bytes();
+        let map_len = map_bytes.len() as u32;
+        let mut packed_map = WireWriter::default();
+        write_stream(&map_bytes, Effort::Smallest, &mut packed_map);
+        // Large blocks of the sources are unpacked before the first frame is opened.
+        let needed = base_memory_bytes(map, u64::from(map_len))
+            + (frames.memory_bytes + map.packing_memory_bytes() + unpacking.reading_bytes)
+                .max(unpacking.spooling_bytes);
+        if needed <= allowed {
+            return Ok(Fitted { frames, map_len, packed_map: packed_map.bytes, needed });
+        }
+        if sizes == FrameSizes::SMALL {
+            return Err(DiffError::OverBudget { needed, allowed });
+        }
+        sizes = FrameSizes::SMALL;
+    }
 }
 
 /// Knows no containers.

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::flat::{Flat, FlatPart};
 use super::programs::ProgramFinder;
 use super::refine::Left;
-use super::{DiffError, DiffOptions, Preset};
+use super::{DiffError, Preset};
 use crate::frame::{Cover, FrameBuilder, PackedFrame, Programs};
 use crate::header::FrameInfo;
 use crate::limits::{FRAME_COVERS_MAX, FRAME_PACKED_BYTES_MAX};
@@ -18,7 +18,7 @@ use crate::structure::{Extent, ReadAt};
 
 /// How large frames grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FrameSizes {
+pub(super) struct FrameSizes {
     /// A frame is ended at the next start of a file once its guessed size passes this, in bytes.
     weight: u64,
     /// And wherever it is once it passes this.
@@ -33,7 +33,7 @@ impl FrameSizes {
     const FULL: Self =
         Self { weight: 1 << 20, weight_max: 3 << 20, raw_bytes_max: 5 << 20, covers_max: FRAME_COVERS_MAX };
     /// For devices with little memory.
-    const SMALL: Self = Self {
+    pub(super) const SMALL: Self = Self {
         weight: 1 << 20,
         weight_max: 3 << 19,
         raw_bytes_max: 3 << 20,
@@ -42,7 +42,7 @@ impl FrameSizes {
     /// From here on frames are of full size, in bytes of memory for applying.
     const FULL_FROM_BYTES: u64 = 48 << 20;
 
-    fn within(apply_memory_bytes: u64) -> Self {
+    pub(super) fn within(apply_memory_bytes: u64) -> Self {
         if apply_memory_bytes >= Self::FULL_FROM_BYTES { Self::FULL } else { Self::SMALL }
     }
 }
@@ -81,15 +81,14 @@ impl Preset {
 pub(super) fn encode(
     space: &Space<'_>,
     flat: &Flat<'_>,
-    parts: &[FlatPart],
     old_files: &[Extent],
     pieces: &[Piece],
     left: &[Left],
-    options: &DiffOptions,
+    sizes: FrameSizes,
+    preset: Preset,
 ) -> Result<Frames, DiffError> {
-    let preset = options.preset;
+    let parts = &flat.parts();
     let programs = ProgramFinder::new(space, flat, old_files, preset);
-    let sizes = FrameSizes::within(options.apply_memory_bytes);
     let mut encoder = Encoder {
         sizes,
         space,
