@@ -42,6 +42,9 @@ pub struct DiffArguments {
     /// The most memory that applying may take.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub apply_memory: u64,
+    /// Whether the patch is applied before it is given away: `auto` does so but for `--preset fast`.
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub verify: Verify,
     /// Threads to use; as many as there are cores if not given.
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
@@ -94,6 +97,29 @@ pub enum PresetName {
     Default,
     /// As small as can be.
     Max,
+}
+
+/// When a patch is applied by the one who makes it.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum Verify {
+    /// Unless the answer has to come fast.
+    #[default]
+    Auto,
+    /// In any case.
+    Always,
+    /// In no case: devices find out.
+    Never,
+}
+
+impl Verify {
+    /// Whether it is done for a preset.
+    pub fn applies_to(self, preset: PresetName) -> bool {
+        match self {
+            Self::Auto => !matches!(preset, PresetName::Fast),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
 }
 
 impl From<PresetName> for Preset {

@@ -167,7 +167,7 @@ impl From<DiffError> for Fault {
             DiffError::ReadOld(_) | DiffError::ReadNew(_) => Kind::Io,
             DiffError::Scratch(source) | DiffError::Write(source) => kind_of_write(source),
             DiffError::Memory | DiffError::OverBudget { .. } => Kind::OverMemory,
-            DiffError::Internal(_) => Kind::Internal,
+            DiffError::Internal(_) | DiffError::Unsound(_) => Kind::Internal,
             DiffError::Cancelled => Kind::Cancelled,
         };
         let over_budget = matches!(error, DiffError::OverBudget { .. });

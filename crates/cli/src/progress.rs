@@ -60,6 +60,7 @@ impl DiffObserver for Progress {
             Phase::Match => "matching",
             Phase::Search => "searching",
             Phase::Encode => "encoding",
+            Phase::Verify => "verifying",
         };
         self.phase(name, bytes);
     }

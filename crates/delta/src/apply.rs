@@ -284,14 +284,7 @@ impl<'a> Patch<'a> {
         from: Checkpoint,
         observer: &mut dyn ApplyObserver,
     ) -> Result<(), ApplyError> {
-        let arity = |what, need: usize, have: usize| {
-            if need == have { Ok(()) } else { Err(ApplyError::Arity { what, need, have }) }
-        };
-        arity("sources", self.header.sources.len(), sources.len())?;
-        arity("targets", self.header.targets.len(), targets.len())?;
-        if from.frame > self.header.frames.len() {
-            return Err(ApplyError::NoSuchCheckpoint(from.frame));
-        }
+        check_arity("sources", self.header.sources.len(), sources.len())?;
         for (source, info) in sources.iter().zip(&self.header.sources) {
             check_size(source.len(), info)?;
         }
@@ -301,10 +294,25 @@ impl<'a> Patch<'a> {
         }
         // Before any packer takes memory.
         space.spool_blocks().map_err(ApplyError::UnpackSource)?;
+        self.apply_in(&space, targets, from, observer)
+    }
+
+    /// The same for sources whose blocks the space knows already.
+    pub(crate) fn apply_in(
+        &self,
+        space: &Space<'_>,
+        targets: &[&dyn Target],
+        from: Checkpoint,
+        observer: &mut dyn ApplyObserver,
+    ) -> Result<(), ApplyError> {
+        check_arity("targets", self.header.targets.len(), targets.len())?;
+        if from.frame > self.header.frames.len() {
+            return Err(ApplyError::NoSuchCheckpoint(from.frame));
+        }
         let mut run = Run {
             patch: self,
-            space: &space,
-            written: Written::new(&space, &self.map, targets),
+            space,
+            written: Written::new(space, &self.map, targets),
             targets,
             observer,
             next_frame: from.frame,
@@ -474,6 +482,10 @@ trait Sink {
     fn is_target(&self) -> bool {
         false
     }
+}
+
+fn check_arity(what: &'static str, need: usize, have: usize) -> Result<(), ApplyError> {
+    if need == have { Ok(()) } else { Err(ApplyError::Arity { what, need, have }) }
 }
 
 fn check_size(size: u64, info: &StreamInfo) -> Result<(), ApplyError> {

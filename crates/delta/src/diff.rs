@@ -5,8 +5,8 @@
 //! 3. The gaps are filled with approximate matches from a suffix array (`search`).
 //! 4. Programs are compared again by what their references aim at (`refine`).
 //! 5. Covers and literals are encoded in frames (`encode`).
+//! 6. The patch is applied, and what it makes is compared with the new side (`verify`).
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Mutex;
 
@@ -14,8 +14,7 @@ use fluvial_codec::{Budget, Effort as SearchEffort};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use crate::apply::{HashError, base_memory_bytes, sha256_of};
-use crate::frame::Cover;
+use crate::apply::{ApplyError, HashError, base_memory_bytes, sha256_of};
 use crate::header::{Header, StreamInfo};
 use crate::map::{PatchMap, SourceBlock};
 use crate::scratch::ScratchStore;
@@ -27,10 +26,12 @@ use crate::wire::WireWriter;
 mod approximate;
 mod candidates;
 mod chunks;
+mod compare;
 mod encode;
 mod exact;
 mod flat;
 mod lanes;
+mod lean;
 mod new;
 mod often;
 mod old;
@@ -42,12 +43,13 @@ mod sources;
 mod suffix;
 mod unchanged;
 mod unpacking;
+mod verify;
 
-use encode::{FrameSizes, Frames, Piece};
+use compare::Comparison;
+use encode::{FrameSizes, Frames};
 use flat::Flat;
 use new::Opener;
 use old::OldFiles;
-use programs::ProgramFinder;
 use sources::Kept;
 use unchanged::{InHaste, Unchanged};
 use unpacking::Unpacking;
@@ -84,11 +86,14 @@ pub struct DiffOptions {
     /// The most memory that applying may take, in bytes. Contents whose packing would take more stay
     /// packed.
     pub apply_memory_bytes: u64,
+    /// Whether the patch is applied before it is given away, so that a fault of this program is found
+    /// here and not on devices. Takes as long as applying does.
+    pub verify: bool,
 }
 
 impl Default for DiffOptions {
     fn default() -> Self {
-        Self { preset: Preset::Default, apply_memory_bytes: 64 << 20 }
+        Self { preset: Preset::Default, apply_memory_bytes: 64 << 20, verify: true }
     }
 }
 
@@ -114,6 +119,8 @@ pub enum Phase {
     Search,
     /// The patch is encoded.
     Encode,
+    /// The patch is applied.
+    Verify,
 }
 
 /// What the caller is told while a patch is made; called from several threads.
@@ -162,6 +169,9 @@ pub enum DiffError {
     /// A fault of this program.
     #[error("internal error: {0}")]
     Internal(&'static str),
+    /// A fault of this program, found by applying the patch.
+    #[error("internal error: the patch does not make the new side")]
+    Unsound(#[source] ApplyError),
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -174,33 +184,6 @@ pub struct DiffReport {
     pub header: Header,
     /// The patch's length in bytes.
     pub patch_bytes: u64,
-}
-
-/// What of the new content is copied from where in the old one: the whole search.
-fn pieces(
-    space: &Space<'_>,
-    flat: &Flat<'_>,
-    files: &OldFiles,
-    parts: &[flat::FlatPart],
-    unchanged: &Unchanged,
-    preset: Preset,
-    observer: &dyn DiffObserver,
-) -> Result<(Vec<Piece>, Vec<refine::Left>), DiffError> {
-    let exact = exact_covers(space, flat, files, parts, unchanged, preset, observer)?;
-    let group_bytes = if preset == Preset::Fast { SEED_GROUP_BYTES } else { GROUP_BYTES };
-    let groups = candidates::groups(space, &files.parts, parts, &exact, flat.len(), group_bytes);
-    let gap_bytes = groups.iter().flat_map(|group| &group.gaps).map(|gap| gap.extent.len).sum();
-    observer.begin(Phase::Search, gap_bytes);
-    let advance = |bytes| observer.advance(bytes);
-    let approximate = search::fill(space, flat, &groups, preset, &advance)?;
-    drop(groups);
-
-    observer.begin(Phase::Encode, flat.len());
-    let mut pieces: Vec<Piece> = exact.into_iter().map(|cover| Piece { cover, exact: true }).collect();
-    pieces.extend(approximate.into_iter().map(|cover| Piece { cover, exact: false }));
-    pieces.sort_unstable_by_key(|piece| piece.cover.flat);
-    let finder = ProgramFinder::new(space, flat, &files.in_one_run(), preset);
-    refine::refine(space, flat, parts, &finder, pieces, preset)
 }
 
 /// Makes a patch from `old` to `new`, and writes it.
@@ -265,9 +248,18 @@ pub fn diff(
     let flat = Flat::new(built, &new_streams, &*spool);
 
     let parts = flat.parts();
-    let (mut pieces, left) = pieces(&space, &flat, &files, &parts, &unchanged, options.preset, observer)?;
+    let comparison = Comparison {
+        space: &space,
+        flat: &flat,
+        old_files: &files,
+        parts: &parts,
+        unchanged: &unchanged,
+        preset: options.preset,
+        observer,
+    };
+    let (mut pieces, left) = comparison.pieces()?;
     let (mut lean, mut blocks, mut old_files) =
-        keep_used_blocks(&space, &old_streams, scratch, &files, &mut pieces);
+        lean::keep_used_blocks(&space, &old_streams, scratch, &files, &mut pieces);
     let kept = Kept::new(&old_streams, &blocks, &pieces);
     let mut sources = sources;
     let mut old_streams: &[&dyn ReadAt] = &old_streams;
@@ -305,11 +297,15 @@ pub fn diff(
         map_sha256: Sha256::digest(&packed_map).into(),
         frames: frames.infos,
     };
-    let mut patch_bytes = 0;
-    for bytes in [header.to_bytes(), packed_map].iter().chain(&frames.bytes) {
-        patch.write_all(bytes).map_err(DiffError::Write)?;
-        patch_bytes += bytes.len() as u64;
+    let mut parts = vec![header.to_bytes(), packed_map];
+    parts.extend(frames.bytes);
+    if options.verify {
+        verify::verify(&parts, &lean, &new_streams, observer)?;
     }
+    for bytes in &parts {
+        patch.write_all(bytes).map_err(DiffError::Write)?;
+    }
+    let patch_bytes = parts.iter().map(|bytes| bytes.len() as u64).sum();
     Ok(DiffReport { header, patch_bytes })
 }
 
@@ -405,114 +401,4 @@ fn budget(options: &DiffOptions) -> Budget {
             Preset::Max => SearchEffort::Max,
         },
     }
-}
-
-fn exact_covers(
-    space: &Space<'_>,
-    flat: &Flat<'_>,
-    files: &OldFiles,
-    parts: &[flat::FlatPart],
-    unchanged: &Unchanged,
-    preset: Preset,
-    observer: &dyn DiffObserver,
-) -> Result<Vec<Cover>, DiffError> {
-    observer.begin(Phase::Match, flat.len());
-    let blocks = (0..space.blocks().len()).map(|index| space.block_extent(index));
-    let old_extents = files.parts.iter().flat_map(|part| part.extents.iter().copied());
-    let shadowed_extents = files.shadowed.iter().copied();
-    let mut old_cuts = exact::cuts(space.len(), old_extents.chain(blocks).chain(shadowed_extents));
-    let shadowed = candidates::union(files.shadowed.clone());
-    old_cuts.retain(|cut| !candidates::is_inside(*cut, &shadowed));
-    let mut new_cuts = exact::cuts(flat.len(), parts.iter().map(|part| part.extent));
-    let known = exact::same_files(space, flat, &files.parts, parts, unchanged)?;
-    let known_in = |from: fn(&Cover) -> u64| {
-        candidates::union(known.iter().map(|cover| Extent { offset: from(cover), len: cover.len }).collect())
-    };
-    let known_new = known_in(|cover| cover.flat);
-    new_cuts.retain(|cut| !candidates::is_inside(*cut, &known_new));
-    if preset == Preset::Fast {
-        // What stays where it is seldom is elsewhere too.
-        let known_old = known_in(|cover| cover.address);
-        old_cuts.retain(|cut| !candidates::is_inside(*cut, &known_old));
-    }
-    let (old_chunks, new_chunks) =
-        rayon::join(|| exact::chunks_of(space, &old_cuts), || exact::chunks_of(flat, &new_cuts));
-    let old_chunks = old_chunks.map_err(DiffError::ReadOld)?;
-    let new_chunks = new_chunks.map_err(DiffError::ReadNew)?;
-    exact::find(space, flat, &known, &old_chunks, &new_chunks, &|bytes| observer.advance(bytes))
-}
-
-/// A space with only the blocks that covers use, directly or through other blocks; covers are moved
-/// to its addresses.
-fn keep_used_blocks<'a>(
-    space: &Space<'a>,
-    sources: &'a [&'a dyn ReadAt],
-    scratch: &'a dyn ScratchStore,
-    files: &OldFiles,
-    pieces: &mut [Piece],
-) -> (Space<'a>, Vec<SourceBlock>, Vec<Extent>) {
-    let mut used = vec![false; space.blocks().len()];
-    let mark = |extent: Extent, used: &mut Vec<bool>| {
-        let mut address = extent.offset;
-        while address < extent.end() {
-            match space.block_at(address) {
-                Some(index) => {
-                    used[index] = true;
-                    address = space.block_extent(index).end();
-                }
-                None => address = extent.end().min(space.sources_len()).max(address + 1),
-            }
-        }
-    };
-    for piece in pieces.iter().filter(|piece| piece.cover.address < space.len()) {
-        mark(Extent { offset: piece.cover.address, len: piece.cover.len }, &mut used);
-    }
-    // Files are kept whole: their heads tell how to read the rest.
-    for part in &files.parts {
-        if let [extent] = part.extents[..]
-            && extent.len <= FILE_KEPT_BYTES_MAX
-            && let (Some(first), Some(last)) =
-                (space.block_at(extent.offset), space.block_at(extent.end().saturating_sub(1)))
-            && used[first..=last].contains(&true)
-        {
-            used[first..=last].fill(true);
-        }
-    }
-    for index in (0..used.len()).rev() {
-        if used[index] {
-            mark(space.blocks()[index].packed, &mut used);
-        }
-    }
-    let mut lean = Space::new(sources, scratch);
-    // Where each used block's addresses move, down by so much.
-    let mut moved: BTreeMap<u64, u64> = BTreeMap::new();
-    let new_address = |address: u64, moved: &BTreeMap<u64, u64>| {
-        moved.range(..=address).next_back().map_or(address, |(_, shift)| address - shift)
-    };
-    for (index, block) in space.blocks().iter().enumerate().filter(|(index, _)| used[*index]) {
-        let offset = new_address(block.packed.offset, &moved);
-        let block = SourceBlock { packed: Extent { offset, ..block.packed }, ..*block };
-        let start = lean.push(block);
-        lean.share(lean.blocks().len() - 1, space, index);
-        let old_start = space.block_extent(index).offset;
-        moved.insert(old_start, old_start - start);
-    }
-    moved.insert(space.len(), space.len() - lean.len());
-    for piece in pieces {
-        piece.cover.address = new_address(piece.cover.address, &moved);
-    }
-    let kept = |extent: &Extent| match space.block_at(extent.offset) {
-        Some(first) => space
-            .block_at(extent.end().saturating_sub(1))
-            .is_some_and(|last| last >= first && used[first..=last].iter().all(|&used| used)),
-        None => extent.end() <= space.sources_len(),
-    };
-    let old_files = files
-        .in_one_run()
-        .into_iter()
-        .filter(kept)
-        .map(|extent| Extent { offset: new_address(extent.offset, &moved), len: extent.len })
-        .collect();
-    let blocks = lean.blocks().to_vec();
-    (lean, blocks, old_files)
 }

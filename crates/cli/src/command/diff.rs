@@ -51,7 +51,11 @@ fn make(arguments: &DiffArguments, progress: &Progress) -> Result<DiffReport, Fa
     let failed = |error| Fault::writing(&arguments.patch, error);
     let mut draft = BufWriter::new(Draft::create(&arguments.patch).map_err(failed)?);
     let scratch = DiskScratch::new(folder_of(&arguments.patch));
-    let options = DiffOptions { preset: arguments.preset.into(), apply_memory_bytes: arguments.apply_memory };
+    let options = DiffOptions {
+        preset: arguments.preset.into(),
+        apply_memory_bytes: arguments.apply_memory,
+        verify: arguments.verify.applies_to(arguments.preset),
+    };
     let report = diff(&sources, &targets, &Anatomist, &scratch, &options, progress, &mut draft)?;
     draft.flush().map_err(failed)?;
     let draft = draft.into_inner().map_err(|error| failed(error.into_error()))?;
@@ -94,6 +98,7 @@ fn show(arguments: &DiffArguments, report: &DiffReport, duration_s: f64) -> Resu
             "frames": report.header.frames.len(),
             "apply_memory_bytes": report.header.apply_memory_bytes,
             "scratch_bytes": report.header.scratch_bytes,
+            "verified": arguments.verify.applies_to(arguments.preset),
             "duration_s": duration_s,
         });
         return say(object);

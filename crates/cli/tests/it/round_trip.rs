@@ -10,6 +10,7 @@ fn round_trip(work: &Workplace, preset: &str) {
     let made = work.json(&["diff", "old", "new", "-o", "patch", "--preset", preset]);
     assert_eq!(made["patch_bytes"], work.read("patch").len());
     assert_eq!(made["new_bytes"], work.read("new").len());
+    assert_eq!(made["verified"], preset != "fast");
     let applied = work.json(&["apply", "old", "patch", "-o", "result"]);
     assert!(work.read("result") == work.read("new"), "the result differs");
     assert_eq!(applied["new_sha256"], made["new_sha256"]);
@@ -25,6 +26,20 @@ fn every_preset_brings_the_new_file_back_and_leaves_nothing_else() {
     for preset in ["fast", "default", "max"] {
         round_trip(&work, preset);
         assert_eq!(work.names(), ["new", "old", "patch", "result"]);
+    }
+}
+
+#[test]
+fn a_patch_is_verified_as_asked() {
+    let work = Workplace::new();
+    let (old, new) = edited(50_000);
+    work.write("old", &old);
+    work.write("new", &new);
+    for (preset, when, verified) in
+        [("fast", "always", true), ("default", "never", false), ("default", "always", true)]
+    {
+        let made = work.json(&["diff", "old", "new", "-o", "patch", "--preset", preset, "--verify", when]);
+        assert_eq!(made["verified"], verified, "{preset}, {when}");
     }
 }
 

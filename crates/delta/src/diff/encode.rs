@@ -240,7 +240,7 @@ impl Encoder<'_, '_> {
     fn cover(&mut self, piece: Piece) -> Result<(), DiffError> {
         let Piece { cover, exact } = piece;
         if exact {
-            self.frame.cover(cover.address, cover.len, 0);
+            self.frame.equal_cover(cover.address, cover.len);
             return Ok(());
         }
         let (old, new) = (&mut self.old[..cover.len as usize], &mut self.new[..cover.len as usize]);
@@ -249,8 +249,8 @@ impl Encoder<'_, '_> {
         let differing = old.iter().zip(&*new).filter(|(old, new)| old != new).count() as u64;
         let (told, of) = self.told;
         // As far as is known, prediction tells the others; where it fails, the frame must not burst.
-        let differing = (differing * told / of.max(1)).clamp(differing / TOLD_PART_MIN, differing);
-        self.frame.cover(cover.address, cover.len, differing);
+        let told = (differing * told / of.max(1)).clamp(differing / TOLD_PART_MIN, differing);
+        self.frame.cover(cover.address, cover.len, told);
         Ok(())
     }
 

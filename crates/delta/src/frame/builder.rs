@@ -49,10 +49,20 @@ impl FrameBuilder {
         self.weight += bytes.len() as u64 / 3;
     }
 
-    /// Appends a cover of which about `differing` bytes differ. One that goes on where the last one
-    /// ended is joined with it.
-    pub fn cover(&mut self, address: u64, len: u64, differing: u64) {
-        let part = (len, differing == 0);
+    /// Appends a cover; about `told` bytes of its residual are not zero, which only weighs. One that
+    /// goes on where the last one ended is joined with it.
+    pub fn cover(&mut self, address: u64, len: u64, told: u64) {
+        self.append(address, len, false);
+        self.weight += told / 2;
+    }
+
+    /// Appends a cover that is known to be equal byte for byte: it is not compared again.
+    pub fn equal_cover(&mut self, address: u64, len: u64) {
+        self.append(address, len, true);
+    }
+
+    fn append(&mut self, address: u64, len: u64, equal: bool) {
+        let part = (len, equal);
         match (self.covers.last_mut(), self.parts.last_mut()) {
             (Some(last), Some(parts))
                 if !self.cut
@@ -73,7 +83,6 @@ impl FrameBuilder {
         }
         self.cut = false;
         self.at += len;
-        self.weight += differing / 2;
     }
 
     /// Keeps the next cover apart from the last one: a program starts or ends here.
@@ -185,9 +194,9 @@ impl FrameBuilder {
                 continue;
             }
             let mut done = 0;
-            for &(len, same) in parts {
+            for &(len, equal) in parts {
                 let end = done + len;
-                if same {
+                if equal {
                     residual.same(len);
                     done = end;
                 }
