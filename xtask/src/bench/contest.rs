@@ -113,7 +113,7 @@ impl Contest<'_> {
         }
         row.outcome = match self.round_trip(tool, &old, &new) {
             Ok(figures) => Outcome::Proved(figures),
-            Err(error) => Outcome::Failed(format!("{error:#}")),
+            Err(error) => Outcome::Failed(without_folder(&format!("{error:#}"), self.dir)),
         };
         if !tool.is_ours() {
             let mut kept = Results::load(&peers)?;
@@ -159,6 +159,11 @@ impl Contest<'_> {
         let value: serde_json::Value = serde_json::from_str(&text).ok()?;
         value.get("apply_memory_bytes")?.as_u64()
     }
+}
+
+/// A reason without the folder that the data stands in, which is another one elsewhere.
+fn without_folder(reason: &str, dir: &Path) -> String {
+    reason.replace(&format!("{}/", dir.display()), "")
 }
 
 /// A folder for one measurement, removed afterwards.
@@ -252,5 +257,16 @@ fn line(row: &Row) -> String {
         ),
         Outcome::Failed(reason) => format!("{head} FAILED: {reason}"),
         Outcome::Skipped(reason) => format!("{head} skipped: {reason}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_no_folder_of_this_machine() {
+        let reason = "apply: /some/data/run.7/out.part is kept";
+        assert_eq!(without_folder(reason, Path::new("/some/data")), "apply: run.7/out.part is kept");
     }
 }

@@ -1,5 +1,9 @@
 //! The new side: targets taken apart, packed contents opened where they can be packed again.
 
+mod extents;
+mod names;
+mod opened;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -10,11 +14,14 @@ use super::flat::{Built, Run, RunPlace};
 use super::old::{OldFiles, fingerprint};
 use super::unchanged::Unchanged;
 use super::{DiffError, programs};
-use crate::layout::{Node, Packed, Piece, Root};
+use crate::layout::{Node, Piece, Root};
 use crate::limits::NESTING_MAX;
 use crate::map::Packing;
 use crate::scratch::Scratch;
 use crate::structure::{Block, Content, Dissector, Extent, Gathered, Member, Part, ReadAt};
+use extents::{join, read_extents};
+use names::{cut_at_names, named_extents};
+use opened::{Opened, OpenedNode};
 
 /// Takes targets apart.
 pub(super) struct Opener<'a> {
@@ -24,13 +31,6 @@ pub(super) struct Opener<'a> {
     pub(super) budget: Budget,
     pub(super) packings: Mutex<Vec<Packing>>,
     pub(super) spool: Mutex<Box<dyn Scratch>>,
-}
-
-/// A packed content, opened: nodes and bytes.
-struct Opened {
-    node: Node,
-    runs: Vec<Run>,
-    corrections: Vec<(u64, Vec<u8>)>,
 }
 
 /// Where the content of a part goes on: in what a block that it shares with others unpacks to.
@@ -56,34 +56,29 @@ impl Opener<'_> {
                 part.members.iter().map(move |member| (member.path.as_str(), (part, member.extent)))
             })
             .collect();
-        let opened: Vec<Vec<(Vec<Extent>, Opened)>> = parts
+        let opened: Vec<Vec<Built>> = parts
             .par_iter()
             .map_init(
                 || Prover::new(self.budget),
-                |prover, part| self.open_part(stream, part, &tails, prover),
+                |prover, part| self.open_part(target, stream, part, &tails, prover),
             )
             .collect::<Result<_, _>>()?;
-        let mut packed: Vec<(Vec<Extent>, Opened)> = opened.into_iter().flatten().collect();
-        packed.sort_by_key(|(extents, _)| extents[0].offset);
-        let names = named_extents(&parts);
-        let mut built = plain_roots(target, stream.len(), &packed, &names);
-        built.extend(packed.into_iter().map(|(extents, opened)| Built {
-            root: Root { target, extents, node: opened.node },
-            runs: opened.runs,
-            corrections: opened.corrections,
-        }));
+        let packed: Vec<Built> = opened.into_iter().flatten().collect();
+        let mut built = plain_roots(target, stream.len(), &packed, &named_extents(&parts));
+        built.extend(packed);
         built.sort_by_key(|built| built.root.extents[0].offset);
         Ok(built)
     }
 
-    /// Opens what is packed in a part of a target; each result stands at its extents.
+    /// Opens what is packed in a part of a target.
     fn open_part(
         &self,
+        target: u32,
         stream: &dyn ReadAt,
         part: &Part,
         tails: &Tails<'_>,
         prover: &mut Prover,
-    ) -> Result<Vec<(Vec<Extent>, Opened)>, DiffError> {
+    ) -> Result<Vec<Built>, DiffError> {
         match &part.content {
             Content::Plain(extents) => {
                 let len: u64 = extents.iter().map(|extent| extent.len).sum();
@@ -99,7 +94,7 @@ impl Opener<'_> {
                         path: Some(part.path.clone()),
                     }];
                     let node = Node::Plain(content.len() as u64);
-                    return Ok(vec![(extents, Opened { node, runs, corrections: Vec::new() })]);
+                    return Ok(vec![OpenedNode { node, runs, corrections: Vec::new() }.at(target, extents)]);
                 }
                 // A look at the start tells of most files that nothing is packed in them.
                 let structure = self.dissector.dissect(&Gathered::new(stream, extents), &part.path);
@@ -108,12 +103,14 @@ impl Opener<'_> {
                 }
                 let content = read_extents(stream, extents)?;
                 let opened = self.open_bytes(&content, &part.path, 1, prover)?;
-                Ok(opened.map(|opened| split_into_roots(extents, opened)).unwrap_or_default())
+                Ok(opened.map(|opened| opened.into_roots(target, extents)).unwrap_or_default())
             }
             Content::Blocks(blocks) => {
                 let tail = tails.get(part.path.as_str()).filter(|_| part.members.is_empty());
                 let tail = tail.map(|(holder, extent)| read_member(stream, holder, *extent)).transpose()?;
-                self.open_blocks(stream, blocks, part, &tail.flatten().unwrap_or_default(), prover)
+                let tail = tail.flatten().unwrap_or_default();
+                let opened = self.open_blocks(stream, blocks, part, &tail, prover)?;
+                Ok(opened.into_iter().map(|(extents, opened)| opened.at(target, extents)).collect())
             }
         }
     }
@@ -161,7 +158,7 @@ impl Opener<'_> {
                         let Some(proof) = self.prove(block.format, bytes, prover) else { continue };
                         let len = proof.piece.packed_len;
                         let opened = self.open_proven(vec![proof], &[], &[], &path, depth + 1, prover)?;
-                        packed.push((Extent { offset: block.extent.offset, len }, opened));
+                        packed.push((Extent { offset: block.extent.offset, len }, opened.into()));
                     }
                 }
             }
@@ -179,35 +176,24 @@ impl Opener<'_> {
         packed: Vec<(Extent, Opened)>,
         names: &[(Extent, &str)],
     ) -> Result<Opened, DiffError> {
-        let mut nodes = Vec::new();
-        let mut runs = Vec::new();
-        let mut corrections = Vec::new();
-        let mut at = 0;
-        let mut flat = 0;
-        let plain = |from: u64, to: u64, runs: &mut Vec<Run>, nodes: &mut Vec<Node>| {
-            if from == to {
-                return Ok(0);
+        let mut whole = Opened::default();
+        let plain = |from: u64, to: u64, whole: &mut Opened| {
+            if from < to {
+                let start = self.spooled(&content[from as usize..to as usize])?;
+                let place = |offset: u64| RunPlace::Spool(start + offset - from);
+                cut_at_names(Extent { offset: from, len: to - from }, names, prefix, place, &mut whole.runs);
+                whole.nodes.push(Node::Plain(to - from));
             }
-            let start = self.spooled(&content[from as usize..to as usize])?;
-            let place = |offset: u64| RunPlace::Spool(start + offset - from);
-            cut_at_names(Extent { offset: from, len: to - from }, names, prefix, place, runs);
-            nodes.push(Node::Plain(to - from));
-            Ok::<u64, DiffError>(to - from)
+            Ok::<(), DiffError>(())
         };
+        let mut at = 0;
         for (extent, opened) in packed {
-            flat += plain(at, extent.offset, &mut runs, &mut nodes)?;
-            corrections.extend(opened.corrections.into_iter().map(|(offset, bytes)| (flat + offset, bytes)));
-            flat += opened.node.flat_len();
-            runs.extend(opened.runs);
-            match opened.node {
-                // Nested plain containers (a cpio in a cpio) need no node of their own.
-                Node::Packed(packed) if packed.pieces.is_empty() => nodes.extend(packed.children),
-                node => nodes.push(node),
-            }
+            plain(at, extent.offset, &mut whole)?;
+            whole.append(opened);
             at = extent.end();
         }
-        plain(at, content.len() as u64, &mut runs, &mut nodes)?;
-        Ok(Opened { node: Node::Packed(Packed { pieces: Vec::new(), children: nodes }), runs, corrections })
+        plain(at, content.len() as u64, &mut whole)?;
+        Ok(whole)
     }
 
     /// Opens a part that its container keeps packed.
@@ -218,7 +204,7 @@ impl Opener<'_> {
         part: &Part,
         tail: &[u8],
         prover: &mut Prover,
-    ) -> Result<Vec<(Vec<Extent>, Opened)>, DiffError> {
+    ) -> Result<Vec<(Vec<Extent>, OpenedNode)>, DiffError> {
         let (path, members) = (part.path.as_str(), part.members.as_slice());
         let mut packed = Vec::with_capacity(blocks.len());
         for block in blocks {
@@ -276,7 +262,7 @@ impl Opener<'_> {
         tail: &[u8],
         path: &str,
         prover: &mut Prover,
-    ) -> Result<Option<(Vec<Extent>, Opened)>, DiffError> {
+    ) -> Result<Option<(Vec<Extent>, OpenedNode)>, DiffError> {
         if blocks.len() < 2 && tail.is_empty() {
             return Ok(None);
         }
@@ -324,7 +310,7 @@ impl Opener<'_> {
         path: &str,
         depth: usize,
         prover: &mut Prover,
-    ) -> Result<Opened, DiffError> {
+    ) -> Result<OpenedNode, DiffError> {
         let mut content = Vec::new();
         let mut pieces = Vec::new();
         let mut own_corrections = Vec::new();
@@ -340,22 +326,12 @@ impl Opener<'_> {
         } else {
             Some(self.open_members(&content, members, depth, prover)?)
         };
-        let inner = match inner {
+        let mut inner = match inner {
             Some(inner) => inner,
             None => self.assemble(&content, Some(path), Vec::new(), &[])?,
         };
-        let Node::Packed(Packed { mut children, .. }) = inner.node else {
-            return Err(DiffError::Internal("an assembled content is always a list of nodes"));
-        };
-        let mut runs = inner.runs;
-        drop_behind(&mut children, &mut runs, pieces_len);
-        let mut corrections = inner.corrections;
-        let flat_len: u64 = children.iter().map(Node::flat_len).sum();
-        corrections.retain(|(offset, _)| *offset < flat_len);
-        if !own_corrections.is_empty() {
-            corrections.insert(0, (0, own_corrections));
-        }
-        Ok(Opened { node: Node::Packed(Packed { pieces, children }), runs, corrections })
+        inner.drop_behind(pieces_len);
+        Ok(inner.packed(pieces, own_corrections))
     }
 
     /// Opens what is packed in each of the files in a content.
@@ -447,173 +423,9 @@ fn read_member(stream: &dyn ReadAt, part: &Part, extent: Extent) -> Result<Optio
     Ok(plain.get(extent.offset as usize..extent.end() as usize).map(<[u8]>::to_vec))
 }
 
-/// Leaves out what nodes make behind the first `len` bytes, as far as it needs no packing.
-fn drop_behind(children: &mut Vec<Node>, runs: &mut Vec<Run>, len: u64) {
-    let mut made: u64 = children.iter().map(Node::made_len).sum();
-    let mut dropped = 0;
-    while made > len
-        && let Some(last) = children.pop()
-    {
-        let (last_made, last_flat) = (last.made_len(), last.flat_len());
-        let start = made - last_made;
-        if start >= len {
-            dropped += last_flat;
-            made = start;
-            continue;
-        }
-        // The last bytes that are needed stand in this one.
-        match last {
-            Node::Plain(_) => {
-                dropped += made - len;
-                children.push(Node::Plain(len - start));
-            }
-            packed @ Node::Packed(_) => children.push(packed),
-        }
-        break;
-    }
-    while dropped > 0
-        && let Some(run) = runs.last_mut()
-    {
-        let step = dropped.min(run.len);
-        run.len -= step;
-        dropped -= step;
-        if run.len == 0 {
-            runs.pop();
-        }
-    }
-}
-
-fn read_extents(stream: &dyn ReadAt, extents: &[Extent]) -> Result<Vec<u8>, DiffError> {
-    let len: u64 = extents.iter().map(|extent| extent.len).sum();
-    let mut bytes = vec![0; len as usize];
-    let mut at = 0;
-    for extent in extents {
-        let end = at + extent.len as usize;
-        if !extent.is_hole() {
-            stream.read_at(extent.offset, &mut bytes[at..end]).map_err(DiffError::ReadNew)?;
-        }
-        at = end;
-    }
-    Ok(bytes)
-}
-
-/// The packed contents among a plain content's nodes, each with its place. The plain nodes between
-/// them stay where they are, in the target.
-fn split_into_roots(extents: &[Extent], opened: Opened) -> Vec<(Vec<Extent>, Opened)> {
-    let Node::Packed(Packed { children, .. }) = opened.node else { return Vec::new() };
-    let mut runs = opened.runs.into_iter().peekable();
-    let mut corrections = opened.corrections.into_iter().peekable();
-    let mut roots = Vec::new();
-    let (mut made, mut flat) = (0, 0);
-    for node in children {
-        let (made_len, flat_len) = (node.made_len(), node.flat_len());
-        let end = flat + flat_len;
-        let (mut own_runs, mut own_corrections) = (Vec::new(), Vec::new());
-        let mut taken = 0;
-        while taken < flat_len
-            && let Some(run) = runs.next()
-        {
-            taken += run.len;
-            own_runs.push(run);
-        }
-        while let Some((offset, bytes)) = corrections.next_if(|(offset, _)| *offset < end) {
-            own_corrections.push((offset - flat, bytes));
-        }
-        if let Node::Packed(_) = node {
-            let place = slice(extents, Extent { offset: made, len: made_len });
-            roots.push((place, Opened { node, runs: own_runs, corrections: own_corrections }));
-        }
-        made += made_len;
-        flat = end;
-    }
-    roots
-}
-
-/// The extents that a range of a content takes.
-fn slice(extents: &[Extent], range: Extent) -> Vec<Extent> {
-    let mut start = 0;
-    let mut sliced = Vec::new();
-    for extent in extents {
-        let from = range.offset.max(start);
-        let to = range.end().min(start + extent.len);
-        if from < to {
-            sliced.push(Extent { offset: extent.offset + from - start, len: to - from });
-        }
-        start += extent.len;
-    }
-    join(sliced)
-}
-
-/// Extents that follow one another as one.
-fn join(extents: Vec<Extent>) -> Vec<Extent> {
-    let mut joined: Vec<Extent> = Vec::new();
-    for extent in extents {
-        match joined.last_mut() {
-            Some(last) if last.end() == extent.offset => last.len += extent.len,
-            _ => joined.push(extent),
-        }
-    }
-    joined
-}
-
-/// Where plain parts stand, in order.
-fn named_extents(parts: &[Part]) -> Vec<(Extent, &str)> {
-    let mut names: Vec<(Extent, &str)> = parts
-        .iter()
-        .flat_map(|part| {
-            let extents: Vec<Extent> = match &part.content {
-                Content::Plain(extents) => extents.clone(),
-                Content::Blocks(blocks) => blocks.iter().map(|block| block.extent).collect(),
-            };
-            extents.into_iter().map(|extent| (extent, part.path.as_str()))
-        })
-        .filter(|(extent, _)| extent.len > 0)
-        .collect();
-    names.sort_by_key(|(extent, _)| extent.offset);
-    names
-}
-
-/// Cuts `extent` at the names in it and appends the runs. With `prefix`, names are below that path
-/// and the rest belongs to it.
-fn cut_at_names(
-    extent: Extent,
-    names: &[(Extent, &str)],
-    prefix: Option<&str>,
-    place: impl Fn(u64) -> RunPlace,
-    runs: &mut Vec<Run>,
-) {
-    let mut at = extent.offset;
-    let mut push = |from: u64, to: u64, name: Option<&str>| {
-        if from < to {
-            let path = match (prefix, name) {
-                (Some(prefix), Some(name)) => Some(format!("{prefix}//{name}")),
-                (prefix, name) => name.or(prefix).map(str::to_owned),
-            };
-            runs.push(Run { place: place(from), len: to - from, path });
-        }
-    };
-    let first = names.partition_point(|(named, _)| named.end() <= extent.offset);
-    for (named, name) in &names[first..] {
-        if named.offset >= extent.end() {
-            break;
-        }
-        let from = named.offset.max(at);
-        let to = named.end().min(extent.end());
-        push(at, from, None);
-        push(from, to, Some(name));
-        at = at.max(to);
-    }
-    push(at, extent.end(), None);
-}
-
 /// Roots for all bytes of a target that no packed content takes.
-fn plain_roots(
-    target: u32,
-    target_len: u64,
-    packed: &[(Vec<Extent>, Opened)],
-    names: &[(Extent, &str)],
-) -> Vec<Built> {
-    let mut taken: Vec<Extent> = packed.iter().flat_map(|(extents, _)| extents.iter().copied()).collect();
+fn plain_roots(target: u32, target_len: u64, packed: &[Built], names: &[(Extent, &str)]) -> Vec<Built> {
+    let mut taken: Vec<Extent> = packed.iter().flat_map(|built| built.root.extents.iter().copied()).collect();
     taken.retain(|extent| !extent.is_hole());
     taken.push(Extent { offset: target_len, len: 0 });
     taken.sort();
