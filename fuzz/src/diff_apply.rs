@@ -10,7 +10,7 @@ use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::header::Header;
 use fluvial_image::Anatomist;
 
-use crate::medium::{Buffer, SmallScratch, TARGET_BYTES_MAX};
+use crate::medium::{SmallScratch, TARGET_BYTES_MAX, target};
 
 /// Diff, then apply: NEW.
 ///
@@ -44,13 +44,13 @@ pub fn run(bytes: &[u8]) {
 
     let opened = Patch::open(&patch).expect("the patch is read");
     check_source(&old, &header.sources[0], &mut |_| true).expect("it is the source");
-    let target = Buffer::new(header.targets[0].size);
+    let target = target(header.targets[0].size);
     let targets: [&dyn Target; 1] = [&target];
     opened
         .apply(&[&old], &targets, &SmallScratch, Checkpoint::default(), &mut Unobserved)
         .expect("the patch is applied");
     check_target(&target, &header.targets[0], &mut |_| true).expect("the result is right");
-    assert!(target.bytes() == new);
+    assert!(target.into_bytes() == new);
 }
 
 /// OLD with bytes left out and put in.

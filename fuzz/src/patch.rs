@@ -15,7 +15,7 @@ use fluvial_delta::structure::ReadAt;
 use fluvial_delta::wire::{WireError, WireReader, WireWriter};
 use sha2::{Digest as _, Sha256};
 
-use crate::medium::{Buffer, SmallScratch, TARGET_BYTES_MAX};
+use crate::medium::{SmallScratch, TARGET_BYTES_MAX, target};
 
 /// What every patch in parts is applied to: an archive of programs and packed streams, made by
 /// seeds.sh.
@@ -115,7 +115,7 @@ fn apply_whole(bytes: &[u8], from: usize) {
     if sizes.iter().any(|&size| size > TARGET_BYTES_MAX) || patch.header.sources.len() > 4 {
         return;
     }
-    let targets: Vec<Buffer> = sizes.into_iter().map(Buffer::new).collect();
+    let targets: Vec<_> = sizes.into_iter().map(target).collect();
     let target_refs: Vec<&dyn Target> = targets.iter().map(|target| target as &dyn Target).collect();
     let sources: Vec<&dyn ReadAt> = patch.header.sources.iter().map(|_| &OLD as &dyn ReadAt).collect();
     let checkpoint = Checkpoint { frame: from };

@@ -57,29 +57,7 @@ impl<'a> Case<'a> {
     fn go_through(&self, bytes: &mut [u8], old_files: &[Extent], new_files: &[Extent], encode: bool) {
         let mut predictor =
             Predictor::new(&self.covers[..], &self.old, old_files, new_files).expect("the covers fit");
-        let mut at = 0;
-        for (index, cover) in self.covers.iter().enumerate() {
-            let start = cover.new as usize;
-            predictor.literal(at as u64, &bytes[at..start]);
-            let mut done = 0;
-            loop {
-                let len = predictor.step_len(index, done);
-                if len == 0 {
-                    break;
-                }
-                let from = start + done as usize;
-                let step = &mut bytes[from..from + len as usize];
-                let result = if encode {
-                    predictor.encode(index, done, step)
-                } else {
-                    predictor.decode(index, done, step)
-                };
-                result.expect("the old bytes can be read");
-                done += len;
-            }
-            assert_eq!(done, cover.len, "the steps take the whole cover");
-            at = start + cover.len as usize;
-        }
+        predictor.recode(bytes, encode).expect("the old bytes can be read");
         for index in 0..new_files.len() {
             let labelled = predictor.labels(0, index).expect("the old bytes can be read");
             assert_eq!(labelled.len(), self.old.len());

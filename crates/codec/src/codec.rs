@@ -32,14 +32,23 @@ pub(crate) trait Method: fmt::Display {
         true
     }
 
+    /// Whether it reads corrections. Others are never handed any.
+    fn takes_corrections(&self) -> bool {
+        false
+    }
+
     /// Packs into `packed`, which is empty.
     fn pack_block(
         &self,
         plain: &[u8],
         corrections: &[u8],
-        context: &mut PackContext,
+        _context: &mut PackContext,
         packed: &mut Vec<u8>,
-    ) -> Result<(), PackError>;
+    ) -> Result<(), PackError> {
+        let mut work = self.packer(plain.len() as u64, corrections)?;
+        work.write(plain, packed)?;
+        work.finish(packed)
+    }
 
     /// Packs as content comes.
     fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError>;

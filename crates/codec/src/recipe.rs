@@ -160,6 +160,7 @@ impl Recipe {
         packed: &mut Vec<u8>,
     ) -> Result<(), PackError> {
         packed.clear();
+        self.check_corrections(corrections)?;
         self.method().pack_block(plain, corrections, context, packed)
     }
 
@@ -169,7 +170,13 @@ impl Recipe {
     /// If the recipe cannot be followed here, or the corrections do not fit.
     pub fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
         self.method().check_linked()?;
+        self.check_corrections(corrections)?;
         self.method().packer(plain_len, corrections)
+    }
+
+    fn check_corrections(&self, corrections: &[u8]) -> Result<(), PackError> {
+        let fit = corrections.is_empty() || self.method().takes_corrections();
+        if fit { Ok(()) } else { Err(PackError::Corrections) }
     }
 }
 

@@ -9,47 +9,16 @@
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
 use std::hint::black_box;
-use std::io;
-use std::sync::Mutex;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fluvial_delta::apply::{Checkpoint, Patch, Target};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
+use fluvial_delta::memory::MemoryTarget;
 use fluvial_delta::predict::{Cover, Predictor};
 use fluvial_delta::scratch::MemoryScratch;
-use fluvial_delta::structure::{Dissector, Extent, ReadAt, Structure};
+use fluvial_delta::structure::{Extent, Opaque};
 
 const LEN: usize = 4 << 20;
-
-/// Knows no containers.
-struct Plain;
-
-impl Dissector for Plain {
-    fn dissect(&self, _: &dyn ReadAt, _: &str) -> Option<Structure> {
-        None
-    }
-}
-
-/// A target in memory.
-struct Buffer(Mutex<Vec<u8>>);
-
-impl ReadAt for Buffer {
-    fn len(&self) -> u64 {
-        self.0.lock().expect("no thread panics").len() as u64
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.0.lock().expect("no thread panics").read_at(offset, buf)
-    }
-}
-
-impl Target for Buffer {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut buffer = self.0.lock().expect("no thread panics");
-        buffer[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    }
-}
 
 /// Bytes that cannot be compressed (xorshift, G. Marsaglia, 2003).
 fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -85,11 +54,11 @@ fn changed(old: &[u8]) -> Vec<u8> {
 }
 
 fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
-    let options = DiffOptions { preset, ..DiffOptions::default() };
+    let options = DiffOptions { preset, verify: false, ..DiffOptions::default() };
     let mut patch = Vec::new();
     let old = [Named { name: "old", bytes: &old }];
     let new = [Named { name: "new", bytes: &new }];
-    diff(&old, &new, &Plain, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
+    diff(&old, &new, &Opaque, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
     patch
 }
 
@@ -112,7 +81,7 @@ fn applying(criterion: &mut Criterion) {
         let patch = Patch::open(&bytes).expect("a whole patch");
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
-                || Buffer(Mutex::new(vec![0; new.len()])),
+                || MemoryTarget::new(new.len()),
                 |target| {
                     let targets: [&dyn Target; 1] = [&target];
                     let from = Checkpoint::default();
@@ -175,27 +144,7 @@ fn predict(old: &[u8], new: &[u8], covers: &[Cover], bytes: &mut [u8], encode: b
     let old_files = [Extent { offset: 0, len: old.len() as u64 }];
     let new_files = [Extent { offset: 0, len: new.len() as u64 }];
     let mut predictor = Predictor::new(covers, &old, &old_files[..], &new_files).expect("the covers fit");
-    let mut at = 0;
-    for (index, cover) in covers.iter().enumerate() {
-        let start = cover.new as usize;
-        predictor.literal(at as u64, &bytes[at..start]);
-        let mut done = 0;
-        loop {
-            let len = predictor.step_len(index, done);
-            if len == 0 {
-                break;
-            }
-            let from = start + done as usize;
-            let step = &mut bytes[from..from + len as usize];
-            if encode {
-                predictor.encode(index, done, step).expect("old bytes are read");
-            } else {
-                predictor.decode(index, done, step).expect("old bytes are read");
-            }
-            done += len;
-        }
-        at = start + cover.len as usize;
-    }
+    predictor.recode(bytes, encode).expect("old bytes are read");
 }
 
 fn predicting(criterion: &mut Criterion) {

@@ -20,7 +20,7 @@ use crate::map::{PatchMap, SourceBlock};
 use crate::scratch::ScratchStore;
 use crate::space::Space;
 use crate::stream::{Effort, write_stream};
-use crate::structure::{Dissector, Extent, ReadAt};
+use crate::structure::{Dissector, Extent, Opaque, ReadAt};
 use crate::wire::WireWriter;
 
 mod approximate;
@@ -218,9 +218,8 @@ pub fn diff(
     let mut files = OldFiles::default();
     let same = sources.len() == targets.len()
         && sources.iter().zip(&targets).all(|(source, target)| source.sha256 == target.sha256);
-    let nothing = Nothing;
     // Equal sides need no look inside.
-    let dissector: &dyn Dissector = if same { &nothing } else { dissector };
+    let dissector: &dyn Dissector = if same { &Opaque } else { dissector };
     let unchanged = Unchanged::find(old, new, &sources, &targets, dissector)?;
     let in_haste = InHaste { dissector, unchanged: &unchanged };
     let dissector: &dyn Dissector = if options.preset == Preset::Fast { &in_haste } else { dissector };
@@ -345,15 +344,6 @@ fn fit(
             return Err(DiffError::OverBudget { needed, allowed });
         }
         sizes = FrameSizes::SMALL;
-    }
-}
-
-/// Knows no containers.
-struct Nothing;
-
-impl Dissector for Nothing {
-    fn dissect(&self, _: &dyn ReadAt, _: &str) -> Option<crate::structure::Structure> {
-        None
     }
 }
 

@@ -13,6 +13,7 @@ pub mod header;
 pub mod layout;
 pub mod limits;
 pub mod map;
+pub mod memory;
 pub mod predict;
 pub mod scratch;
 pub mod space;

@@ -265,6 +265,33 @@ impl<'a> Predictor<'a> {
         self.note_new(offset, bytes);
     }
 
+    /// Goes through all covers in one go: `bytes` are the whole new space, and what is covered of them is
+    /// turned into differences (`encode`) or back, in place.
+    ///
+    /// # Errors
+    /// [`PredictError::Read`].
+    ///
+    /// # Panics
+    /// If a cover ends behind `bytes`.
+    pub fn recode(&mut self, bytes: &mut [u8], encode: bool) -> Result<(), PredictError> {
+        let mut at = 0;
+        for index in 0..self.covers.len() {
+            let start = self.covers[index].new as usize;
+            self.literal(at as u64, &bytes[at..start]);
+            at = start;
+            loop {
+                let done = (at - start) as u64;
+                let step = match self.step_len(index, done) as usize {
+                    0 => break,
+                    len => &mut bytes[at..at + len],
+                };
+                at += step.len();
+                if encode { self.encode(index, done, step)? } else { self.decode(index, done, step)? }
+            }
+        }
+        Ok(())
+    }
+
     /// How it went so far.
     pub fn tally(&self) -> Tally {
         self.tally

@@ -230,6 +230,16 @@ pub trait Dissector: Send + Sync {
     fn dissect(&self, stream: &dyn ReadAt, path: &str) -> Option<Structure>;
 }
 
+/// Knows no format: all streams are bytes.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Opaque;
+
+impl Dissector for Opaque {
+    fn dissect(&self, _: &dyn ReadAt, _: &str) -> Option<Structure> {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

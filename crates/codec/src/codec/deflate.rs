@@ -20,7 +20,7 @@ use std::fmt;
 use crate::codec::{Codec, Method};
 use crate::decode::decode;
 use crate::format::Format;
-use crate::packer::{PackContext, PackError, Packer};
+use crate::packer::{PackError, Packer};
 use crate::prover::{Bench, Found};
 use crate::recipe::{RecipeError, Way, take_u8, take_u32};
 use crate::varint;
@@ -130,16 +130,8 @@ impl Method for Recipe {
         }
     }
 
-    fn pack_block(
-        &self,
-        plain: &[u8],
-        corrections: &[u8],
-        _context: &mut PackContext,
-        packed: &mut Vec<u8>,
-    ) -> Result<(), PackError> {
-        let mut work = self.packer(plain.len() as u64, corrections)?;
-        work.write(plain, packed)?;
-        work.finish(packed)
+    fn takes_corrections(&self) -> bool {
+        true
     }
 
     fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {

@@ -14,7 +14,7 @@ use std::fmt;
 use std::io::{self, Read};
 
 use crate::codec::{Codec, Method};
-use crate::packer::{PackContext, PackError, Packer, Promise};
+use crate::packer::{PackError, Packer, Promise};
 use crate::prover::{Bench, Found};
 use crate::recipe::{RecipeError, Way};
 use crate::varint;
@@ -182,25 +182,7 @@ impl Method for Recipe {
         2 * READ_BYTES as u64
     }
 
-    fn pack_block(
-        &self,
-        plain: &[u8],
-        corrections: &[u8],
-        _context: &mut PackContext,
-        packed: &mut Vec<u8>,
-    ) -> Result<(), PackError> {
-        if !corrections.is_empty() {
-            return Err(PackError::Corrections);
-        }
-        packed.extend_from_slice(plain);
-        Exchange::new(Some(self.seed)).replace(packed);
-        Ok(())
-    }
-
-    fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
-        if !corrections.is_empty() {
-            return Err(PackError::Corrections);
-        }
+    fn packer(&self, plain_len: u64, _corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
         let exchange = Exchange::new(Some(self.seed));
         Ok(Box::new(Inodes { promise: Promise::new(plain_len), exchange, buffer: Vec::new() }))
     }

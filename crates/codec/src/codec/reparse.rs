@@ -49,6 +49,10 @@ impl Method for Recipe {
         self.0.pack_memory_bytes(plain_len)
     }
 
+    fn takes_corrections(&self) -> bool {
+        true
+    }
+
     fn pack_block(
         &self,
         plain: &[u8],

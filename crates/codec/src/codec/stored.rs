@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::codec::{Codec, Method};
-use crate::packer::{PackContext, PackError, Packer, Promise};
+use crate::packer::{PackError, Packer, Promise};
 use crate::prover::{Bench, Found};
 use crate::recipe::{RecipeError, Way};
 
@@ -31,24 +31,7 @@ impl Method for Recipe {
         0
     }
 
-    fn pack_block(
-        &self,
-        plain: &[u8],
-        corrections: &[u8],
-        _context: &mut PackContext,
-        packed: &mut Vec<u8>,
-    ) -> Result<(), PackError> {
-        if !corrections.is_empty() {
-            return Err(PackError::Corrections);
-        }
-        packed.extend_from_slice(plain);
-        Ok(())
-    }
-
-    fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
-        if !corrections.is_empty() {
-            return Err(PackError::Corrections);
-        }
+    fn packer(&self, plain_len: u64, _corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
         Ok(Box::new(Passer(Promise::new(plain_len))))
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 
 use crate::codec::{Codec, Method};
 use crate::decode::DECODE_WINDOW_BYTES_MAX;
-use crate::packer::{PackContext, PackError, Packer};
+use crate::packer::{PackError, Packer};
 use crate::prover::{Bench, Effort, Found};
 use crate::recipe::{RecipeError, Way, take_u8, take_u32};
 use crate::{recipe, varint};
@@ -164,22 +164,7 @@ impl Method for Recipe {
         encoder::memory_bytes(self, plain_len)
     }
 
-    fn pack_block(
-        &self,
-        plain: &[u8],
-        corrections: &[u8],
-        _context: &mut PackContext,
-        packed: &mut Vec<u8>,
-    ) -> Result<(), PackError> {
-        let mut work = self.packer(plain.len() as u64, corrections)?;
-        work.write(plain, packed)?;
-        work.finish(packed)
-    }
-
-    fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
-        if !corrections.is_empty() {
-            return Err(PackError::Corrections);
-        }
+    fn packer(&self, plain_len: u64, _corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
         Ok(Box::new(XzPacker::new(self, plain_len)?))
     }
 }

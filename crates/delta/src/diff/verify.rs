@@ -124,15 +124,16 @@ impl ApplyObserver for Heard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diff::{DiffOptions, Named, Nothing, Unobserved, diff};
+    use crate::diff::{DiffOptions, Named, Unobserved, diff};
     use crate::scratch::MemoryScratch;
+    use crate::structure::Opaque;
 
     /// A patch from `old` to `new` in three parts.
     fn patch(old: &[u8], new: &[u8]) -> Vec<Vec<u8>> {
         let (old, new) = ([Named { name: "old", bytes: &old }], [Named { name: "new", bytes: &new }]);
         let mut patch = Vec::new();
         let options = DiffOptions::default();
-        diff(&old, &new, &Nothing, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch");
+        diff(&old, &new, &Opaque, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch");
         patch.chunks(patch.len() / 3 + 1).map(<[u8]>::to_vec).collect()
     }
 

@@ -16,29 +16,7 @@ fn round_trip(
 ) -> Vec<u8> {
     let run = |bytes: &mut [u8], encode: bool| {
         let mut predictor = Predictor::new(covers, &old, old_files, new_files).expect("covers are valid");
-        let mut at = 0;
-        for (index, cover) in covers.iter().enumerate() {
-            let start = cover.new as usize;
-            predictor.literal(at as u64, &bytes[at..start]);
-            let mut done = 0;
-            loop {
-                let len = predictor.step_len(index, done);
-                if len == 0 {
-                    break;
-                }
-                let from = start + done as usize;
-                let step = &mut bytes[from..from + len as usize];
-                let result = if encode {
-                    predictor.encode(index, done, step)
-                } else {
-                    predictor.decode(index, done, step)
-                };
-                result.expect("old bytes can be read");
-                done += len;
-            }
-            assert_eq!(done, cover.len, "steps take the whole cover");
-            at = start + cover.len as usize;
-        }
+        predictor.recode(bytes, encode).expect("old bytes can be read");
     };
     let mut differences = new.to_vec();
     run(&mut differences, true);

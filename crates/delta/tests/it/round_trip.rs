@@ -1,51 +1,18 @@
 //! `apply(diff(old, new), old) = new`, for any bytes.
 
-use std::io;
-use std::sync::Mutex;
-
-use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, Target, check_source, check_target};
+use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, check_source, check_target};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
+use fluvial_delta::memory::MemoryTarget;
 use fluvial_delta::scratch::MemoryScratch;
-use fluvial_delta::structure::{Dissector, ReadAt, Structure};
+use fluvial_delta::structure::Opaque;
 use proptest::prelude::*;
-
-/// Knows no containers.
-struct Plain;
-
-impl Dissector for Plain {
-    fn dissect(&self, _: &dyn ReadAt, _: &str) -> Option<Structure> {
-        None
-    }
-}
-
-/// A target in memory.
-struct Buffer(Mutex<Vec<u8>>);
-
-impl ReadAt for Buffer {
-    fn len(&self) -> u64 {
-        self.0.lock().expect("no thread panics").len() as u64
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.0.lock().expect("no thread panics").as_slice().read_at(offset, buf)
-    }
-}
-
-impl Target for Buffer {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut buffer = self.0.lock().expect("no thread panics");
-        let range = offset as usize..offset as usize + bytes.len();
-        buffer.get_mut(range).ok_or(io::ErrorKind::StorageFull)?.copy_from_slice(bytes);
-        Ok(())
-    }
-}
 
 fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
     let options = DiffOptions { preset, ..DiffOptions::default() };
     let mut patch = Vec::new();
     let old = [Named { name: "old", bytes: &old }];
     let new = [Named { name: "new", bytes: &new }];
-    diff(&old, &new, &Plain, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
+    diff(&old, &new, &Opaque, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
     patch
 }
 
@@ -53,10 +20,10 @@ fn apply(old: &[u8], bytes: &[u8]) -> Result<Vec<u8>, ApplyError> {
     let patch = Patch::open(&bytes)?;
     check_source(&old, &patch.header.sources[0], &mut |_| true)?;
     let info = &patch.header.targets[0];
-    let target = Buffer(Mutex::new(vec![0; info.size as usize]));
+    let target = MemoryTarget::new(info.size as usize);
     patch.apply(&[&old], &[&target], &MemoryScratch, Checkpoint::default(), &mut Unobserved)?;
     check_target(&target, info, &mut |_| true)?;
-    Ok(target.0.into_inner().expect("no thread panics"))
+    Ok(target.into_bytes())
 }
 
 /// Old bytes, and what edits make of them.

@@ -90,6 +90,10 @@ impl Method for Recipe {
         false
     }
 
+    fn takes_corrections(&self) -> bool {
+        true
+    }
+
     fn pack_block(
         &self,
         plain: &[u8],

@@ -7,7 +7,7 @@ use crate::codec::lz4::ffi::{FrameEncoder, FrameFlags};
 use crate::codec::lz4::{ENGINE, Level, Parameters};
 use crate::codec::{Codec, Method};
 use crate::format::LZ4_FRAME_MAGIC;
-use crate::packer::{PackContext, PackError, Packer, Promise};
+use crate::packer::{PackError, Packer, Promise};
 use crate::prover::{Bench, Effort, Found};
 use crate::recipe::{RecipeError, Way, take_u8};
 
@@ -114,22 +114,7 @@ impl Method for Recipe {
         self.parameters.engine_bytes() + full + (128 << 10) + 2 * block + block / 255 + (64 << 10)
     }
 
-    fn pack_block(
-        &self,
-        plain: &[u8],
-        corrections: &[u8],
-        _context: &mut PackContext,
-        packed: &mut Vec<u8>,
-    ) -> Result<(), PackError> {
-        let mut work = self.packer(plain.len() as u64, corrections)?;
-        work.write(plain, packed)?;
-        work.finish(packed)
-    }
-
-    fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
-        if !corrections.is_empty() {
-            return Err(PackError::Corrections);
-        }
+    fn packer(&self, plain_len: u64, _corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
         let mut packed = Vec::new();
         let encoder = FrameEncoder::new(self.parameters.level, self.flags, plain_len, &mut packed)
             .map_err(|_| failed())?;

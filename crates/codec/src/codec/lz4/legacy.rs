@@ -73,22 +73,16 @@ impl Method for Recipe {
     fn pack_block(
         &self,
         plain: &[u8],
-        corrections: &[u8],
+        _corrections: &[u8],
         context: &mut PackContext,
         packed: &mut Vec<u8>,
     ) -> Result<(), PackError> {
-        if !corrections.is_empty() {
-            return Err(PackError::Corrections);
-        }
         let state = context.lz4.get_or_insert_with(Context::new);
         packed.extend_from_slice(LZ4_LEGACY_MAGIC);
         plain.chunks(LEGACY_BLOCK_BYTES).try_for_each(|block| self.pack_one(block, state, packed))
     }
 
-    fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
-        if !corrections.is_empty() {
-            return Err(PackError::Corrections);
-        }
+    fn packer(&self, plain_len: u64, _corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
         Ok(Box::new(LegacyPacker {
             recipe: self.clone(),
             promise: Promise::new(plain_len),
