@@ -8,7 +8,6 @@
 //! 6. The patch is applied, and what it makes is compared with the new side (`verify`).
 
 use std::io;
-use std::sync::Mutex;
 
 use fluvial_codec::{Budget, Effort as SearchEffort};
 use sha2::{Digest as _, Sha256};
@@ -48,7 +47,7 @@ mod verify;
 use compare::Comparison;
 use encode::{FrameSizes, Frames};
 use flat::Flat;
-use new::Opener;
+use new::{Opener, Openings};
 use old::OldFiles;
 use sources::Kept;
 use unchanged::{InHaste, Unchanged};
@@ -230,20 +229,9 @@ pub fn diff(
         old::explore(&mut space, extent, stream.name, dissector, &unchanged, memory_bytes_max, &mut files)?;
         start = extent.end();
     }
-    let opener = Opener {
-        dissector,
-        unchanged: &unchanged,
-        old: &files,
-        budget: budget(options),
-        packings: Mutex::default(),
-        spool: Mutex::new(scratch.create().map_err(DiffError::Scratch)?),
-    };
-    let mut built = Vec::new();
-    for (index, stream) in new.iter().enumerate() {
-        built.extend(opener.open(index as u32, stream.bytes, stream.name)?);
-    }
-    let packings = opener.packings.into_inner().map_err(|_| DiffError::Internal("a thread panicked"))?;
-    let spool = opener.spool.into_inner().map_err(|_| DiffError::Internal("a thread panicked"))?;
+    let spool = scratch.create().map_err(DiffError::Scratch)?;
+    let opener = Opener::new(dissector, &unchanged, &files, budget(options), spool);
+    let Openings { built, packings, spool } = opener.open_all(new)?;
     let flat = Flat::new(built, &new_streams, &*spool);
 
     let parts = flat.parts();
@@ -283,9 +271,16 @@ pub fn diff(
     lean.spool_blocks().map_err(DiffError::Scratch)?;
     let mut map = PatchMap { blocks, packings, roots: flat.roots.clone(), costs: Vec::new() };
     let unpacking = Unpacking::of(&map, &lean, &new_streams)?;
-    let encode = |sizes| encode::encode(&lean, &flat, &old_files, &pieces, &left, sizes, options.preset);
+    let covered = encode::Covered {
+        space: &lean,
+        flat: &flat,
+        old_files: &old_files,
+        pieces: &pieces,
+        left: &left,
+        preset: options.preset,
+    };
     let Fitted { frames, map_len, packed_map, needed } =
-        fit(&mut map, &unpacking, options.apply_memory_bytes, &encode)?;
+        fit(&covered, &mut map, &unpacking, options.apply_memory_bytes)?;
     let header = Header {
         sources,
         targets,
@@ -320,31 +315,42 @@ struct Fitted {
 /// Encodes the frames, and once more with smaller ones where applying would take more memory than
 /// `allowed`.
 fn fit(
+    covered: &encode::Covered<'_>,
     map: &mut PatchMap,
     unpacking: &Unpacking,
     allowed: u64,
-    encode: &dyn Fn(FrameSizes) -> Result<Frames, DiffError>,
 ) -> Result<Fitted, DiffError> {
-    let mut sizes = FrameSizes::within(allowed);
-    loop {
-        let mut frames = encode(sizes)?;
-        map.costs = std::mem::take(&mut frames.costs);
-        let map_bytes = map.to_bytes();
-        let map_len = map_bytes.len() as u32;
-        let mut packed_map = WireWriter::default();
-        write_stream(&map_bytes, Effort::Smallest, &mut packed_map);
+    let needed = |map: &PatchMap, map_len: usize, frame_bytes: u64| {
         // Large blocks of the sources are unpacked before the first frame is opened.
-        let needed = base_memory_bytes(map, u64::from(map_len))
-            + (frames.memory_bytes + map.packing_memory_bytes() + unpacking.reading_bytes)
-                .max(unpacking.spooling_bytes);
-        if needed <= allowed {
-            return Ok(Fitted { frames, map_len, packed_map: packed_map.bytes, needed });
-        }
-        if sizes == FrameSizes::SMALL {
-            return Err(DiffError::OverBudget { needed, allowed });
-        }
-        sizes = FrameSizes::SMALL;
+        let at_once = frame_bytes + map.packing_memory_bytes() + unpacking.reading_bytes;
+        base_memory_bytes(map, map_len as u64) + at_once.max(unpacking.spooling_bytes)
+    };
+    let beside = needed(map, map.to_bytes().len(), 0);
+    let room = allowed.saturating_sub(beside);
+    let full = if allowed < FrameSizes::FULL_FROM_BYTES {
+        None
+    } else {
+        encode::encode(covered, FrameSizes::FULL, room)?
+    };
+    let frames = match full {
+        Some(frames) => Some(frames),
+        None => encode::encode(covered, FrameSizes::SMALL, u64::MAX)?,
+    };
+    let mut frames = frames.ok_or(DiffError::Internal("no frame takes that much memory"))?;
+    map.costs = std::mem::take(&mut frames.costs);
+    let mut map_bytes = map.to_bytes();
+    if needed(map, map_bytes.len(), frames.memory_bytes) > allowed {
+        // Names are worth less than a patch.
+        map.costs.clear();
+        map_bytes = map.to_bytes();
     }
+    let needed = needed(map, map_bytes.len(), frames.memory_bytes);
+    if needed > allowed {
+        return Err(DiffError::OverBudget { needed, allowed });
+    }
+    let mut packed_map = WireWriter::default();
+    write_stream(&map_bytes, Effort::Smallest, &mut packed_map);
+    Ok(Fitted { frames, map_len: map_bytes.len() as u32, packed_map: packed_map.bytes, needed })
 }
 
 /// A space of the same blocks, which may stand elsewhere or be marked otherwise; what was unpacked of

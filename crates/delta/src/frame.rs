@@ -151,7 +151,9 @@ mod tests {
         let (old, new) = (vec![7_u8; 1000], [vec![7_u8; 500], vec![9], vec![7; 499]].concat());
         let mut builder = FrameBuilder::new(1000, 0);
         builder.cover(0, 1000, 0);
-        let frame = builder.finish(&old, &new, &Programs::default(), Effort::Smallest).expect("read");
+        let frame =
+            builder.finish(&old, &new, &Programs::default(), Effort::Smallest, u64::MAX).expect("read");
+        let frame = frame.expect("memory is allowed");
         let mut reader = FrameReader::new(frame.bytes, 0, 1000, &old, &old).expect("a frame");
         let mut made = vec![0; 1000];
         assert_eq!(reader.read(&old, &mut made).expect("read"), 1000);

@@ -5,6 +5,8 @@
 //! matches on both sides of a gap take part, and old content is searched in groups of like files,
 //! so that memory does not grow with the image.
 
+use std::ops::Range;
+
 use super::exact::common_prefix;
 use super::suffix::Match;
 
@@ -91,35 +93,31 @@ pub(super) fn cover_gap(
             continue;
         }
         misses = 0;
-        finish_alignment(text, gap, start, shift, scan, Some(found_shift), covers, &mut start);
+        start = change_over(text, gap, start..scan, [shift, Some(found_shift)], covers);
         shift = Some(found_shift);
         scan += found.len;
     }
     let right_shift = right.map(|right| right as isize - gap.len() as isize);
-    let mut end = 0;
     if right_shift.is_some() && right_shift == shift {
         push(covers, start, gap.len(), shift);
     } else {
-        finish_alignment(text, gap, start, shift, gap.len(), right_shift, covers, &mut end);
+        let end = change_over(text, gap, start..gap.len(), [shift, right_shift], covers);
         if end < gap.len() {
             push(covers, end, gap.len(), right_shift);
         }
     }
 }
 
-/// Ends the alignment that began at `start`, where another is to go on from `scan`: both are extended
-/// over the bytes between as far as they agree. Writes where the other one begins.
-#[allow(clippy::too_many_arguments)]
-fn finish_alignment(
+/// Ends the first of two alignments, which began where `range` does; the other one is to go on from its
+/// end. Both are extended over the bytes between as far as they agree. Answers where the other one begins.
+fn change_over(
     text: &[u8],
     gap: &[u8],
-    start: usize,
-    shift: Option<isize>,
-    scan: usize,
-    next_shift: Option<isize>,
+    range: Range<usize>,
+    [shift, next_shift]: [Option<isize>; 2],
     covers: &mut Vec<Aligned>,
-    next_start: &mut usize,
-) {
+) -> usize {
+    let (start, scan) = (range.start, range.end);
     let mut forward = shift.map_or(0, |shift| forward_len(text, gap, start, scan, shift));
     let mut backward = next_shift.map_or(0, |shift| backward_len(text, gap, start, scan, shift));
     if start + forward + backward > scan
@@ -142,7 +140,7 @@ fn finish_alignment(
         backward -= best;
     }
     push(covers, start, start + forward, shift);
-    *next_start = scan - backward;
+    scan - backward
 }
 
 fn push(covers: &mut Vec<Aligned>, from: usize, to: usize, shift: Option<isize>) {

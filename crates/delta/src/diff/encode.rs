@@ -1,5 +1,7 @@
 //! From covers to the bytes of a patch.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -30,7 +32,7 @@ pub(super) struct FrameSizes {
 }
 
 impl FrameSizes {
-    const FULL: Self =
+    pub(super) const FULL: Self =
         Self { weight: 1 << 20, weight_max: 3 << 20, raw_bytes_max: 5 << 20, covers_max: FRAME_COVERS_MAX };
     /// For devices with little memory.
     pub(super) const SMALL: Self = Self {
@@ -39,12 +41,8 @@ impl FrameSizes {
         raw_bytes_max: 3 << 20,
         covers_max: FRAME_COVERS_MAX / 4,
     };
-    /// From here on frames are of full size, in bytes of memory for applying.
-    const FULL_FROM_BYTES: u64 = 48 << 20;
-
-    pub(super) fn within(apply_memory_bytes: u64) -> Self {
-        if apply_memory_bytes >= Self::FULL_FROM_BYTES { Self::FULL } else { Self::SMALL }
-    }
+    /// With less memory than this for applying, in bytes, frames of full size are not tried.
+    pub(super) const FULL_FROM_BYTES: u64 = 48 << 20;
 }
 
 const STEP_BYTES: usize = 256 << 10;
@@ -77,16 +75,27 @@ impl Preset {
     }
 }
 
-/// Encodes all flattened bytes. `pieces` are in flattened order and do not overlap.
+/// A flattened target, and what it is copied from.
+pub(super) struct Covered<'a> {
+    pub(super) space: &'a Space<'a>,
+    pub(super) flat: &'a Flat<'a>,
+    /// Files of the old space that stand in one piece.
+    pub(super) old_files: &'a [Extent],
+    /// In flattened order, without overlaps.
+    pub(super) pieces: &'a [Piece],
+    /// What prediction leaves of some programs, in flattened order.
+    pub(super) left: &'a [Left],
+    pub(super) preset: Preset,
+}
+
+/// Encodes all flattened bytes. Answers `None`, as soon as that shows, where a frame would take more than
+/// `memory_bytes_max` to decode.
 pub(super) fn encode(
-    space: &Space<'_>,
-    flat: &Flat<'_>,
-    old_files: &[Extent],
-    pieces: &[Piece],
-    left: &[Left],
+    covered: &Covered<'_>,
     sizes: FrameSizes,
-    preset: Preset,
-) -> Result<Frames, DiffError> {
+    memory_bytes_max: u64,
+) -> Result<Option<Frames>, DiffError> {
+    let Covered { space, flat, old_files, pieces, left, preset } = *covered;
     let parts = &flat.parts();
     let programs = ProgramFinder::new(space, flat, old_files, preset);
     let mut encoder = Encoder {
@@ -123,7 +132,8 @@ pub(super) fn encode(
     if !covers.into_iter().all(|cover| cover.can_be_read(space.len())) {
         return Err(DiffError::Internal("a copy of what is not there yet"));
     }
-    pack(space, flat, finished, &weights, parts, preset)
+    let packed = pack(space, flat, &finished, memory_bytes_max, preset)?;
+    packed.map(|packed| assemble(packed, &finished, &weights, parts)).transpose()
 }
 
 /// A frame that has all its operations.
@@ -282,25 +292,45 @@ impl Encoder<'_, '_> {
     }
 }
 
-/// Packs the frames and shares their sizes out among the files.
+/// Packs the frames, the heaviest first: so all threads end at about the same time, and a frame that takes
+/// too much memory shows early.
 fn pack(
     space: &Space<'_>,
     flat: &Flat<'_>,
-    finished: Vec<Finished>,
-    weights: &[(usize, usize, u64)],
-    parts: &[FlatPart],
+    finished: &[Finished],
+    memory_bytes_max: u64,
     preset: Preset,
-) -> Result<Frames, DiffError> {
-    let frame_weights: Vec<u64> = finished.iter().map(|finished| finished.frame.weight()).collect();
-    let flat_lens: Vec<u64> = finished.iter().map(|finished| finished.flat_len).collect();
-    let packed: Vec<PackedFrame> = finished
+) -> Result<Option<Vec<PackedFrame>>, DiffError> {
+    let mut order: Vec<usize> = (0..finished.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(finished[index].frame.weight()));
+    let is_over = AtomicBool::new(false);
+    let packed: Vec<Option<(usize, PackedFrame)>> = order
         .into_par_iter()
         .with_max_len(1)
-        .map(|finished| finished.frame.finish(space, flat, &finished.programs, preset.effort()))
+        .map(|index| {
+            if is_over.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let Finished { frame, programs, .. } = &finished[index];
+            let packed = frame.finish(space, flat, programs, preset.effort(), memory_bytes_max)?;
+            is_over.fetch_or(packed.is_none(), Ordering::Relaxed);
+            Ok(packed.map(|packed| (index, packed)))
+        })
         .collect::<Result<_, _>>()
         .map_err(DiffError::ReadOld)?;
-    let memory_bytes =
-        packed.iter().map(|frame| frame.bytes.len() as u64 + frame.decode_memory_bytes).max().unwrap_or(0);
+    let Some(mut packed) = packed.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
+    packed.sort_by_key(|(index, _)| *index);
+    Ok(Some(packed.into_iter().map(|(_, packed)| packed).collect()))
+}
+
+/// Puts packed frames together, and shares their sizes out among the files.
+fn assemble(
+    packed: Vec<PackedFrame>,
+    finished: &[Finished],
+    weights: &[(usize, usize, u64)],
+    parts: &[FlatPart],
+) -> Result<Frames, DiffError> {
+    let memory_bytes = packed.iter().map(|frame| frame.memory_bytes).max().unwrap_or(0);
     let bytes: Vec<Vec<u8>> = packed.into_iter().map(|frame| frame.bytes).collect();
     if bytes.iter().any(|frame| frame.len() > FRAME_PACKED_BYTES_MAX) {
         return Err(DiffError::Internal("a frame passes its limit"));
@@ -308,7 +338,8 @@ fn pack(
     let mut costs: Vec<FileCost> = Vec::new();
     for &(frame, part, weight) in weights {
         let packed = bytes.get(frame).map_or(0, |frame| frame.len() as u64);
-        let patch_bytes = weight * packed / frame_weights.get(frame).copied().unwrap_or(0).max(1);
+        let frame_weight = finished.get(frame).map_or(0, |finished| finished.frame.weight());
+        let patch_bytes = weight * packed / frame_weight.max(1);
         if patch_bytes > 0 {
             let part = &parts[part];
             let path = part.path.clone().unwrap_or_else(|| "<metadata>".to_owned());
@@ -317,10 +348,10 @@ fn pack(
     }
     let infos = bytes
         .iter()
-        .zip(flat_lens)
-        .map(|(bytes, flat_len)| FrameInfo {
+        .zip(finished)
+        .map(|(bytes, finished)| FrameInfo {
             packed_len: bytes.len() as u32,
-            flat_len,
+            flat_len: finished.flat_len,
             sha256: Sha256::digest(bytes).into(),
         })
         .collect();

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::flat::{Built, Run, RunPlace};
 use super::old::{OldFiles, fingerprint};
 use super::unchanged::Unchanged;
-use super::{DiffError, programs};
+use super::{DiffError, Named, programs};
 use crate::layout::{Node, Piece, Root};
 use crate::limits::NESTING_MAX;
 use crate::map::Packing;
@@ -25,12 +25,22 @@ use opened::{Opened, OpenedNode};
 
 /// Takes targets apart.
 pub(super) struct Opener<'a> {
-    pub(super) dissector: &'a dyn Dissector,
-    pub(super) unchanged: &'a Unchanged,
-    pub(super) old: &'a OldFiles,
-    pub(super) budget: Budget,
-    pub(super) packings: Mutex<Vec<Packing>>,
-    pub(super) spool: Mutex<Box<dyn Scratch>>,
+    dissector: &'a dyn Dissector,
+    unchanged: &'a Unchanged,
+    old: &'a OldFiles,
+    budget: Budget,
+    packings: Mutex<Vec<Packing>>,
+    spool: Mutex<Box<dyn Scratch>>,
+}
+
+/// All targets, taken apart.
+pub(super) struct Openings {
+    /// The roots, in the order of the targets.
+    pub(super) built: Vec<Built>,
+    /// Recipes that the roots name.
+    pub(super) packings: Vec<Packing>,
+    /// What was unpacked.
+    pub(super) spool: Box<dyn Scratch>,
 }
 
 /// Where the content of a part goes on: in what a block that it shares with others unpacks to.
@@ -43,9 +53,31 @@ struct Proven {
     corrections: Vec<u8>,
 }
 
-impl Opener<'_> {
+impl<'a> Opener<'a> {
+    pub(super) fn new(
+        dissector: &'a dyn Dissector,
+        unchanged: &'a Unchanged,
+        old: &'a OldFiles,
+        budget: Budget,
+        spool: Box<dyn Scratch>,
+    ) -> Self {
+        Self { dissector, unchanged, old, budget, packings: Mutex::default(), spool: Mutex::new(spool) }
+    }
+
+    /// Takes all targets apart.
+    pub(super) fn open_all(self, new: &[Named<'_>]) -> Result<Openings, DiffError> {
+        let mut built = Vec::new();
+        for (index, stream) in new.iter().enumerate() {
+            built.extend(self.open(index as u32, stream.bytes, stream.name)?);
+        }
+        let panicked = || DiffError::Internal("a thread panicked");
+        let packings = self.packings.into_inner().map_err(|_| panicked())?;
+        let spool = self.spool.into_inner().map_err(|_| panicked())?;
+        Ok(Openings { built, packings, spool })
+    }
+
     /// Takes one target apart into roots, in target order.
-    pub(super) fn open(&self, target: u32, stream: &dyn ReadAt, path: &str) -> Result<Vec<Built>, DiffError> {
+    fn open(&self, target: u32, stream: &dyn ReadAt, path: &str) -> Result<Vec<Built>, DiffError> {
         let parts = match self.dissector.dissect(stream, path) {
             Some(structure) => structure.parts,
             None => vec![whole(stream, path)],

@@ -32,8 +32,8 @@ pub struct FrameBuilder {
 pub struct PackedFrame {
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// How much memory decoding takes, in bytes, beside the packed bytes.
-    pub decode_memory_bytes: u64,
+    /// How much memory decoding takes, in bytes, the packed ones included.
+    pub memory_bytes: u64,
 }
 
 impl FrameBuilder {
@@ -117,7 +117,8 @@ impl FrameBuilder {
     }
 
     /// Works out the residual and packs everything. `space` is the old space, `flat` the flattened
-    /// target; references are predicted in the covers of `programs`.
+    /// target; references are predicted in the covers of `programs`. Answers `None` where decoding would
+    /// take more than `memory_bytes_max`: most often that is known before anything is packed.
     ///
     /// # Errors
     /// What cannot be read of the two.
@@ -127,7 +128,8 @@ impl FrameBuilder {
         flat: &dyn ReadAt,
         programs: &Programs,
         effort: Effort,
-    ) -> io::Result<PackedFrame> {
+        memory_bytes_max: u64,
+    ) -> io::Result<Option<PackedFrame>> {
         let [skips, runs, differences] = self.residual(space, flat, programs)?;
         let (mut gaps, mut lens, mut addresses) =
             (WireWriter::default(), WireWriter::default(), WireWriter::default());
@@ -140,21 +142,25 @@ impl FrameBuilder {
             addresses.number(expected.encode(self.old_len, cover.len, gap, cover.address));
             at = cover.flat_end();
         }
-        let mut writer = WireWriter::default();
-        writer.number(self.covers.len() as u64);
-        let programs = if programs.new.is_empty() { Vec::new() } else { programs.write() };
-        let whole = [&gaps.bytes, &lens.bytes, &addresses.bytes, &programs];
+        let programs_bytes = if programs.new.is_empty() { Vec::new() } else { programs.write() };
+        let whole = [&gaps.bytes, &lens.bytes, &addresses.bytes, &programs_bytes];
         let streamed = [&skips, &runs, &differences, &self.literals, &self.corrections];
-        for plain in whole.into_iter().chain(streamed) {
-            write_stream(plain, effort, &mut writer);
-        }
         let dictionaries: u64 =
             streamed.iter().map(|plain| decode_memory_bytes(plain.len() as u64, effort)).sum();
         let numbers: usize = whole.iter().map(|plain| plain.len()).sum();
-        let predictor = if programs.is_empty() { 0 } else { Predictor::memory_bytes(self.covers.len()) };
+        let predictor = if programs.new.is_empty() { 0 } else { Predictor::memory_bytes(self.covers.len()) };
         let covers = self.covers.len() * (2 * size_of::<Cover>() + size_of::<usize>());
-        let decode_memory_bytes = dictionaries + numbers as u64 + predictor + covers as u64;
-        Ok(PackedFrame { bytes: writer.bytes, decode_memory_bytes })
+        let beside = dictionaries + numbers as u64 + predictor + covers as u64;
+        if beside > memory_bytes_max {
+            return Ok(None);
+        }
+        let mut writer = WireWriter::default();
+        writer.number(self.covers.len() as u64);
+        for plain in whole.into_iter().chain(streamed) {
+            write_stream(plain, effort, &mut writer);
+        }
+        let memory_bytes = beside + writer.bytes.len() as u64;
+        Ok((memory_bytes <= memory_bytes_max).then_some(PackedFrame { bytes: writer.bytes, memory_bytes }))
     }
 
     fn residual(
