@@ -43,6 +43,7 @@ mod suffix;
 mod unchanged;
 mod unpacking;
 mod verify;
+mod windows;
 
 use compare::Comparison;
 use encode::{FrameSizes, Frames};
@@ -189,7 +190,7 @@ pub struct DiffReport {
 ///
 /// Memory: five bytes for each byte of old content that is searched at a time (64 MiB, one group for
 /// each thread of the current rayon pool), up to ten bytes for each byte of a changed program (of at
-/// most about 1.4 GiB, and of 384 MiB where several are searched at a time), the longest packed stream
+/// most about 1.4 GiB (larger programs are searched in parts), and of 384 MiB where several are searched at a time), the longest packed stream
 /// that is opened, unpacked and packed again, and about 100 MiB.
 ///
 /// # Errors

@@ -8,8 +8,10 @@
 //! the cheapest lane is followed back.
 
 use libsais::SuffixArrayConstruction;
+use rayon::prelude::*;
 
 use super::exact::common_prefix;
+use super::windows::Window;
 use crate::predict::Cover;
 
 /// What a way through the new bytes costs, in sixteenths of a bit.
@@ -49,16 +51,41 @@ impl Default for Costs {
     }
 }
 
-/// How much memory [`covers`] takes beside the two texts, in bytes.
+/// How much memory looking for alignments takes beside the two texts, in bytes.
 pub(super) fn memory_bytes(old_len: u64, new_len: u64) -> u64 {
     4 * (old_len + new_len) + (old_len + new_len).max(8 * new_len)
 }
 
-/// The cheapest covers of `new` by `old`, in order. `None` where memory is short, or there is more
-/// than 2 GiB of both.
-pub(super) fn covers(old: &[u8], new: &[u8], costs: Costs) -> Option<Vec<Cover>> {
-    let alignments = alignments(old, new, costs.match_min)?;
-    Some(Search::new(old, new, costs).run(&alignments))
+/// The cheapest covers of `new` by `old`, in order. Alignments are looked for in `windows`, which are in
+/// the order of the new side, [`WINDOWS_AT_A_TIME`] of them at a time; those of the `present` covers are
+/// known. `None` where memory is short, or there is more than 2 GiB of both.
+pub(super) fn covers(
+    old: &[u8],
+    new: &[u8],
+    windows: &[Window],
+    present: &[Cover],
+    costs: Costs,
+) -> Option<Vec<Cover>> {
+    i32::try_from(old.len() + new.len()).ok()?;
+    let mut found: Vec<Alignment> = Vec::new();
+    for windows in windows.chunks(WINDOWS_AT_A_TIME) {
+        let alignments: Vec<Option<Vec<Alignment>>> = windows
+            .par_iter()
+            .with_max_len(1)
+            .map(|window| alignments(old, new, window, costs.match_min))
+            .collect();
+        for alignments in alignments {
+            found.extend(alignments?);
+        }
+    }
+    if windows.len() > 1 {
+        let known = present.iter().filter(|cover| cover.len >= costs.match_min as u64);
+        found.extend(
+            known.map(|cover| Alignment { at: cover.new as u32, shift: cover.old as i32 - cover.new as i32 }),
+        );
+    }
+    found.sort_by_key(|alignment| alignment.at);
+    Some(Search::new(old, new, costs).run(&found))
 }
 
 /// An alignment that is worth a try from here on: old position minus new position.
@@ -74,6 +101,8 @@ struct Neighbours {
     after: Vec<u32>,
 }
 
+/// So many windows are searched at a time.
+pub(super) const WINDOWS_AT_A_TIME: usize = 2;
 /// Shifts for which it is known how far they were tried.
 const SHIFTS_SEEN: usize = 1 << 10;
 /// No neighbour.
@@ -101,18 +130,19 @@ fn neighbours(old: &[u8], new: &[u8]) -> Option<Neighbours> {
     Some(Neighbours { before: nearest(&mut order.iter()), after: nearest(&mut order.iter().rev()) })
 }
 
-/// The alignments of the longest matches that no other one contains, by where they begin.
-fn alignments(old: &[u8], new: &[u8], match_min: usize) -> Option<Vec<Alignment>> {
-    if old.is_empty() || new.is_empty() {
+/// The alignments in a window of the longest matches that no other one contains.
+fn alignments(old: &[u8], new: &[u8], window: &Window, match_min: usize) -> Option<Vec<Alignment>> {
+    let (old_start, start) = (window.old.start, window.new.start);
+    let (old_part, new_part) = (&old[window.old.clone()], &new[window.new.clone()]);
+    if old_part.is_empty() || new_part.is_empty() {
         return Some(Vec::new());
     }
-    i32::try_from(old.len() + new.len()).ok()?;
-    let found = neighbours(old, new)?;
+    let found = neighbours(old_part, new_part)?;
     let mut alignments = Vec::new();
     let (mut last_shift, mut last_end) = (None, 0);
     let (mut before_len, mut after_len) = (0, 0);
     let mut seen = [(0, 0); SHIFTS_SEEN];
-    for at in 0..new.len() {
+    for at in window.new.clone() {
         // A neighbour matches at most one byte less than the one of the position before (Kasai et
         // al., 2001), so that all comparisons together are linear.
         let len_of = |neighbour: u32, known: &mut usize| {
@@ -120,15 +150,16 @@ fn alignments(old: &[u8], new: &[u8], match_min: usize) -> Option<Vec<Alignment>
                 *known = 0;
                 return 0;
             }
-            let old_at = neighbour as usize;
+            let old_at = old_start + neighbour as usize;
             *known = known.saturating_sub(1).min(old.len() - old_at);
             *known += common_prefix(&old[old_at + *known..], &new[at + *known..]);
             *known
         };
-        let before = (len_of(found.before[at], &mut before_len), found.before[at]);
-        let after = (len_of(found.after[at], &mut after_len), found.after[at]);
-        let (len, old_at) = if after.0 > before.0 { after } else { before };
-        let shift = old_at as i32 - at as i32;
+        let (before, after) = (found.before[at - start], found.after[at - start]);
+        let (before, after) =
+            ((len_of(before, &mut before_len), before), (len_of(after, &mut after_len), after));
+        let (len, neighbour) = if after.0 > before.0 { after } else { before };
+        let shift = old_start as i32 + neighbour as i32 - at as i32;
         if len >= match_min && at + len > last_end && (last_shift != Some(shift) || at > last_end) {
             (last_shift, last_end) = (Some(shift), at + len);
             // What one alignment went over another one with the same shift need not go over again.
@@ -138,7 +169,6 @@ fn alignments(old: &[u8], new: &[u8], match_min: usize) -> Option<Vec<Alignment>
             alignments.push(Alignment { at: resembling_from(old, new, at, shift, stop) as u32, shift });
         }
     }
-    alignments.sort_by_key(|alignment| alignment.at);
     Some(alignments)
 }
 
@@ -417,6 +447,10 @@ mod tests {
 
     use super::*;
 
+    fn whole(old: &[u8], new: &[u8]) -> Vec<Window> {
+        vec![Window { old: 0..old.len(), new: 0..new.len() }]
+    }
+
     #[test]
     fn an_insertion_costs_one_change() {
         let old: Vec<u8> =
@@ -425,8 +459,24 @@ mod tests {
         new.extend_from_slice(b"something else");
         new.extend_from_slice(&old[2000..]);
         new[500] ^= 1;
-        let covers = covers(&old, &new, Costs::default()).unwrap();
+        let covers = covers(&old, &new, &whole(&old, &new), &[], Costs::default()).unwrap();
         assert_eq!(covers, [Cover { old: 0, new: 0, len: 2000 }, Cover { old: 2000, new: 2014, len: 2000 }]);
+    }
+
+    #[test]
+    fn windows_find_what_stands_in_them_and_keep_what_is_known() {
+        let old: Vec<u8> =
+            (0..40_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        // Three quarters stay, behind something else; the last one comes from the start.
+        let new = [b"something else", &old[..30_000], &old[..10_000]].concat();
+        let half = new.len() / 2;
+        let windows =
+            [Window { old: 0..21_000, new: 0..half }, Window { old: 19_000..40_000, new: half..new.len() }];
+        let far = Cover { old: 0, new: 30_014, len: 10_000 };
+        let near = Cover { old: 0, new: 14, len: 30_000 };
+        let found = |present: &[Cover]| covers(&old, &new, &windows, present, Costs::default()).unwrap();
+        assert_eq!(found(&[far]), [near, far]);
+        assert!(!found(&[]).contains(&far), "no window holds it");
     }
 
     proptest! {
@@ -436,7 +486,8 @@ mod tests {
             new in proptest::collection::vec(0_u8..4, 0..400),
         ) {
             let mut at = 0;
-            for cover in covers(&old, &new, Costs { match_min: 4, cover: 40, ..Costs::default() }).unwrap() {
+            let costs = Costs { match_min: 4, cover: 40, ..Costs::default() };
+            for cover in covers(&old, &new, &whole(&old, &new), &[], costs).unwrap() {
                 prop_assert!(cover.new >= at && cover.len > 0);
                 at = cover.new + cover.len;
                 prop_assert!(at <= new.len() as u64 && cover.old + cover.len <= old.len() as u64);

@@ -14,7 +14,7 @@ use super::encode::Piece;
 use super::flat::{Flat, FlatPart};
 use super::lanes;
 use super::programs::ProgramFinder;
-use super::{DiffError, Preset};
+use super::{DiffError, Preset, windows};
 use crate::frame;
 use crate::predict::{Cover, PredictError, Predictor, labels};
 use crate::space::Space;
@@ -67,9 +67,21 @@ impl Pair {
         std::iter::once((0, self.new)).chain(self.tail.map(|tail| (self.new.len, tail)))
     }
 
-    /// What searching takes, in bytes: each side as it is and in another form, and the search.
+    /// Each side as it is and in another form, in bytes.
+    fn texts_bytes(&self) -> u64 {
+        2 * (self.old.len + self.new_len())
+    }
+
+    /// In how many windows it is searched, as few as memory allows; `None` where it is too large.
+    fn windows(&self) -> Option<usize> {
+        let room = PROGRAM_MEMORY_BYTES_MAX.saturating_sub(self.texts_bytes());
+        windows::count(self.old.len, self.new_len(), room)
+    }
+
+    /// What searching takes, in bytes.
     fn memory_bytes(&self) -> u64 {
-        2 * (self.old.len + self.new_len()) + lanes::memory_bytes(self.old.len, self.new_len())
+        let windows = self.windows().unwrap_or(1);
+        self.texts_bytes() + windows::memory_bytes(self.old.len, self.new_len(), windows)
     }
 
     /// Searching is worth it where one byte in so many has to be told.
@@ -111,7 +123,7 @@ pub(super) fn refine(
         return Ok((pieces, Vec::new()));
     }
     let mut pairs = pairs(space, parts, finder, &pieces)?;
-    pairs.retain(|pair| pair.memory_bytes() <= PROGRAM_MEMORY_BYTES_MAX);
+    pairs.retain(|pair| pair.windows().is_some());
     pairs.sort_by_key(|pair| std::cmp::Reverse(pair.memory_bytes()));
     let mut found: Vec<Found> = Vec::new();
     let mut rest = pairs.as_slice();
@@ -236,7 +248,8 @@ fn search(
         if pass == 0 && guess_bytes < pair.new_len() / pair.worth_part() {
             return Ok(None);
         }
-        match lanes::covers(&labelled, &labelled_new, lanes::Costs::default()) {
+        let windows = windows::windows(old.len(), new.len(), pair.windows().unwrap_or(1), &covers);
+        match lanes::covers(&labelled, &labelled_new, &windows, &covers, lanes::Costs::default()) {
             Some(better) => covers = better,
             None => return Ok(None),
         }

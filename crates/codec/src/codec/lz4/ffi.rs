@@ -154,7 +154,9 @@ pub(crate) fn decompress(packed: &[u8], plain_len_max: usize, plain: &mut Vec<u8
         || io::Error::new(io::ErrorKind::InvalidData, "malformed LZ4 block, or longer than allowed");
     let packed_len = c_int::try_from(packed.len()).map_err(|_| invalid())?;
     // A byte of a block stands for at most 255 bytes of content: no need for a larger buffer.
-    let capacity = plain_len_max.min(packed.len().saturating_mul(255)).min(INPUT_BYTES_MAX);
+    let len_max = plain_len_max.min(packed.len().saturating_mul(255)).min(INPUT_BYTES_MAX);
+    // Without any room the library takes a block for malformed that it reads as empty otherwise.
+    let capacity = len_max.max(1);
     plain.reserve(capacity);
     let spare = plain.spare_capacity_mut();
     // SAFETY: `packed` is valid for `packed_len` bytes, `spare` was reserved with at least
@@ -168,10 +170,10 @@ pub(crate) fn decompress(packed: &[u8], plain_len_max: usize, plain: &mut Vec<u8
         )
     };
     let written = usize::try_from(written).map_err(|_| invalid())?;
-    if written > capacity {
+    if written > len_max {
         return Err(invalid());
     }
-    // SAFETY: the library has written `written` bytes, at most `capacity`, from the old end on.
+    // SAFETY: the library has written `written` bytes, no more than there was room for, from the old end on.
     unsafe { plain.set_len(plain.len() + written) };
     Ok(())
 }
@@ -374,6 +376,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_odd_empty_block_is_empty_with_and_without_room() {
+        for limit in [0, 1, 100] {
+            let mut plain = Vec::new();
+            decompress(&[2], limit, &mut plain).unwrap();
+            assert_eq!(plain, []);
+        }
+        assert!(decompress(&[0x10, 7], 0, &mut Vec::new()).is_err(), "a byte has no room");
+    }
 
     #[test]
     fn the_bound_is_the_library_s() {
