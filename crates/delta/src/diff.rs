@@ -190,8 +190,8 @@ pub struct DiffReport {
 ///
 /// Memory: five bytes for each byte of old content that is searched at a time (64 MiB, one group for
 /// each thread of the current rayon pool), up to ten bytes for each byte of a changed program (of at
-/// most about 1.4 GiB (larger programs are searched in parts), and of 384 MiB where several are searched at a time), the longest packed stream
-/// that is opened, unpacked and packed again, and about 100 MiB.
+/// most about 1.4 GiB, larger programs are searched in parts, and of 384 MiB where several are searched at
+/// a time), the longest packed stream that is opened, unpacked and packed again, and about 100 MiB.
 ///
 /// # Errors
 /// [`DiffError`].
