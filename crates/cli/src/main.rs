@@ -18,6 +18,7 @@ mod progress;
 mod scratch;
 mod source;
 mod verifier;
+mod writer;
 
 use std::process::ExitCode;
 
