@@ -150,7 +150,9 @@ impl From<ApplyError> for Fault {
                 kind_of_write(source)
             }
             ApplyError::UnpackSource(source) if source.raw_os_error().is_some() => kind_of_write(source),
-            ApplyError::WriteTarget(source) | ApplyError::Journal(source) => kind_of_write(source),
+            ApplyError::WriteTarget(source) | ApplyError::Journal(source) | ApplyError::Thread(source) => {
+                kind_of_write(source)
+            }
             ApplyError::WrongSource { .. } | ApplyError::Arity { .. } => Kind::WrongSource,
             ApplyError::WrongTarget { .. } => Kind::WrongTarget,
             ApplyError::Cancelled => Kind::Cancelled,

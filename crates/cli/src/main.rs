@@ -18,7 +18,6 @@ mod progress;
 mod scratch;
 mod source;
 mod verifier;
-mod writer;
 
 use std::process::ExitCode;
 

@@ -6,14 +6,15 @@
 //! on from there.
 
 use std::io;
+use std::thread::Builder;
 
-use fluvial_codec::{PackContext, PackError};
+use fluvial_codec::PackError;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use crate::frame::{FrameError, FrameReader};
+use crate::frame::FrameError;
 use crate::header::{Header, HeaderError, StreamInfo};
-use crate::layout::{Node, Root};
+use crate::layout::Node;
 use crate::limits::STREAM_DICTIONARY_BYTES_MAX;
 use crate::map::{MapError, PatchMap, SourceBlock};
 use crate::scratch::ScratchStore;
@@ -22,13 +23,18 @@ use crate::stream::read_stream;
 use crate::structure::ReadAt;
 use crate::wire::WireReader;
 
+mod decoder;
 mod packing;
+mod pipeline;
+mod placer;
 mod written;
 
-use packing::{PackedSink, TargetSink};
-use written::{Recent, Written};
+use decoder::Decoder;
+use pipeline::{Progress, Stop};
+use placer::Placer;
+use written::Written;
 
-/// How many flattened bytes are made at a time.
+/// How many bytes are hashed at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// A target: written at any offset, read back where the patch copies from it.
@@ -181,6 +187,9 @@ pub enum ApplyError {
     /// The checkpoint to go on from is not one of this patch.
     #[error("there is no frame {0} to go on from")]
     NoSuchCheckpoint(usize),
+    /// A thread cannot be had.
+    #[error("no thread can be started")]
+    Thread(#[source] io::Error),
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -309,19 +318,38 @@ impl<'a> Patch<'a> {
         if from.frame > self.header.frames.len() {
             return Err(ApplyError::NoSuchCheckpoint(from.frame));
         }
-        let mut run = Run {
+        let flat = self.frame_starts.get(from.frame).map_or(u64::MAX, |start| start.1);
+        let progress = Progress::default();
+        let (filling, using, batch) = pipeline::ring();
+        let mut placer = Placer::new(self, targets, observer, &progress, using, flat);
+        let mut written = Written::new(space, &self.map, targets, &progress);
+        written.made = flat;
+        let decoder = Decoder {
             patch: self,
             space,
-            written: Written::new(space, &self.map, targets),
-            targets,
-            observer,
+            written,
+            progress: &progress,
+            filling,
+            batch,
             next_frame: from.frame,
             reader: None,
-            flat: self.frame_starts.get(from.frame).map_or(u64::MAX, |start| start.1),
-            buf: vec![0; CHUNK_BYTES],
-            context: PackContext::default(),
+            flat,
         };
-        run.all()
+        std::thread::scope(|scope| {
+            let thread = Builder::new()
+                .name("decoder".into())
+                .spawn_scoped(scope, || decoder.all())
+                .map_err(ApplyError::Thread)?;
+            let placing = placer.all();
+            drop(placer);
+            let decoding = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            match (placing, decoding) {
+                (Err(Stop::Fault(error)), _) | (_, Err(Stop::Fault(error))) => Err(error),
+                (Ok(()), Ok(())) => Ok(()),
+                // One of them ended early without a fault.
+                _ => Err(ApplyError::Lengths),
+            }
+        })
     }
 }
 
@@ -338,150 +366,9 @@ fn read_map(packed: &[u8], header: &Header) -> Result<PatchMap, ApplyError> {
     Ok(PatchMap::from_bytes(&bytes, source_len, &target_sizes)?)
 }
 
-/// One run over the frames.
-struct Run<'a, 'o> {
-    patch: &'a Patch<'a>,
-    space: &'a Space<'a>,
-    written: Written<'a>,
-    targets: &'a [&'a dyn Target],
-    observer: &'o mut dyn ApplyObserver,
-    next_frame: usize,
-    reader: Option<FrameReader<'a>>,
-    /// The next flattened byte to be made.
-    flat: u64,
-    buf: Vec<u8>,
-    context: PackContext,
-}
-
-impl Run<'_, '_> {
-    fn all(&mut self) -> Result<(), ApplyError> {
-        let patch = self.patch;
-        let mut start = 0;
-        for root in &patch.map.roots {
-            let end = start + root.node.flat_len();
-            if end > self.flat {
-                self.root(root, start)?;
-            }
-            start = end;
-        }
-        Ok(())
-    }
-
-    /// Makes a root, from the middle where a checkpoint stands in it.
-    fn root(&mut self, root: &Root, start: u64) -> Result<(), ApplyError> {
-        if self.flat == start {
-            self.note_checkpoint()?;
-        }
-        let mut sink = TargetSink::new(self.targets[root.target as usize], &root.extents);
-        match &root.node {
-            Node::Plain(len) => {
-                sink.skip(self.flat - start);
-                self.plain(start + len - self.flat, &mut sink)
-            }
-            // Checkpoints inside of packed roots are not noted: packers keep their state in memory.
-            Node::Packed(_) if self.flat != start => Err(ApplyError::NoSuchCheckpoint(self.next_frame)),
-            node @ Node::Packed(_) => self.node(node, &mut sink),
-        }
-    }
-
-    fn node(&mut self, node: &Node, sink: &mut dyn Sink) -> Result<(), ApplyError> {
-        match node {
-            Node::Plain(len) => self.plain(*len, sink),
-            Node::Packed(packed) => {
-                let corrections = match packed.corrections_len() {
-                    0 => Vec::new(),
-                    len => {
-                        self.open_frame(false)?;
-                        let frame = self.next_frame - 1;
-                        let reader = self.reader.as_mut().ok_or(ApplyError::Lengths)?;
-                        reader.take_corrections(len).map_err(|source| ApplyError::Frame { frame, source })?
-                    }
-                };
-                let packings = &self.patch.map.packings;
-                let mut inner = PackedSink::new(
-                    &packed.pieces,
-                    packings,
-                    corrections,
-                    sink,
-                    std::mem::take(&mut self.context),
-                );
-                for child in &packed.children {
-                    self.node(child, &mut inner)?;
-                }
-                self.context = inner.finish()?;
-                Ok(())
-            }
-        }
-    }
-
-    fn plain(&mut self, mut len: u64, sink: &mut dyn Sink) -> Result<(), ApplyError> {
-        while len > 0 {
-            self.open_frame(sink.is_target())?;
-            let frame = self.next_frame - 1;
-            let reader = self.reader.as_mut().ok_or(ApplyError::Lengths)?;
-            let want = len.min(reader.left()).min(self.buf.len() as u64) as usize;
-            self.written.made = self.flat;
-            // Covers are short: what they make is handed on in large pieces.
-            let mut filled = 0;
-            while filled < want {
-                let (recent, free) = self.buf[..want].split_at_mut(filled);
-                let made = reader
-                    .read(&Recent::new(&self.written, recent), free)
-                    .map_err(|source| ApplyError::Frame { frame, source })?;
-                if made == 0 {
-                    return Err(ApplyError::Lengths);
-                }
-                filled += made;
-            }
-            sink.write(&self.buf[..want])?;
-            self.flat += want as u64;
-            len -= want as u64;
-            if !self.observer.made(want as u64) {
-                return Err(ApplyError::Cancelled);
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes that everything up to here is written, when a frame has just ended.
-    fn note_checkpoint(&mut self) -> Result<(), ApplyError> {
-        if self.reader.take_if(|reader| reader.left() == 0).is_some() {
-            let checkpoint = Checkpoint { frame: self.next_frame };
-            self.observer.checkpoint(checkpoint).map_err(ApplyError::Journal)?;
-        }
-        Ok(())
-    }
-
-    /// Sees to it that a frame is open that makes the next byte. Frames that end here are noted as
-    /// done where no packer holds bytes back.
-    fn open_frame(&mut self, can_resume: bool) -> Result<(), ApplyError> {
-        while self.reader.as_ref().is_none_or(|reader| reader.left() == 0) {
-            if can_resume {
-                self.note_checkpoint()?;
-            }
-            // Free the old frame's dictionaries before the next frame is fetched.
-            self.reader = None;
-            let info = self.patch.header.frames.get(self.next_frame).ok_or(ApplyError::Lengths)?;
-            let bytes = self.patch.frame(self.next_frame)?;
-            let frame = self.next_frame;
-            self.written.made = self.flat;
-            let reader = FrameReader::new(bytes, self.flat, info.flat_len, self.space, &self.written)
-                .map_err(|source| ApplyError::Frame { frame, source })?;
-            self.reader = Some(reader);
-            self.next_frame += 1;
-        }
-        Ok(())
-    }
-}
-
 /// Takes made bytes in order.
 trait Sink {
     fn write(&mut self, bytes: &[u8]) -> Result<(), ApplyError>;
-
-    /// Whether bytes reach the target at once, so that a checkpoint may stand between any two.
-    fn is_target(&self) -> bool {
-        false
-    }
 }
 
 fn check_arity(what: &'static str, need: usize, have: usize) -> Result<(), ApplyError> {
@@ -595,7 +482,7 @@ pub(crate) fn base_memory_bytes(map: &PatchMap, map_len: u64) -> u64 {
             .map(|piece| piece.plain_len),
         written::CACHE_BYTES,
     );
-    PROGRAM_BYTES + 4 * map_len + old + new + 2 * CHUNK_BYTES as u64
+    PROGRAM_BYTES + 4 * map_len + old + new + (pipeline::BATCHES * pipeline::BATCH_BYTES + CHUNK_BYTES) as u64
 }
 
 const _: () = assert!(STREAM_DICTIONARY_BYTES_MAX.is_power_of_two());

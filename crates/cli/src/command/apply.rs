@@ -25,7 +25,6 @@ use crate::progress::Progress;
 use crate::scratch::DiskScratch;
 use crate::source::Old;
 use crate::verifier::Verifier;
-use crate::writer::Writer;
 
 /// What an apply came to.
 struct Outcome {
@@ -194,23 +193,18 @@ impl Job<'_> {
         let flat_bytes = header.frames[from..].iter().map(|frame| frame.flat_len).sum();
         self.progress.phase("applying", flat_bytes);
         let notary = Notary::begin(target.file(), self.journal.clone()).map_err(ApplyError::Journal)?;
+        let mut watch = Watch { progress: self.progress, notary };
         let medium = target.try_clone().map_err(ApplyError::WriteTarget)?;
         let verifier = Verifier::begin(medium, from == 0).map_err(ApplyError::WriteTarget)?;
-        let writer = Writer::begin(verifier).map_err(ApplyError::WriteTarget)?;
-        let mut watch = Watch { progress: self.progress, writer: &writer, notary };
-        let targets: [&dyn Target; 1] = [&writer];
+        let targets: [&dyn Target; 1] = [&verifier];
         let checkpoint = Checkpoint { frame: from };
         let made = self.patch.apply(&self.sources, &targets, &self.scratch, checkpoint, &mut watch);
         let mut notary = watch.notary;
-        let made = made.and_then(|()| writer.finish().map_err(ApplyError::WriteTarget));
-        let verifier = match made {
-            Ok(verifier) => verifier,
-            Err(error) => {
-                // The first error tells more than a journal that cannot be written because of it.
-                let _ = notary.finish();
-                return Err(error);
-            }
-        };
+        if let Err(error) = made {
+            // The first error tells more than a journal that cannot be written because of it.
+            let _ = notary.finish();
+            return Err(error);
+        }
         // The result goes to the disk while it is read back.
         notary.note(header.frames.len()).map_err(ApplyError::Journal)?;
         let checked = self.check(target, verifier);
@@ -268,7 +262,6 @@ impl Job<'_> {
 /// Hears how applying comes along.
 struct Watch<'a> {
     progress: &'a Progress,
-    writer: &'a Writer<Verifier>,
     notary: Notary,
 }
 
@@ -279,8 +272,7 @@ impl ApplyObserver for Watch<'_> {
     }
 
     fn checkpoint(&mut self, checkpoint: Checkpoint) -> io::Result<()> {
-        // What could not be written is told by the next write.
-        if self.writer.settle() { self.notary.checkpoint(checkpoint.frame) } else { Ok(()) }
+        self.notary.checkpoint(checkpoint.frame)
     }
 }
 

@@ -58,10 +58,6 @@ impl Sink for TargetSink<'_> {
         }
         Ok(())
     }
-
-    fn is_target(&self) -> bool {
-        true
-    }
 }
 
 /// Packs pieces of a content one after another.

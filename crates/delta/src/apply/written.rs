@@ -5,6 +5,7 @@ use std::io;
 use fluvial_codec::Format;
 
 use super::Target;
+use super::pipeline::Progress;
 use crate::layout::Node;
 use crate::map::PatchMap;
 use crate::space::{BlockCache, Space};
@@ -19,7 +20,8 @@ pub(super) struct Written<'a> {
     targets: &'a [&'a dyn Target],
     segments: Vec<Segment<'a>>,
     cache: BlockCache,
-    /// Flattened bytes made so far.
+    progress: &'a Progress,
+    /// Flattened bytes that are made and handed on to be written.
     pub(super) made: u64,
 }
 
@@ -39,7 +41,12 @@ enum Place<'a> {
 }
 
 impl<'a> Written<'a> {
-    pub(super) fn new(space: &'a Space<'a>, map: &'a PatchMap, targets: &'a [&'a dyn Target]) -> Self {
+    pub(super) fn new(
+        space: &'a Space<'a>,
+        map: &'a PatchMap,
+        targets: &'a [&'a dyn Target],
+        progress: &'a Progress,
+    ) -> Self {
         let mut segments = Vec::new();
         let mut flat = 0;
         for root in &map.roots {
@@ -62,7 +69,7 @@ impl<'a> Written<'a> {
             }
             flat += root.node.flat_len();
         }
-        Self { space, targets, segments, cache: BlockCache::new(CACHE_BYTES), made: 0 }
+        Self { space, targets, segments, cache: BlockCache::new(CACHE_BYTES), progress, made: 0 }
     }
 
     fn read_flat(&self, flat: u64, buf: &mut [u8]) -> io::Result<usize> {
@@ -79,8 +86,17 @@ impl<'a> Written<'a> {
         let buf = &mut buf[..len];
         let target = self.targets[segment.target as usize];
         match &segment.place {
-            Place::Plain(extents) => Gathered::new(target, extents).read_at(offset, buf)?,
+            Place::Plain(extents) => {
+                self.progress.wait_for(flat + len as u64)?;
+                Gathered::new(target, extents).read_at(offset, buf)?;
+            }
             Place::Block { extents, packed, format } => {
+                let end = segment.flat + segment.len;
+                if end > self.made {
+                    let reason = "these bytes stand in a block that is not packed yet";
+                    return Err(io::Error::new(io::ErrorKind::WouldBlock, reason));
+                }
+                self.progress.wait_for(end)?;
                 let plain = self.cache.get(index, || {
                     let mut bytes = vec![0; packed.len as usize];
                     Gathered::new(target, extents).read_at(packed.offset, &mut bytes)?;
@@ -121,7 +137,7 @@ impl ReadAt for Written<'_> {
     }
 }
 
-/// What is written, and behind it bytes that are made but not written yet.
+/// What is handed on, and behind it bytes that are made but not handed on yet.
 pub(super) struct Recent<'a> {
     written: &'a Written<'a>,
     bytes: &'a [u8],

@@ -1,0 +1,155 @@
+//! Puts flattened bytes to their places, through packers where the layout says so.
+
+use std::collections::VecDeque;
+
+use fluvial_codec::PackContext;
+
+use super::packing::{PackedSink, TargetSink};
+use super::pipeline::{Batch, Progress, Stop, Using};
+use super::{ApplyError, ApplyObserver, Checkpoint, Patch, Sink, Target};
+use crate::layout::{Node, Root};
+
+/// Goes through the layout and takes what comes for it.
+pub(super) struct Placer<'a, 'o> {
+    patch: &'a Patch<'a>,
+    targets: &'a [&'a dyn Target],
+    observer: &'o mut dyn ApplyObserver,
+    progress: &'a Progress,
+    using: Using,
+    batch: Batch,
+    /// How many bytes of the batch are placed.
+    done: usize,
+    corrections: VecDeque<Vec<u8>>,
+    checkpoints: VecDeque<(u64, Checkpoint)>,
+    /// The next flattened byte to be placed.
+    flat: u64,
+    context: PackContext,
+}
+
+impl<'a, 'o> Placer<'a, 'o> {
+    /// Begins at flattened byte `flat`.
+    pub(super) fn new(
+        patch: &'a Patch<'a>,
+        targets: &'a [&'a dyn Target],
+        observer: &'o mut dyn ApplyObserver,
+        progress: &'a Progress,
+        using: Using,
+        flat: u64,
+    ) -> Self {
+        progress.reach(flat);
+        Self {
+            patch,
+            targets,
+            observer,
+            progress,
+            using,
+            batch: Batch::default(),
+            done: 0,
+            corrections: VecDeque::new(),
+            checkpoints: VecDeque::new(),
+            flat,
+            context: PackContext::default(),
+        }
+    }
+
+    pub(super) fn all(&mut self) -> Result<(), Stop> {
+        let patch = self.patch;
+        let mut start = 0;
+        for root in &patch.map.roots {
+            let end = start + root.node.flat_len();
+            if end > self.flat {
+                self.root(root, start)?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn root(&mut self, root: &Root, start: u64) -> Result<(), Stop> {
+        let mut sink = TargetSink::new(self.targets[root.target as usize], &root.extents);
+        match &root.node {
+            Node::Plain(len) => {
+                sink.skip(self.flat - start);
+                self.plain(start + len - self.flat, &mut sink)
+            }
+            node @ Node::Packed(_) => self.node(node, &mut sink),
+        }
+    }
+
+    fn node(&mut self, node: &Node, sink: &mut dyn Sink) -> Result<(), Stop> {
+        match node {
+            Node::Plain(len) => self.plain(*len, sink),
+            Node::Packed(packed) => {
+                let corrections =
+                    if packed.corrections_len() == 0 { Vec::new() } else { self.next_corrections()? };
+                let packings = &self.patch.map.packings;
+                let context = std::mem::take(&mut self.context);
+                let mut inner = PackedSink::new(&packed.pieces, packings, corrections, sink, context);
+                for child in &packed.children {
+                    self.node(child, &mut inner)?;
+                }
+                self.context = inner.finish()?;
+                Ok(())
+            }
+        }
+    }
+
+    fn next_corrections(&mut self) -> Result<Vec<u8>, Stop> {
+        loop {
+            if let Some(corrections) = self.corrections.pop_front() {
+                return Ok(corrections);
+            }
+            if self.done < self.batch.len {
+                return Err(ApplyError::Lengths.into());
+            }
+            self.next_batch()?;
+        }
+    }
+
+    fn plain(&mut self, mut len: u64, sink: &mut dyn Sink) -> Result<(), Stop> {
+        while len > 0 {
+            while self.done == self.batch.len {
+                self.next_batch()?;
+            }
+            let ready = &self.batch.bytes[self.done..self.batch.len];
+            let until_checkpoint = self.checkpoints.front().map_or(u64::MAX, |(flat, _)| flat - self.flat);
+            let step = len.min(ready.len() as u64).min(until_checkpoint);
+            sink.write(&ready[..step as usize])?;
+            self.done += step as usize;
+            self.flat += step;
+            len -= step;
+            self.progress.reach(self.flat);
+            if !self.observer.made(step) {
+                return Err(ApplyError::Cancelled.into());
+            }
+            self.note_checkpoints()?;
+        }
+        Ok(())
+    }
+
+    fn next_batch(&mut self) -> Result<(), Stop> {
+        self.batch = self.using.exchange(std::mem::take(&mut self.batch))?;
+        self.done = 0;
+        self.corrections.extend(self.batch.corrections.drain(..));
+        self.checkpoints.extend(self.batch.checkpoints.drain(..));
+        self.note_checkpoints()
+    }
+
+    /// Notes the checkpoints up to here.
+    fn note_checkpoints(&mut self) -> Result<(), Stop> {
+        while let Some((flat, checkpoint)) = self.checkpoints.front()
+            && *flat <= self.flat
+        {
+            self.observer.checkpoint(*checkpoint).map_err(ApplyError::Journal)?;
+            self.checkpoints.pop_front();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Placer<'_, '_> {
+    fn drop(&mut self) {
+        // Whoever waits for bytes to be placed waits in vain.
+        self.progress.end();
+    }
+}
