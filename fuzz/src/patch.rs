@@ -65,7 +65,7 @@ fn assemble(bytes: &[u8]) -> Result<(Vec<u8>, usize), WireError> {
     let mut targets = Vec::new();
     for _ in 0..reader.limited("targets", TARGETS_MAX)? {
         let size = reader.number()?;
-        targets.push(StreamInfo { name: "new".into(), size, sha256: [0; 32] });
+        targets.push(StreamInfo { name: "new".into(), size, sha256: [0; 32], blake3: None });
     }
     let map = reader.string("the map", STRING_BYTES_MAX)?;
     let from = reader.limited("the first frame", FRAMES_MAX)? as usize;
@@ -80,8 +80,12 @@ fn assemble(bytes: &[u8]) -> Result<(Vec<u8>, usize), WireError> {
     }
     let mut packed_map = WireWriter::default();
     write_stream(map, Effort::Zstd(1), &mut packed_map);
-    let source =
-        StreamInfo { name: "old".into(), size: OLD.len() as u64, sha256: Sha256::digest(OLD).into() };
+    let source = StreamInfo {
+        name: "old".into(),
+        size: OLD.len() as u64,
+        sha256: Sha256::digest(OLD).into(),
+        blake3: None,
+    };
     let header = Header {
         sources: vec![source],
         targets,

@@ -13,7 +13,8 @@ use fluvial_codec::{Budget, Effort as SearchEffort};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use crate::apply::{ApplyError, HashError, base_memory_bytes, sha256_of};
+use crate::apply::{ApplyError, base_memory_bytes};
+use crate::hash::{HashError, both_of, sha256_of};
 use crate::header::{Header, StreamInfo};
 use crate::map::{PatchMap, SourceBlock};
 use crate::scratch::ScratchStore;
@@ -62,6 +63,10 @@ const PLAIN_BYTES_MAX: u64 = 512 << 20;
 const GROUP_BYTES: u64 = 64 << 20;
 /// The same for a search in a table of seeds, which is fast as long as the table stays in a cache.
 const SEED_GROUP_BYTES: u64 = 4 << 20;
+
+/// Sources of so many bytes and more are checked by their BLAKE3; for others it is not worth its place in
+/// the header.
+const BLAKE3_FROM_BYTES: u64 = 1 << 20;
 
 /// Blocks of a file up to this length, in bytes, are kept together.
 const FILE_KEPT_BYTES_MAX: u64 = 64 << 20;
@@ -207,8 +212,7 @@ pub fn diff(
     let total = |streams: &[Named<'_>]| streams.iter().map(|stream| stream.bytes.len()).sum::<u64>();
     let bytes = total(old) + total(new);
     observer.begin(Phase::Hash, bytes);
-    let (sources, targets) =
-        rayon::join(|| infos(old, observer, DiffError::ReadOld), || infos(new, observer, DiffError::ReadNew));
+    let (sources, targets) = rayon::join(|| source_infos(old, observer), || target_infos(new, observer));
     let (sources, targets) = (sources?, targets?);
 
     observer.begin(Phase::Open, bytes);
@@ -370,20 +374,36 @@ fn space_of<'a>(
     space
 }
 
-fn infos(
-    streams: &[Named<'_>],
-    observer: &dyn DiffObserver,
-    error: fn(io::Error) -> DiffError,
-) -> Result<Vec<StreamInfo>, DiffError> {
+fn source_infos(old: &[Named<'_>], observer: &dyn DiffObserver) -> Result<Vec<StreamInfo>, DiffError> {
     let info = |stream: &Named<'_>| {
-        let sha256 =
-            sha256_of(stream.bytes, &mut |bytes| observer.advance(bytes)).map_err(|why| match why {
-                HashError::Cancelled => DiffError::Cancelled,
-                HashError::Read(source) => error(source),
-            })?;
-        Ok(StreamInfo { name: stream.name.to_owned(), size: stream.bytes.len(), sha256 })
+        let advance = &mut |bytes| observer.advance(bytes);
+        let size = stream.bytes.len();
+        let (sha256, blake3) = if size < BLAKE3_FROM_BYTES {
+            (sha256_of(stream.bytes, advance).map_err(|error| hashing(error, DiffError::ReadOld))?, None)
+        } else {
+            let (sha256, blake3) =
+                both_of(stream.bytes, advance).map_err(|error| hashing(error, DiffError::ReadOld))?;
+            (sha256, Some(blake3))
+        };
+        Ok(StreamInfo { name: stream.name.to_owned(), size, sha256, blake3 })
     };
-    streams.iter().map(info).collect()
+    old.iter().map(info).collect()
+}
+
+fn target_infos(new: &[Named<'_>], observer: &dyn DiffObserver) -> Result<Vec<StreamInfo>, DiffError> {
+    let info = |stream: &Named<'_>| {
+        let sha256 = sha256_of(stream.bytes, &mut |bytes| observer.advance(bytes))
+            .map_err(|error| hashing(error, DiffError::ReadNew))?;
+        Ok(StreamInfo { name: stream.name.to_owned(), size: stream.bytes.len(), sha256, blake3: None })
+    };
+    new.iter().map(info).collect()
+}
+
+fn hashing(error: HashError, reading: fn(io::Error) -> DiffError) -> DiffError {
+    match error {
+        HashError::Cancelled => DiffError::Cancelled,
+        HashError::Read(source) => reading(source),
+    }
 }
 
 fn budget(options: &DiffOptions) -> Budget {

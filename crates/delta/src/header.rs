@@ -22,6 +22,8 @@ pub const PREFIX_BYTES: usize = 8 + 1 + 4 + 32;
 
 /// A SHA-256 digest.
 pub type Sha256Digest = [u8; 32];
+/// A BLAKE3 digest.
+pub type Blake3Digest = [u8; 32];
 
 /// A byte stream by name, size and content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct StreamInfo {
     pub size: u64,
     /// The SHA-256 of all of it.
     pub sha256: Sha256Digest,
+    /// The BLAKE3 of all of it, by which a large source is checked faster. Targets have none.
+    pub blake3: Option<Blake3Digest>,
 }
 
 /// One frame: a run of operations that is fetched, checked, decoded and repaired on its own.
@@ -96,14 +100,12 @@ impl Header {
     /// The header as it stands in a patch, prefix included.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = WireWriter::default();
-        for streams in [&self.sources, &self.targets] {
-            body.number(streams.len() as u64);
-            for stream in streams {
-                body.string(stream.name.as_bytes());
-                body.number(stream.size);
-                body.raw(&stream.sha256);
-            }
+        write_streams(&mut body, &self.sources);
+        for source in &self.sources {
+            body.number(u64::from(source.blake3.is_some()));
+            source.blake3.iter().for_each(|blake3| body.raw(blake3));
         }
+        write_streams(&mut body, &self.targets);
         body.number(self.apply_memory_bytes);
         body.number(self.scratch_bytes);
         body.number(u64::from(self.map_packed_len));
@@ -160,7 +162,12 @@ impl Header {
 
     fn parse(body: &[u8]) -> Result<Self, WireError> {
         let mut reader = WireReader::new(body);
-        let sources = parse_streams(&mut reader, "the number of sources", SOURCES_MAX)?;
+        let mut sources = parse_streams(&mut reader, "the number of sources", SOURCES_MAX)?;
+        for source in &mut sources {
+            if reader.limited("whether there is a BLAKE3", 1)? == 1 {
+                source.blake3 = Some(digest(&mut reader)?);
+            }
+        }
         let targets = parse_streams(&mut reader, "the number of targets", TARGETS_MAX)?;
         let apply_memory_bytes = reader.number()?;
         let scratch_bytes = reader.limited("the temporary storage", STREAM_SIZE_MAX)?;
@@ -190,6 +197,15 @@ impl Header {
     }
 }
 
+fn write_streams(body: &mut WireWriter, streams: &[StreamInfo]) {
+    body.number(streams.len() as u64);
+    for stream in streams {
+        body.string(stream.name.as_bytes());
+        body.number(stream.size);
+        body.raw(&stream.sha256);
+    }
+}
+
 fn digest(reader: &mut WireReader<'_>) -> Result<Sha256Digest, WireError> {
     reader.raw(32)?.try_into().map_err(|_| WireError::Truncated)
 }
@@ -206,6 +222,7 @@ fn parse_streams(
             name: reader.name(NAME_BYTES_MAX)?,
             size: reader.limited("a stream's size", STREAM_SIZE_MAX)?,
             sha256: digest(reader)?,
+            blake3: None,
         });
     }
     Ok(streams)

@@ -35,6 +35,7 @@ impl Forger {
             name: name.into(),
             size: bytes.len() as u64,
             sha256: Sha256::digest(bytes).into(),
+            blake3: None,
         };
         let header = Header {
             sources: vec![stream("old", old)],

@@ -68,6 +68,22 @@ fn new_content_that_is_repeated_comes_back() {
     }
 }
 
+#[test]
+fn a_source_with_one_other_bit_is_refused_by_either_hash() {
+    for (len, hash) in [(200_000, "SHA-256"), (1 << 20, "BLAKE3")] {
+        let old = noise(3, len);
+        let patch = make(&old, &old[1000..], Preset::Fast);
+        let mut other = old.clone();
+        other[len / 2] ^= 4;
+        let error = apply(&other, &patch).unwrap_err();
+        assert!(
+            matches!(error, ApplyError::WrongSource { .. }) && error.to_string().contains(hash),
+            "{error}"
+        );
+        assert!(apply(&old, &patch).unwrap() == old[1000..]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
