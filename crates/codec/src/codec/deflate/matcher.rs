@@ -98,8 +98,9 @@ pub(crate) struct Matcher {
     style: Style,
     /// The latest place of each hash, plus one; zero for none.
     heads: Vec<u32>,
-    /// For each place in the window, the place before it with the same hash, likewise.
-    links: Vec<u32>,
+    /// For each place in the window, how far before it the last one with the same hash is; zero for none
+    /// that a match could refer to. Short numbers, because a search does little else than read them.
+    links: Vec<u16>,
     /// The next place to be chained.
     next: u32,
     /// The match that was found at the next token's place while the last one was decided.
@@ -107,7 +108,7 @@ pub(crate) struct Matcher {
 }
 
 impl Matcher {
-    pub(crate) const BYTES: u64 = 4 * ((1 << 16) + WINDOW_BYTES as u64);
+    pub(crate) const BYTES: u64 = 4 * (1 << 16) + 2 * WINDOW_BYTES as u64;
 
     pub(crate) fn new(style: Style) -> Self {
         Matcher {
@@ -171,7 +172,8 @@ impl Matcher {
             if let [a, b, c, ..] = *window.at(self.next) {
                 let hash = usize::from(a) << (2 * shift) ^ usize::from(b) << shift ^ usize::from(c);
                 let head = &mut self.heads[hash & mask];
-                *link = *head;
+                let before = head.checked_sub(1).map_or(0, |before| self.next - before);
+                *link = u16::try_from(before).unwrap_or(0);
                 *head = self.next + 1;
             }
             self.next += 1;
@@ -183,22 +185,30 @@ impl Matcher {
     pub(crate) fn nearest(&mut self, window: &Window<'_>, place: u32, len: u32) -> u32 {
         self.chain_until(window, place + 1);
         let Some(here) = window.at(place).get(..len as usize) else { return 0 };
-        let mut next = self.links[place as usize % WINDOW_BYTES];
+        let mut candidate = place;
         for _ in 0..NEAREST_LINKS_MAX {
-            if next == 0 || place - (next - 1) > WINDOW_BYTES as u32 {
+            let Some(next) = self.before(candidate) else { break };
+            if place - next > WINDOW_BYTES as u32 {
                 break;
             }
-            let candidate = next - 1;
-            if window.at(candidate).starts_with(here) {
-                return place - candidate;
+            if window.at(next).starts_with(here) {
+                return place - next;
             }
-            let link = self.links[candidate as usize % WINDOW_BYTES];
-            if link >= next {
+            // Its link was overwritten by that of this place.
+            if place - next == WINDOW_BYTES as u32 {
                 break;
             }
-            next = link;
+            candidate = next;
         }
         0
+    }
+
+    /// The place before one with the same hash.
+    fn before(&self, place: u32) -> Option<u32> {
+        match self.links[place as usize % WINDOW_BYTES] {
+            0 => None,
+            distance => place.checked_sub(u32::from(distance)),
+        }
     }
 
     /// Looks for a match that is longer than `least`.
@@ -212,38 +222,63 @@ impl Matcher {
         let here = window.at(place);
         let here = &here[..here.len().min(known.min(MATCH_LEN_MAX) as usize)];
         let nice = level.nice.min(known);
-        let mut links_left = if least.len >= level.good { level.chain >> 2 } else { level.chain };
+        let links_left = if least.len >= level.good { level.chain >> 2 } else { level.chain };
         let mut best = least;
-        // Nothing there: a match cannot get any longer.
-        let mut tail = pair_at(here, best.len as usize - 1);
-        let mut next = self.links[place as usize % WINDOW_BYTES];
         // The first place of a stream is the number for none: zlib never refers to it.
-        while tail.is_some() && next > 1 && place - (next - 1) <= DISTANCE_MAX && links_left > 0 {
-            let candidate = next - 1;
-            // A longer match ends with these two bytes; most candidates do not.
-            let start = (candidate - window.base) as usize;
-            if pair_at(window.bytes, start + best.len as usize - 1) == tail {
-                let len = common_len(here, &window.bytes[start..]);
-                if len > best.len {
-                    best = Match { len, distance: place - candidate };
-                    tail = pair_at(here, len as usize - 1);
-                    if len >= nice {
-                        break;
-                    }
+        let oldest = place.saturating_sub(DISTANCE_MAX).max(1);
+        let mut chain = Chain { links: &self.links, window, oldest, at: place, left: links_left };
+        // Nothing at the tail: a match cannot get any longer.
+        while let Some(tail) = pair_at(here, best.len as usize - 1)
+            && let Some(candidate) = chain.next_with(tail, best.len as usize - 1)
+        {
+            let len = common_len(here, window.at(candidate));
+            if len > best.len {
+                best = Match { len, distance: place - candidate };
+                if len >= nice {
+                    break;
                 }
             }
-            let link = self.links[candidate as usize % WINDOW_BYTES];
-            // A link that does not lead back was overwritten by a later place.
-            if link >= next {
-                break;
-            }
-            next = link;
-            links_left -= 1;
         }
         if self.is_lazy() && best.len == MATCH_LEN_MIN && best.distance > TOO_FAR {
             return NO_MATCH;
         }
         best
+    }
+}
+
+/// The places with the same hash as one, from it backwards.
+struct Chain<'a> {
+    links: &'a [u16],
+    window: &'a Window<'a>,
+    /// No match refers to what is before.
+    oldest: u32,
+    at: u32,
+    /// Links still to follow.
+    left: u32,
+}
+
+impl Chain<'_> {
+    /// The next place at which these two bytes stand `offset` bytes on. A longer match ends with them;
+    /// most places do not have them, so this loop is what a search takes its time for.
+    #[inline(never)]
+    fn next_with(&mut self, pair: u16, offset: usize) -> Option<u32> {
+        let (mut at, mut left) = (self.at, self.left);
+        let found = loop {
+            let distance = u32::from(self.links[at as usize % WINDOW_BYTES]);
+            if distance == 0 || distance > at || at - distance < self.oldest || left == 0 {
+                break None;
+            }
+            at -= distance;
+            left -= 1;
+            let start = (at - self.window.base) as usize + offset;
+            if let Some(&[a, b]) = self.window.bytes.get(start..start + 2)
+                && u16::from_le_bytes([a, b]) == pair
+            {
+                break Some(at);
+            }
+        };
+        (self.at, self.left) = (at, left);
+        found
     }
 }
 

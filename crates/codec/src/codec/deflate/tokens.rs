@@ -28,6 +28,8 @@ const PLAIN_BYTES_MAX: u64 = 1 << 31;
 /// How much content is taken at a time, and how much of it is kept before old content is dropped.
 const PIECE_BYTES: usize = 64 << 10;
 const KEPT_BYTES: usize = 128 << 10;
+/// With more wrong predictions than one in so many, a style is not the stream's.
+const MISSES_PART: usize = 16;
 /// How much content is looked at to choose a style.
 const TRIAL_BYTES: u32 = 128 << 10;
 
@@ -80,49 +82,99 @@ pub(crate) fn analyse(
     if blocks.iter().map(|block| block.plain_len).sum::<usize>() != plain.len() {
         return None;
     }
-    let style = given.map_or_else(|| choose_style(&blocks, plain, hints), |given| given.style);
+    let (style, misses) = match given {
+        Some(given) => (given.style, misses(&blocks, plain, given.style, usize::MAX)?),
+        None => choose_style(&blocks, plain, hints)?,
+    };
     let tokens_max = blocks.iter().map(|block| block.tokens.len()).max().unwrap_or(0);
     let least = given.map_or(TOKENS_LOG_MIN, |given| given.tokens_log);
     let tokens_log = (tokens_max.next_power_of_two().ilog2() as u8).max(least);
-    Some((Parameters { style, tokens_log }, write(&blocks, plain, style)))
+    Some((Parameters { style, tokens_log }, write(&blocks, plain, &misses)))
 }
 
-/// The style with the fewest wrong predictions at the start of the stream.
-fn choose_style(blocks: &[Block], plain: &[u8], hints: &[u8]) -> Style {
+/// A prediction that is wrong.
+struct Miss {
+    /// Index of the token in the stream.
+    token: usize,
+    predicted: Token,
+    /// The nearest distance with the token's length.
+    nearest: u32,
+}
+
+/// The style with the fewest wrong predictions at the start of the stream, and all wrong ones.
+fn choose_style(blocks: &[Block], plain: &[u8], hints: &[u8]) -> Option<(Style, Vec<Miss>)> {
     let levels = hints.iter().copied().chain((1..=9).rev().filter(|level| !hints.contains(level)));
-    let mut best = (u32::MAX, Style { level: 6, hash_bits: 15 });
-    for level in levels {
-        for hash_bits in [15, 16] {
-            let style = Style { level, hash_bits };
-            let wrong = wrong_predictions(blocks, plain, style, best.0);
-            if wrong < best.0 {
-                best = (wrong, style);
-            }
-            if wrong == 0 {
-                return style;
-            }
+    let mut styles = levels.flat_map(|level| [15, 16].map(|hash_bits| Style { level, hash_bits }));
+    let tokens: usize = blocks.iter().map(|block| block.tokens.len()).sum();
+    // Most streams were made as their header hints.
+    let first = styles.next()?;
+    let first_misses = misses(blocks, plain, first, tokens / MISSES_PART);
+    if first_misses.as_ref().is_some_and(Vec::is_empty) {
+        return Some((first, Vec::new()));
+    }
+    let mut best = (wrong_predictions(blocks, plain, first, u32::MAX), first);
+    for style in styles {
+        let wrong = wrong_predictions(blocks, plain, style, best.0);
+        if wrong < best.0 {
+            best = (wrong, style);
+        }
+        if wrong == 0 {
+            break;
         }
     }
-    best.1
+    match first_misses {
+        Some(misses) if best.1 == first => Some((first, misses)),
+        _ => Some((best.1, misses(blocks, plain, best.1, usize::MAX)?)),
+    }
+}
+
+/// All wrong predictions; `None` where there are more than `misses_max`.
+fn misses(blocks: &[Block], plain: &[u8], style: Style, misses_max: usize) -> Option<Vec<Miss>> {
+    let mut misses = Vec::new();
+    let complete = for_tokens(blocks, plain, style, |matcher, window, place, index, token| {
+        let predicted = matcher.predict(window, place);
+        if predicted != token {
+            let nearest = if token.is_literal() { 0 } else { matcher.nearest(window, place, token.len()) };
+            misses.push(Miss { token: index, predicted, nearest });
+        }
+        misses.len() <= misses_max
+    });
+    complete.then_some(misses)
 }
 
 /// How many predictions are wrong at the start of the stream; no more than `enough` are counted.
 fn wrong_predictions(blocks: &[Block], plain: &[u8], style: Style, enough: u32) -> u32 {
+    let mut wrong = 0;
+    for_tokens(blocks, plain, style, |matcher, window, place, _, token| {
+        wrong += u32::from(matcher.predict(window, place) != token);
+        place <= TRIAL_BYTES && wrong < enough
+    });
+    wrong
+}
+
+/// Shows all tokens of a stream to `see`, with a matcher that knows those before, until it has seen
+/// enough; answers whether it saw all of them.
+fn for_tokens(
+    blocks: &[Block],
+    plain: &[u8],
+    style: Style,
+    mut see: impl FnMut(&mut Matcher, &Window<'_>, u32, usize, Token) -> bool,
+) -> bool {
     let window = Window { bytes: plain, base: 0, end: plain.len() as u32 };
     let mut matcher = Matcher::new(style);
-    let (mut place, mut wrong) = (0, 0);
+    let (mut place, mut index) = (0, 0);
     for block in blocks {
         for &token in &block.tokens {
-            wrong += u32::from(matcher.predict(&window, place) != token);
+            if !see(&mut matcher, &window, place, index, token) {
+                return false;
+            }
             matcher.commit(&window, place, token);
             place += token.len();
-            if place > TRIAL_BYTES || wrong >= enough {
-                return wrong;
-            }
+            index += 1;
         }
         place += skip_stored(&mut matcher, &window, place, block);
     }
-    wrong
+    true
 }
 
 /// Takes note of the content of a stored block. Gives its length.
@@ -136,11 +188,12 @@ fn skip_stored(matcher: &mut Matcher, window: &Window<'_>, place: u32, block: &B
     block.plain_len as u32
 }
 
-/// Writes the corrections.
-fn write(blocks: &[Block], plain: &[u8], style: Style) -> Vec<u8> {
+/// Writes the corrections: what the engine needs to know beside its predictions.
+fn write(blocks: &[Block], plain: &[u8], misses: &[Miss]) -> Vec<u8> {
+    let (mut model, mut coder) = (Model::new(), Encoder::new());
     let window = Window { bytes: plain, base: 0, end: plain.len() as u32 };
-    let (mut matcher, mut model, mut coder) = (Matcher::new(style), Model::new(), Encoder::new());
-    let mut place = 0;
+    let mut misses = misses.iter().peekable();
+    let (mut place, mut index) = (0, 0);
     for block in blocks {
         let coding = match &block.kind {
             Kind::Stored => Coding::Stored,
@@ -148,18 +201,20 @@ fn write(blocks: &[Block], plain: &[u8], style: Style) -> Vec<u8> {
             kind @ Kind::Dynamic { .. } if is_built(kind, &block.tokens) => Coding::Built,
             kind @ Kind::Dynamic { .. } => Coding::Told(kind.clone()),
         };
-        let stored = coding == Coding::Stored;
-        let count = if stored { block.plain_len } else { block.tokens.len() } as u32;
+        let is_stored = coding == Coding::Stored;
+        let count = if is_stored { block.plain_len } else { block.tokens.len() } as u32;
         // Both directions refuse the same; what is refused here fails the proof.
         let _ = model.head(&mut coder, &Head { last: block.last, coding, count });
         for &token in &block.tokens {
-            let predicted = matcher.predict(&window, place);
-            let nearest = |len| matcher.nearest(&window, place, len);
-            let _ = model.token(&mut coder, predicted, window.literal(place), token, nearest);
-            matcher.commit(&window, place, token);
+            let miss = misses.next_if(|miss| miss.token == index);
+            let (predicted, nearest) = miss.map_or((token, 0), |miss| (miss.predicted, miss.nearest));
+            let _ = model.token(&mut coder, predicted, window.literal(place), token, |_| nearest);
             place += token.len();
+            index += 1;
         }
-        place += skip_stored(&mut matcher, &window, place, block);
+        if is_stored {
+            place += block.plain_len as u32;
+        }
     }
     coder.finish()
 }
