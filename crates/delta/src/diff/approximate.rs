@@ -47,7 +47,7 @@ impl Taste {
     /// having is longer, and is followed back to where it begins.
     pub(super) const USUAL: Self = Self { patience_bits: 8, ..Self::THOROUGH };
     /// What goes on well is not questioned, and where nothing is found little is looked for.
-    pub(super) const HASTY: Self = Self { score_min: 16, run_min: 12, patience_bits: 6 };
+    pub(super) const HASTY: Self = Self { score_min: 16, run_min: 12, patience_bits: 4 };
 }
 
 /// Covers one gap. `left` is the text position that continues the match before the gap, `right` the

@@ -69,7 +69,7 @@ pub(super) struct Frames {
 impl Preset {
     fn effort(self) -> Effort {
         match self {
-            Self::Fast => Effort::Zstd(6),
+            Self::Fast => Effort::Zstd(3),
             Self::Default | Self::Max => Effort::Smallest,
         }
     }
