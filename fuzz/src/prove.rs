@@ -17,8 +17,8 @@ const MEMORY_BYTES_MAX: u64 = 64 << 20;
 /// Where that does not hold.
 pub fn run(bytes: &[u8]) {
     let Some((choice, packed)) = bytes.split_first() else { return };
-    let Some(format) = Format::from_code(choice % 11) else { return };
-    let effort = match choice / 11 {
+    let Some(format) = Format::from_code(choice % 13) else { return };
+    let effort = match choice / 13 {
         0..10 => Effort::Fast,
         10..20 => Effort::Default,
         _ => Effort::Max,

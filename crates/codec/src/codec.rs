@@ -5,6 +5,7 @@ pub(crate) mod deflate;
 pub(crate) mod ext4;
 pub(crate) mod lz4;
 pub(crate) mod reparse;
+pub(crate) mod squashfs;
 pub(crate) mod stored;
 pub(crate) mod xz;
 pub(crate) mod zstd;
@@ -74,5 +75,7 @@ pub(crate) fn codec(format: Format) -> &'static dyn Codec {
         Format::Lzma => &xz::Lzma,
         Format::Lz4Frame => &lz4::Frame,
         Format::Ext4Inodes => &ext4::Ext4Inodes,
+        Format::SquashfsInodes => &squashfs::Squashfs(Format::SquashfsInodes),
+        Format::SquashfsFragments => &squashfs::Squashfs(Format::SquashfsFragments),
     }
 }

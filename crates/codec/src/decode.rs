@@ -6,9 +6,9 @@ use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use liblzma::bufread::XzDecoder;
 use thiserror::Error;
 
-use crate::codec::ext4;
 use crate::codec::lz4::{FrameDecoder, LegacyDecoder, decode_block as decode_lz4_block};
 use crate::codec::xz::header as xz_header;
+use crate::codec::{ext4, squashfs};
 use crate::format::{Format, GZIP_MAGIC, LZ4_FRAME_MAGIC, LZ4_LEGACY_MAGIC, XZ_MAGIC, ZSTD_MAGIC};
 use crate::input::{Buffered, Input};
 use crate::reparse::frame::FrameHeader;
@@ -78,7 +78,11 @@ impl Format {
     /// counted, nor is a bare LZ4 block, which is held in memory whole.
     pub fn decode_memory_bytes(self, head: &[u8]) -> u64 {
         let window = match self {
-            Format::Stored | Format::Lz4Block | Format::Ext4Inodes => return 0,
+            Format::Stored
+            | Format::Lz4Block
+            | Format::Ext4Inodes
+            | Format::SquashfsInodes
+            | Format::SquashfsFragments => return 0,
             Format::Gzip | Format::Zlib | Format::Deflate => Some(64 << 10),
             Format::Zstd => FrameHeader::read(head).map(|header| {
                 // The decoder's limit is a power of two.
@@ -114,6 +118,9 @@ impl Format {
         match self {
             Format::Stored => Ok(packed),
             Format::Ext4Inodes => Ok(Box::new(ext4::Reader::new(packed))),
+            Format::SquashfsInodes | Format::SquashfsFragments => {
+                Ok(Box::new(squashfs::Reader::new(packed, self)))
+            }
             Format::Lz4Block => {
                 let mut block = Vec::new();
                 packed.take(LZ4_BLOCK_BYTES_MAX + 1).read_to_end(&mut block)?;
@@ -162,13 +169,17 @@ pub(crate) fn decode(
 ) -> Result<usize, DecodeError> {
     plain.clear();
     let left = match format {
-        Format::Stored | Format::Ext4Inodes => {
+        Format::Stored | Format::Ext4Inodes | Format::SquashfsInodes | Format::SquashfsFragments => {
             if packed.len() as u64 > plain_len_max {
                 return Err(DecodeError::TooLong { format, max: plain_len_max });
             }
-            plain.extend_from_slice(packed);
-            if format == Format::Ext4Inodes {
-                ext4::Exchange::new(None).replace(plain);
+            match format {
+                Format::Stored => plain.extend_from_slice(packed),
+                Format::Ext4Inodes => {
+                    plain.extend_from_slice(packed);
+                    ext4::Exchange::new(None).replace(plain);
+                }
+                _ => squashfs::unpack(format, packed, plain),
             }
             0
         }
@@ -304,7 +315,11 @@ impl<I: Input> Member<I> {
             }
             Format::Lz4Frame => Member::Lz4Frame(FrameDecoder::new(input)?),
             Format::Lz4Legacy => Member::Lz4Legacy(LegacyDecoder::new(input)),
-            Format::Stored | Format::Lz4Block | Format::Ext4Inodes => Member::Bare(input),
+            Format::Stored
+            | Format::Lz4Block
+            | Format::Ext4Inodes
+            | Format::SquashfsInodes
+            | Format::SquashfsFragments => Member::Bare(input),
         })
     }
 

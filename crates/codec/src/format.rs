@@ -29,10 +29,15 @@ pub enum Format {
     /// An inode table of ext4, of inodes of 256 bytes with checksums, from the first inode on. Its content
     /// is the table without the checksums.
     Ext4Inodes = 10,
+    /// The inode table of a squashfs, from the first inode on. Its content has differences in the place of
+    /// the numbers that move with other files.
+    SquashfsInodes = 11,
+    /// The fragment table of a squashfs, likewise.
+    SquashfsFragments = 12,
 }
 
 /// Every format, in the order of the codes.
-const ALL: [Format; 11] = [
+const ALL: [Format; 13] = [
     Format::Stored,
     Format::Gzip,
     Format::Zlib,
@@ -44,6 +49,8 @@ const ALL: [Format; 11] = [
     Format::Lz4Legacy,
     Format::Lz4Block,
     Format::Ext4Inodes,
+    Format::SquashfsInodes,
+    Format::SquashfsFragments,
 ];
 
 /// First bytes of a gzip member with deflate as its method.
@@ -58,6 +65,11 @@ pub(crate) const LZ4_FRAME_MAGIC: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
 pub(crate) const LZ4_LEGACY_MAGIC: &[u8] = &[0x02, 0x21, 0x4c, 0x18];
 
 impl Format {
+    /// Whether it is a table of a file system: nothing in it is packed.
+    pub fn is_table(self) -> bool {
+        matches!(self, Format::Ext4Inodes | Format::SquashfsInodes | Format::SquashfsFragments)
+    }
+
     /// Tells gzip, zstd, xz and both LZ4 frames by their first bytes (six are enough).
     ///
     /// Zlib, bare deflate, `.lzma` and bare LZ4 blocks have no magic worth the name: only a
@@ -99,6 +111,8 @@ impl fmt::Display for Format {
             Format::Lz4Legacy => "legacy lz4",
             Format::Lz4Block => "lz4 block",
             Format::Ext4Inodes => "ext4 inodes",
+            Format::SquashfsInodes => "squashfs inodes",
+            Format::SquashfsFragments => "squashfs fragments",
         })
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::codec::{Method, deflate, ext4, lz4, reparse, stored, xz, zstd};
+use crate::codec::{Method, deflate, ext4, lz4, reparse, squashfs, stored, xz, zstd};
 use crate::packer::{PackContext, PackError, Packer};
 use crate::varint;
 
@@ -30,6 +30,7 @@ pub(crate) enum Way {
     Lz4Frame(lz4::FrameRecipe),
     Reparse(reparse::Recipe),
     Ext4Inodes(ext4::Recipe),
+    Squashfs(squashfs::Recipe),
 }
 
 /// Why the bytes of a recipe were refused.
@@ -78,6 +79,7 @@ impl Recipe {
             Way::Lz4Frame(recipe) => recipe,
             Way::Reparse(recipe) => recipe,
             Way::Ext4Inodes(recipe) => recipe,
+            Way::Squashfs(recipe) => recipe,
         }
     }
 
@@ -97,6 +99,7 @@ impl Recipe {
             Way::Lz4Frame(_) => 6,
             Way::Reparse(_) => 7,
             Way::Ext4Inodes(_) => 8,
+            Way::Squashfs(_) => 9,
         }
     }
 
@@ -126,6 +129,7 @@ impl Recipe {
             6 => Way::Lz4Frame(lz4::FrameRecipe::read(&mut rest)?),
             7 => Way::Reparse(reparse::Recipe::read(&mut rest)?),
             8 => Way::Ext4Inodes(ext4::Recipe::read(&mut rest)?),
+            9 => Way::Squashfs(squashfs::Recipe::read(&mut rest)?),
             _ => return Err(RecipeError::Method(number)),
         };
         if !rest.is_empty() {

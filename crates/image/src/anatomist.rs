@@ -16,7 +16,12 @@ const HEAD_BYTES: u64 = 4096;
 pub struct Anatomist;
 
 impl Dissector for Anatomist {
-    fn dissect(&self, stream: &dyn ReadAt, _path: &str) -> Option<Structure> {
+    fn dissect(&self, stream: &dyn ReadAt, path: &str) -> Option<Structure> {
+        // Nothing in such a table tells what it is.
+        let name = path.rsplit("//").next().unwrap_or(path);
+        if let Some(structure) = squashfs::table(stream, name) {
+            return Some(structure);
+        }
         let mut head = vec![0; stream.len().min(HEAD_BYTES) as usize];
         stream.read_at(0, &mut head).ok()?;
         let specimen = Specimen { stream, head: &head };

@@ -26,6 +26,8 @@ use crate::tree::{Kind, Tree};
 const LISTINGS_BYTES_MAX: usize = 256 << 20;
 /// Marks a block as stored in the lists of data blocks and of fragments.
 const STORED_BIT: u32 = 1 << 24;
+const INODE_TABLE: &str = "<inode table>";
+const FRAGMENT_TABLE: &str = "<fragment table>";
 /// Bytes of one entry of the fragment table.
 const FRAGMENT_ENTRY_BYTES: usize = 16;
 
@@ -42,6 +44,20 @@ pub(crate) fn dissect(specimen: Specimen<'_>) -> Option<Structure> {
     let _ = fragments.list(&superblock, &mut catalogue);
     let _ = tables.list(&mut catalogue);
     catalogue.finish("squashfs")
+}
+
+/// The inode table, or the fragment table, of an image, unpacked: numbers in it that move with other files
+/// are told by their differences. `name` is that of the part in [`dissect`]'s structure.
+pub(crate) fn table(stream: &dyn ReadAt, name: &str) -> Option<Structure> {
+    let format = match name {
+        INODE_TABLE => Format::SquashfsInodes,
+        FRAGMENT_TABLE => Format::SquashfsFragments,
+        _ => return None,
+    };
+    let extent = Extent { offset: 0, len: stream.len() };
+    let mut catalogue = Catalogue::new(stream.len());
+    catalogue.blocks("<numbers>".into(), [Block { extent, plain_len: Some(extent.len), format }]).ok()?;
+    catalogue.finish("squashfs table")
 }
 
 /// The metadata tables. Inodes, folders and fragments are unpacked, the others only located.
@@ -88,9 +104,9 @@ impl Tables {
     }
 
     fn list(self, catalogue: &mut Catalogue) -> Result<(), Full> {
-        catalogue.blocks("<inode table>".into(), self.inodes.blocks)?;
+        catalogue.blocks(INODE_TABLE.into(), self.inodes.blocks)?;
         catalogue.blocks("<directory table>".into(), self.folders.blocks)?;
-        catalogue.blocks("<fragment table>".into(), self.fragments.blocks)?;
+        catalogue.blocks(FRAGMENT_TABLE.into(), self.fragments.blocks)?;
         for (name, blocks) in self.others {
             catalogue.blocks(name.into(), blocks)?;
         }

@@ -10,14 +10,16 @@ use crate::support::{AMPLE, content};
 /// Every format that any content can be packed in. The content of an inode table cannot be chosen: its
 /// first checksum is always right.
 fn formats() -> impl Iterator<Item = Format> {
-    (0..=u8::MAX).filter_map(Format::from_code).filter(|&format| format != Format::Ext4Inodes)
+    (0..=u8::MAX).filter_map(Format::from_code).filter(|&format| !format.is_table())
 }
 
 /// A valid stream of each format.
 fn valid(format: Format, plain: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     match format {
-        Format::Stored | Format::Ext4Inodes => return plain.to_vec(),
+        Format::Stored | Format::Ext4Inodes | Format::SquashfsInodes | Format::SquashfsFragments => {
+            return plain.to_vec();
+        }
         Format::Zstd => return zstd::bulk::compress(plain, 3).unwrap(),
         // One sequence of literals.
         Format::Lz4Block => return lz4_literals(plain),
