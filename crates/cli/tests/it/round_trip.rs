@@ -44,6 +44,18 @@ fn a_patch_is_verified_as_asked() {
 }
 
 #[test]
+fn a_file_that_takes_several_frames_is_counted_once() {
+    let work = Workplace::new();
+    let new = noise(5, 12_000_000);
+    work.write("old", b"nothing of it");
+    work.write("new", &new);
+    work.json(&["diff", "old", "new", "-o", "patch", "--preset", "fast"]);
+    let inspected = work.json(&["inspect", "patch"]);
+    assert!(inspected["frames"]["count"].as_u64() > Some(1), "{}", inspected["frames"]);
+    assert_eq!(inspected["costs"][0]["content_bytes"], new.len(), "{}", inspected["costs"]);
+}
+
+#[test]
 fn empty_files_are_files_too() {
     let work = Workplace::new();
     for (old, new) in [("", ""), ("", "something"), ("something", "")] {

@@ -336,6 +336,8 @@ fn assemble(
         return Err(DiffError::Internal("a frame passes its limit"));
     }
     let mut costs: Vec<FileCost> = Vec::new();
+    // The last part that was counted: one that goes through several frames has its length but once.
+    let mut counted = None;
     for &(frame, part, weight) in weights {
         let packed = bytes.get(frame).map_or(0, |frame| frame.len() as u64);
         let frame_weight = finished.get(frame).map_or(0, |finished| finished.frame.weight());
@@ -343,7 +345,9 @@ fn assemble(
         if patch_bytes > 0 {
             let part = &parts[part];
             let path = part.path.clone().unwrap_or_else(|| "<metadata>".to_owned());
-            costs.push(FileCost { path, flat_len: part.extent.len, patch_bytes });
+            let flat_len =
+                if counted.replace(part.extent) == Some(part.extent) { 0 } else { part.extent.len };
+            costs.push(FileCost { path, flat_len, patch_bytes });
         }
     }
     let infos = bytes
