@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::frame::FrameError;
 use crate::hash::{HashError, blake3_of, sha256_of};
 use crate::header::{Header, HeaderError, StreamInfo};
-use crate::layout::Node;
+use crate::layout::{Node, Root};
 use crate::limits::STREAM_DICTIONARY_BYTES_MAX;
 use crate::map::{MapError, PatchMap, SourceBlock};
 use crate::scratch::ScratchStore;
@@ -255,6 +255,16 @@ impl<'a> Patch<'a> {
         self.frames_start() + frames
     }
 
+    /// The roots that have bytes behind flattened byte `flat`, each with where it starts.
+    fn roots_from(&self, flat: u64) -> impl Iterator<Item = (u64, &Root)> {
+        let starts = self.map.roots.iter().scan(0, |end, root| {
+            let start = *end;
+            *end += root.node.flat_len();
+            Some((start, *end, root))
+        });
+        starts.filter(move |(start, end, _)| *end > flat.max(*start)).map(|(start, _, root)| (start, root))
+    }
+
     fn frames_start(&self) -> u64 {
         self.header.to_bytes().len() as u64 + u64::from(self.header.map_packed_len)
     }
@@ -385,8 +395,8 @@ fn check_size(size: u64, info: &StreamInfo) -> Result<(), ApplyError> {
 }
 
 /// Reads a source and compares it with what the header says, by its BLAKE3 where that is known: on
-/// processors without instructions for SHA-256 this is several times as fast. `progress` hears how many bytes have
-/// been read since its last call, and cancels by answering `false`.
+/// processors without instructions for SHA-256 this is several times as fast. `progress` hears how many
+/// bytes have been read since its last call, and cancels by answering `false`.
 ///
 /// # Errors
 /// [`ApplyError::WrongSource`], [`ApplyError::ReadSource`], [`ApplyError::Cancelled`].

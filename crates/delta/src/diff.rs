@@ -325,13 +325,14 @@ fn fit(
     unpacking: &Unpacking,
     allowed: u64,
 ) -> Result<Fitted, DiffError> {
+    let beside_frames = map.packing_memory_bytes() + unpacking.reading_bytes;
     let needed = |map: &PatchMap, map_len: usize, frame_bytes: u64| {
         // Large blocks of the sources are unpacked before the first frame is opened.
-        let at_once = frame_bytes + map.packing_memory_bytes() + unpacking.reading_bytes;
+        let at_once = frame_bytes + beside_frames;
         base_memory_bytes(map, map_len as u64) + at_once.max(unpacking.spooling_bytes)
     };
-    let beside = needed(map, map.to_bytes().len(), 0);
-    let room = allowed.saturating_sub(beside);
+    let base = base_memory_bytes(map, map.to_bytes().len() as u64);
+    let room = allowed.saturating_sub(base + beside_frames);
     let full = if allowed < FrameSizes::FULL_FROM_BYTES {
         None
     } else {

@@ -3,10 +3,10 @@
 
 use std::process::Command;
 
-use fluvial_codec::Format;
+use fluvial_codec::{Format, Recipe};
 use fluvial_delta::header::{FrameInfo, Header, PREFIX_BYTES, StreamInfo};
-use fluvial_delta::layout::{Node, Root};
-use fluvial_delta::map::{PatchMap, SourceBlock};
+use fluvial_delta::layout::{Node, Packed, Piece, Root};
+use fluvial_delta::map::{Packing, PatchMap, SourceBlock};
 use fluvial_delta::stream::{Effort, write_stream};
 use fluvial_delta::structure::Extent;
 use fluvial_delta::wire::WireWriter;
@@ -263,6 +263,46 @@ fn a_bomb_in_a_frame_stops_at_its_limits() {
         }
         refused(&workplace(&old, |forger| forger.frame = writer.bytes), "damaged_patch");
     }
+}
+
+/// Frames are decoded ahead of what is packed, but corrections must not pile up there.
+#[test]
+fn corrections_of_many_contents_are_not_held_at_a_time() {
+    const CONTENTS: usize = 9000;
+    const EACH_BYTES: usize = 60_000;
+    const { assert!((CONTENTS * EACH_BYTES) as u64 > ADDRESS_SPACE_BYTES_MAX) };
+    let old = noise(11, OLD_BYTES);
+    let work = workplace(&old, |forger| {
+        // Method 0: bytes as they are, which takes no corrections.
+        let recipe = Recipe::from_bytes(&[0]).unwrap();
+        forger.map.packings.push(Packing { format: Format::Stored, recipe });
+        let content = |at: usize| {
+            let corrections_len = EACH_BYTES as u32;
+            let piece = Piece { recipe: 0, plain_len: 1, packed_len: 1, corrections_len };
+            let packed = Packed { pieces: vec![piece], children: vec![Node::Plain(1)] };
+            Root {
+                target: 0,
+                extents: vec![Extent { offset: at as u64, len: 1 }],
+                node: Node::Packed(packed),
+            }
+        };
+        forger.map.roots = (0..CONTENTS).map(content).collect();
+        forger.header.targets[0].size = CONTENTS as u64;
+        forger.header.frames[0].flat_len = CONTENTS as u64;
+        let mut writer = WireWriter::default();
+        writer.number(0);
+        for stream in 0..FRAME_STREAMS {
+            let len = match stream {
+                7 => CONTENTS,
+                8 => CONTENTS * EACH_BYTES,
+                _ => 0,
+            };
+            write_stream(&vec![0; len], Effort::Zstd(1), &mut writer);
+        }
+        forger.frame = writer.bytes;
+    });
+    let messages = refused(&work, "damaged_patch");
+    assert!(messages.contains("corrections"), "{messages}");
 }
 
 #[test]

@@ -9,8 +9,10 @@ use crate::frame::{FrameError, FrameReader};
 use crate::layout::{Node, Root};
 use crate::space::Space;
 
-/// Longer corrections, in bytes, are taken only when nothing else is on its way: they may be long.
+/// Corrections in a batch, in bytes. Longer ones are taken only when nothing else is on its way.
 const CORRECTIONS_BYTES_AHEAD: u64 = 64 << 10;
+/// What holding corrections takes beside their bytes, roughly.
+const CORRECTIONS_OVERHEAD_BYTES: u64 = 64;
 
 /// Goes through the layout and hands on what it takes.
 pub(super) struct Decoder<'a> {
@@ -29,13 +31,8 @@ pub(super) struct Decoder<'a> {
 impl Decoder<'_> {
     pub(super) fn all(mut self) -> Result<(), Stop> {
         let patch = self.patch;
-        let mut start = 0;
-        for root in &patch.map.roots {
-            let end = start + root.node.flat_len();
-            if end > self.flat {
-                self.root(root, start)?;
-            }
-            start = end;
+        for (start, root) in patch.roots_from(self.flat) {
+            self.root(root, start)?;
         }
         self.hand_on()
     }
@@ -70,8 +67,11 @@ impl Decoder<'_> {
 
     fn corrections(&mut self, len: u64) -> Result<(), Stop> {
         self.open_frame(false)?;
-        if len > CORRECTIONS_BYTES_AHEAD {
+        let held = self.batch.corrections.iter().map(|held| held.len() as u64 + CORRECTIONS_OVERHEAD_BYTES);
+        if held.sum::<u64>() + len > CORRECTIONS_BYTES_AHEAD {
             self.hand_on()?;
+        }
+        if len > CORRECTIONS_BYTES_AHEAD {
             self.progress.wait_for(self.flat).map_err(|_| Stop::OtherEnd)?;
         }
         let frame = self.next_frame - 1;

@@ -54,15 +54,7 @@ impl<'a, 'o> Placer<'a, 'o> {
 
     pub(super) fn all(&mut self) -> Result<(), Stop> {
         let patch = self.patch;
-        let mut start = 0;
-        for root in &patch.map.roots {
-            let end = start + root.node.flat_len();
-            if end > self.flat {
-                self.root(root, start)?;
-            }
-            start = end;
-        }
-        Ok(())
+        patch.roots_from(self.flat).try_for_each(|(start, root)| self.root(root, start))
     }
 
     fn root(&mut self, root: &Root, start: u64) -> Result<(), Stop> {
