@@ -81,6 +81,12 @@ impl State {
             self.ahead = ahead;
             return done;
         }
+        if plain.is_empty() {
+            // The library reckons backwards from the end of its input, and an empty slice may stand at
+            // an address below what it takes off. Such a block is one token without anything.
+            packed.push(0);
+            return Some(());
+        }
         let bound = bound(plain.len())?;
         packed.reserve(bound);
         let spare = packed.spare_capacity_mut();

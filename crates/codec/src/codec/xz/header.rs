@@ -87,7 +87,7 @@ pub(crate) fn read_xz(packed: &[u8]) -> Option<Header> {
 
 /// Size of the dictionary from its byte (section 5.3.1).
 fn dict_size(byte: u8) -> Option<u32> {
-    let bytes = (2 | u64::from(byte & 1)) << (byte / 2 + 11);
+    let bytes = (2 | u64::from(byte & 1)).checked_shl(u32::from(byte) / 2 + 11)?;
     (byte < 40 && bytes <= DECODE_WINDOW_BYTES_MAX).then_some(bytes as u32)
 }
 
