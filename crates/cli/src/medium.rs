@@ -2,11 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::ReadAt;
+use rustix::fs::{Advice, fadvise};
 
 /// An open file or block device of a known length. Reading moves no cursor, so threads share it.
 #[derive(Debug)]
@@ -59,6 +61,12 @@ impl Medium {
     /// The file itself.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Tells the system that the bytes from `start` to `end` need not stay in memory.
+    pub fn release(&self, start: u64, end: u64) {
+        // Advice: where it is not taken, nothing is lost.
+        let _ = fadvise(&self.file, start, NonZeroU64::new(end.saturating_sub(start)), Advice::DontNeed);
     }
 
     /// The same file or device once more.

@@ -233,7 +233,8 @@ impl<'a> Patch<'a> {
             return Err(ApplyError::MapCorrupt);
         }
         let map = read_map(&packed, &header)?;
-        declared("memory", map.packing_memory_bytes(), header.apply_memory_bytes)?;
+        let packing_bytes = map.packing_memory_bytes.max(map.packing_memory_bytes_min());
+        declared("memory", packing_bytes, header.apply_memory_bytes)?;
         declared("temporary storage", map.scratch_bytes(), header.scratch_bytes)?;
         let (mut at, mut flat) = (map_end, 0_u64);
         let mut frame_starts = Vec::with_capacity(header.frames.len());

@@ -64,6 +64,11 @@ const GROUP_BYTES: u64 = 64 << 20;
 /// The same for a search in a table of seeds, which is fast as long as the table stays in a cache.
 const SEED_GROUP_BYTES: u64 = 4 << 20;
 
+/// Pieces that a device may pack at a time where there is memory for them.
+const PACKED_AT_A_TIME: u64 = 4;
+/// What the map takes more, once the memory for them stands in it.
+const NUMBER_GROWTH_BYTES: u64 = 64;
+
 /// Sources of so many bytes and more are checked by their BLAKE3; for others it is not worth its place in
 /// the header.
 const BLAKE3_FROM_BYTES: u64 = 1 << 20;
@@ -274,7 +279,8 @@ pub fn diff(
     often::mark(&lean, &pieces, &mut blocks);
     let lean = space_of(old_streams, &blocks, scratch, &lean);
     lean.spool_blocks().map_err(DiffError::Scratch)?;
-    let mut map = PatchMap { blocks, packings, roots: flat.roots.clone(), costs: Vec::new() };
+    let mut map = PatchMap { blocks, packings, roots: flat.roots.clone(), ..PatchMap::default() };
+    map.packing_memory_bytes = map.packing_memory_bytes_min();
     let unpacking = Unpacking::of(&map, &lean, &new_streams)?;
     let covered = encode::Covered {
         space: &lean,
@@ -325,14 +331,14 @@ fn fit(
     unpacking: &Unpacking,
     allowed: u64,
 ) -> Result<Fitted, DiffError> {
-    let beside_frames = map.packing_memory_bytes() + unpacking.reading_bytes;
+    let beside_frames = |map: &PatchMap| map.packing_memory_bytes + unpacking.reading_bytes;
     let needed = |map: &PatchMap, map_len: usize, frame_bytes: u64| {
         // Large blocks of the sources are unpacked before the first frame is opened.
-        let at_once = frame_bytes + beside_frames;
+        let at_once = frame_bytes + beside_frames(map);
         base_memory_bytes(map, map_len as u64) + at_once.max(unpacking.spooling_bytes)
     };
     let base = base_memory_bytes(map, map.to_bytes().len() as u64);
-    let room = allowed.saturating_sub(base + beside_frames);
+    let room = allowed.saturating_sub(base + beside_frames(map));
     let full = if allowed < FrameSizes::FULL_FROM_BYTES {
         None
     } else {
@@ -350,10 +356,15 @@ fn fit(
         map.costs.clear();
         map_bytes = map.to_bytes();
     }
-    let needed = needed(map, map_bytes.len(), frames.memory_bytes);
-    if needed > allowed {
-        return Err(DiffError::OverBudget { needed, allowed });
+    let alone = needed(map, map_bytes.len(), frames.memory_bytes);
+    if alone > allowed {
+        return Err(DiffError::OverBudget { needed: alone, allowed });
     }
+    // What is left lets several threads pack.
+    let wanted = (PACKED_AT_A_TIME * map.block_memory_bytes_max()).saturating_sub(map.packing_memory_bytes);
+    map.packing_memory_bytes += wanted.min((allowed - alone).saturating_sub(NUMBER_GROWTH_BYTES));
+    map_bytes = map.to_bytes();
+    let needed = needed(map, map_bytes.len(), frames.memory_bytes);
     let mut packed_map = WireWriter::default();
     write_stream(&map_bytes, Effort::Smallest, &mut packed_map);
     Ok(Fitted { frames, map_len: map_bytes.len() as u32, packed_map: packed_map.bytes, needed })

@@ -43,6 +43,13 @@ pub struct Piece {
     pub corrections_len: u32,
 }
 
+impl Piece {
+    /// Whether it is collected and packed in one go, not as it comes.
+    pub fn is_block(&self) -> bool {
+        self.plain_len <= BLOCK_PLAIN_BYTES_MAX
+    }
+}
+
 /// A node and its place in a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
@@ -80,7 +87,7 @@ impl Packed {
         let pieces_len: u64 = self.pieces.iter().map(|piece| piece.plain_len).sum();
         let made_len: u64 = self.children.iter().map(Node::made_len).fold(0, u64::saturating_add);
         pieces_len == made_len
-            && self.pieces.iter().all(|piece| piece.plain_len <= BLOCK_PLAIN_BYTES_MAX)
+            && self.pieces.iter().all(Piece::is_block)
             && self.children.iter().all(|child| matches!(child, Node::Plain(_)))
     }
 

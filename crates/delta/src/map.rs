@@ -4,7 +4,7 @@
 use fluvial_codec::{Format, Recipe, RecipeError};
 use thiserror::Error;
 
-use crate::layout::{Node, Root, read_layout, write_layout};
+use crate::layout::{Node, Piece, Root, read_layout, write_layout};
 use crate::limits::{
     BLOCK_PACKED_BYTES_MAX, BLOCK_PLAIN_BYTES_MAX, DERIVED_BLOCKS_MAX, NAME_BYTES_MAX, RECIPE_BYTES_MAX,
     RECIPES_MAX, STREAM_SIZE_MAX,
@@ -75,6 +75,9 @@ pub struct PatchMap {
     pub blocks: Vec<SourceBlock>,
     /// Packings that the layout's pieces name by index.
     pub packings: Vec<Packing>,
+    /// The memory that pieces may take together which are packed at a time, in bytes. At least what
+    /// [`PatchMap::packing_memory_bytes_min`] tells; what is above it is for several threads.
+    pub packing_memory_bytes: u64,
     /// Where flattened bytes go, in flattened order.
     pub roots: Vec<Root>,
     /// The files that cost the most, dearest first. For people; nothing depends on it.
@@ -97,19 +100,31 @@ pub enum MapError {
 
 impl PatchMap {
     /// The most memory that any packer takes, in bytes, with those it is nested in.
-    pub fn packing_memory_bytes(&self) -> u64 {
+    pub fn packing_memory_bytes_min(&self) -> u64 {
         self.roots.iter().map(|root| self.node_memory_bytes(&root.node)).max().unwrap_or(0)
+    }
+
+    /// The most memory that any piece takes which is packed in one go, in bytes.
+    pub fn block_memory_bytes_max(&self) -> u64 {
+        let packed = self.roots.iter().filter_map(|root| match &root.node {
+            Node::Packed(packed) => Some(packed),
+            Node::Plain(_) => None,
+        });
+        let blocks = packed.flat_map(|packed| &packed.pieces).filter(|piece| piece.is_block());
+        blocks.map(|piece| self.piece_memory_bytes(piece)).max().unwrap_or(0)
+    }
+
+    /// What packing a piece takes, in bytes: the engine, its corrections, and a block's bytes on both
+    /// sides of it.
+    pub fn piece_memory_bytes(&self, piece: &Piece) -> u64 {
+        let engine = self.packings[piece.recipe as usize].recipe.pack_memory_bytes(piece.plain_len);
+        let whole = if piece.is_block() { piece.plain_len + piece.packed_len } else { 0 };
+        engine.saturating_add(whole).saturating_add(u64::from(piece.corrections_len))
     }
 
     fn node_memory_bytes(&self, node: &Node) -> u64 {
         let Node::Packed(packed) = node else { return 0 };
-        let own = packed.pieces.iter().map(|piece| {
-            let recipe = &self.packings[piece.recipe as usize].recipe;
-            let whole =
-                if piece.plain_len <= BLOCK_PLAIN_BYTES_MAX { piece.plain_len + piece.packed_len } else { 0 };
-            let engine = recipe.pack_memory_bytes(piece.plain_len);
-            engine.saturating_add(whole).saturating_add(u64::from(piece.corrections_len))
-        });
+        let own = packed.pieces.iter().map(|piece| self.piece_memory_bytes(piece));
         let inner = packed.children.iter().map(|child| self.node_memory_bytes(child)).max();
         own.max().unwrap_or(0).saturating_add(inner.unwrap_or(0)).saturating_add(packed.corrections_len())
     }
@@ -139,6 +154,7 @@ impl PatchMap {
             writer.number(u64::from(packing.format.code()));
             writer.string(&packing.recipe.to_bytes());
         }
+        writer.number(self.packing_memory_bytes);
         write_layout(&self.roots, &mut writer);
         writer.number(self.costs.len() as u64);
         for cost in &self.costs {
@@ -163,6 +179,7 @@ impl PatchMap {
             let recipe = Recipe::from_bytes(reader.string("a recipe's length", RECIPE_BYTES_MAX)?)?;
             packings.push(Packing { format, recipe });
         }
+        let packing_memory_bytes = reader.number()?;
         let roots = read_layout(&mut reader, target_sizes, packings.len())?;
         let count = reader.count("the number of file costs", COSTS_MAX)?;
         let mut costs = Vec::new();
@@ -174,7 +191,7 @@ impl PatchMap {
             });
         }
         reader.finish()?;
-        Ok(Self { blocks, packings, roots, costs })
+        Ok(Self { blocks, packings, packing_memory_bytes, roots, costs })
     }
 }
 

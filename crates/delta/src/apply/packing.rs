@@ -4,7 +4,6 @@ use fluvial_codec::{PackContext, Packer};
 
 use super::{ApplyError, Sink, Target};
 use crate::layout::Piece;
-use crate::limits::BLOCK_PLAIN_BYTES_MAX;
 use crate::map::Packing;
 use crate::structure::Extent;
 
@@ -113,7 +112,7 @@ impl<'a> PackedSink<'a> {
     fn open(&mut self) -> Result<(), ApplyError> {
         let piece = self.pieces.first().ok_or(ApplyError::Lengths)?;
         self.left = piece.plain_len;
-        self.state = if piece.plain_len <= BLOCK_PLAIN_BYTES_MAX {
+        self.state = if piece.is_block() {
             State::Block(Vec::with_capacity(piece.plain_len as usize))
         } else {
             let corrections = &self.corrections[self.corrections_taken..][..piece.corrections_len as usize];
