@@ -24,13 +24,16 @@ use crate::stream::read_stream;
 use crate::structure::ReadAt;
 use crate::wire::WireReader;
 
+mod crew;
 mod decoder;
 mod packing;
 mod pipeline;
 mod placer;
 mod written;
 
+use crew::Crew;
 use decoder::Decoder;
+use packing::TargetSink;
 use pipeline::{Progress, Stop};
 use placer::Placer;
 use written::Written;
@@ -233,8 +236,8 @@ impl<'a> Patch<'a> {
             return Err(ApplyError::MapCorrupt);
         }
         let map = read_map(&packed, &header)?;
-        let packing_bytes = map.packing_memory_bytes.max(map.packing_memory_bytes_min());
-        declared("memory", packing_bytes, header.apply_memory_bytes)?;
+        let working_bytes = map.working_memory_bytes.max(map.packing_memory_bytes());
+        declared("memory", working_bytes, header.apply_memory_bytes)?;
         declared("temporary storage", map.scratch_bytes(), header.scratch_bytes)?;
         let (mut at, mut flat) = (map_end, 0_u64);
         let mut frame_starts = Vec::with_capacity(header.frames.len());
@@ -333,7 +336,8 @@ impl<'a> Patch<'a> {
         let flat = self.frame_starts.get(from.frame).map_or(u64::MAX, |start| start.1);
         let progress = Progress::default();
         let (filling, using, batch) = pipeline::ring();
-        let mut placer = Placer::new(self, targets, observer, &progress, using, flat);
+        let crew = Crew::new(&self.map, &progress);
+        let mut placer = Placer::new(self, &crew, targets, observer, &progress, using, flat);
         let mut written = Written::new(space, &self.map, targets, &progress);
         written.made = flat;
         let decoder = Decoder {
@@ -343,25 +347,31 @@ impl<'a> Patch<'a> {
             progress: &progress,
             filling,
             batch,
+            crew: &crew,
             next_frame: from.frame,
             reader: None,
             flat,
         };
-        std::thread::scope(|scope| {
-            let thread = Builder::new()
-                .name("decoder".into())
-                .spawn_scoped(scope, || decoder.all())
-                .map_err(ApplyError::Thread)?;
+        let ends = std::thread::scope(|scope| {
+            for _ in 0..crew.workers() {
+                let builder = Builder::new().name("packer".into());
+                builder.spawn_scoped(scope, || crew.work()).inspect_err(|_| crew.close())?;
+            }
+            let builder = Builder::new().name("decoder".into());
+            let thread =
+                builder.spawn_scoped(scope, || decoder.all()).inspect_err(|_: &io::Error| crew.close())?;
             let placing = placer.all();
             drop(placer);
+            crew.close();
             let decoding = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            match (placing, decoding) {
-                (Err(Stop::Fault(error)), _) | (_, Err(Stop::Fault(error))) => Err(error),
-                (Ok(()), Ok(())) => Ok(()),
-                // One of them ended early without a fault.
-                _ => Err(ApplyError::Lengths),
-            }
-        })
+            Ok((placing, decoding))
+        });
+        match ends.map_err(ApplyError::Thread)? {
+            (Err(Stop::Fault(error)), _) | (_, Err(Stop::Fault(error))) => Err(error),
+            (Ok(()), Ok(())) => Ok(()),
+            // One of them ended early without a fault.
+            _ => Err(ApplyError::Lengths),
+        }
     }
 }
 
@@ -379,8 +389,14 @@ fn read_map(packed: &[u8], header: &Header) -> Result<PatchMap, ApplyError> {
 }
 
 /// Takes made bytes in order.
-trait Sink {
+trait Sink<'a> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), ApplyError>;
+
+    /// Gives the place of the next `len` bytes away, for another thread to write them. `None` where
+    /// bytes have no place of their own, since they are packed further.
+    fn detach(&mut self, _len: u64) -> Option<TargetSink<'a>> {
+        None
+    }
 }
 
 fn check_arity(what: &'static str, need: usize, have: usize) -> Result<(), ApplyError> {
@@ -404,7 +420,7 @@ fn check_size(size: u64, info: &StreamInfo) -> Result<(), ApplyError> {
 pub fn check_source(
     source: &dyn ReadAt,
     info: &StreamInfo,
-    progress: &mut dyn FnMut(u64) -> bool,
+    progress: &mut (dyn FnMut(u64) -> bool + Send),
 ) -> Result<(), ApplyError> {
     check_size(source.len(), info)?;
     let (is_right, hash) = match info.blake3 {
@@ -429,7 +445,7 @@ pub fn check_source(
 pub fn check_target(
     target: &dyn ReadAt,
     info: &StreamInfo,
-    progress: &mut dyn FnMut(u64) -> bool,
+    progress: &mut (dyn FnMut(u64) -> bool + Send),
 ) -> Result<(), ApplyError> {
     let wrong = || ApplyError::WrongTarget { name: info.name.clone() };
     if target.len() != info.size {

@@ -66,8 +66,6 @@ const SEED_GROUP_BYTES: u64 = 4 << 20;
 
 /// Pieces that a device may pack at a time where there is memory for them.
 const PACKED_AT_A_TIME: u64 = 4;
-/// What the map takes more, once the memory for them stands in it.
-const NUMBER_GROWTH_BYTES: u64 = 64;
 
 /// Sources of so many bytes and more are checked by their BLAKE3; for others it is not worth its place in
 /// the header.
@@ -280,7 +278,6 @@ pub fn diff(
     let lean = space_of(old_streams, &blocks, scratch, &lean);
     lean.spool_blocks().map_err(DiffError::Scratch)?;
     let mut map = PatchMap { blocks, packings, roots: flat.roots.clone(), ..PatchMap::default() };
-    map.packing_memory_bytes = map.packing_memory_bytes_min();
     let unpacking = Unpacking::of(&map, &lean, &new_streams)?;
     let covered = encode::Covered {
         space: &lean,
@@ -331,14 +328,12 @@ fn fit(
     unpacking: &Unpacking,
     allowed: u64,
 ) -> Result<Fitted, DiffError> {
-    let beside_frames = |map: &PatchMap| map.packing_memory_bytes + unpacking.reading_bytes;
-    let needed = |map: &PatchMap, map_len: usize, frame_bytes: u64| {
-        // Large blocks of the sources are unpacked before the first frame is opened.
-        let at_once = frame_bytes + beside_frames(map);
-        base_memory_bytes(map, map_len as u64) + at_once.max(unpacking.spooling_bytes)
-    };
-    let base = base_memory_bytes(map, map.to_bytes().len() as u64);
-    let room = allowed.saturating_sub(base + beside_frames(map));
+    let beside_frames = map.packing_memory_bytes() + unpacking.reading_bytes;
+    // Large blocks of the sources are unpacked before the first frame is opened.
+    let needed = |base: u64, at_once: u64| base + at_once.max(unpacking.spooling_bytes);
+    let base_of = |map: &PatchMap, map_bytes: &[u8]| base_memory_bytes(map, map_bytes.len() as u64);
+    map.working_memory_bytes = allowed;
+    let room = allowed.saturating_sub(base_of(map, &map.to_bytes()) + beside_frames);
     let full = if allowed < FrameSizes::FULL_FROM_BYTES {
         None
     } else {
@@ -350,21 +345,23 @@ fn fit(
     };
     let mut frames = frames.ok_or(DiffError::Internal("no frame takes that much memory"))?;
     map.costs = std::mem::take(&mut frames.costs);
+    let alone = frames.memory_bytes + beside_frames;
     let mut map_bytes = map.to_bytes();
-    if needed(map, map_bytes.len(), frames.memory_bytes) > allowed {
+    if needed(base_of(map, &map_bytes), alone) > allowed {
         // Names are worth less than a patch.
         map.costs.clear();
         map_bytes = map.to_bytes();
     }
-    let alone = needed(map, map_bytes.len(), frames.memory_bytes);
-    if alone > allowed {
-        return Err(DiffError::OverBudget { needed: alone, allowed });
+    let base = base_of(map, &map_bytes);
+    if needed(base, alone) > allowed {
+        return Err(DiffError::OverBudget { needed: needed(base, alone), allowed });
     }
     // What is left lets several threads pack.
-    let wanted = (PACKED_AT_A_TIME * map.block_memory_bytes_max()).saturating_sub(map.packing_memory_bytes);
-    map.packing_memory_bytes += wanted.min((allowed - alone).saturating_sub(NUMBER_GROWTH_BYTES));
-    map_bytes = map.to_bytes();
-    let needed = needed(map, map_bytes.len(), frames.memory_bytes);
+    let wanted = (PACKED_AT_A_TIME * map.block_memory_bytes_max()).saturating_sub(map.packing_memory_bytes());
+    let at_once = alone + wanted.min(allowed - base - alone);
+    map.working_memory_bytes = at_once - unpacking.reading_bytes;
+    let map_bytes = map.to_bytes();
+    let needed = needed(base, at_once);
     let mut packed_map = WireWriter::default();
     write_stream(&map_bytes, Effort::Smallest, &mut packed_map);
     Ok(Fitted { frames, map_len: map_bytes.len() as u32, packed_map: packed_map.bytes, needed })

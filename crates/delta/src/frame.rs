@@ -17,7 +17,7 @@ mod reader;
 mod residual;
 
 pub use builder::{FrameBuilder, PackedFrame};
-pub use reader::{FrameError, FrameReader};
+pub use reader::{FrameError, FrameReader, decode_memory_bytes};
 
 /// A run of flattened bytes that resembles a run of bytes at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,16 +1,21 @@
 //! Hashes of whole streams.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
+use blake3::hazmat::{
+    ChainingValue, HasherExt as _, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::header::{Blake3Digest, Sha256Digest};
-use crate::structure::ReadAt;
+use crate::structure::{Extent, ReadAt};
 
 /// How many bytes are hashed at a time: they are still in the processor's cache when they are.
-const CHUNK_BYTES: usize = 256 << 10;
-/// So many where all processors hash: a part for each is worth its while.
-const SHARED_CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: u64 = 256 << 10;
+/// What one processor hashes on its own, in bytes: a power of two, which BLAKE3's tree asks for, and so
+/// much that sharing out costs nothing.
+const SUBTREE_BYTES: u64 = 8 << 20;
 
 /// Why a stream could not be hashed.
 #[derive(Debug)]
@@ -20,21 +25,60 @@ pub(crate) enum HashError {
 }
 
 /// Hears how many bytes have been read since its last call, and cancels by answering `false`.
-pub(crate) type OnBytes<'a> = &'a mut dyn FnMut(u64) -> bool;
+pub(crate) type OnBytes<'a> = &'a mut (dyn FnMut(u64) -> bool + Send);
 
 pub(crate) fn sha256_of(stream: &dyn ReadAt, progress: OnBytes<'_>) -> Result<Sha256Digest, HashError> {
     let mut hash = Sha256::new();
-    for_chunks(stream, CHUNK_BYTES, progress, |bytes| hash.update(bytes))?;
+    for_chunks(stream, Extent { offset: 0, len: stream.len() }, progress, |bytes| hash.update(bytes))?;
     Ok(hash.finalize().into())
 }
 
-/// Hashes with all processors.
+/// Hashes with all processors: each reads and hashes parts of the tree of its own (section 5.3 of the
+/// BLAKE3 paper). Memory: a buffer for each.
 pub(crate) fn blake3_of(stream: &dyn ReadAt, progress: OnBytes<'_>) -> Result<Blake3Digest, HashError> {
+    let whole = Extent { offset: 0, len: stream.len() };
+    let progress = Mutex::new(progress);
+    if whole.len <= SUBTREE_BYTES {
+        return Ok(hash_part(stream, whole, &progress)?.finalize().into());
+    }
+    let (left, right) = halves(whole);
+    let (left, right) =
+        rayon::join(|| subtree(stream, left, &progress), || subtree(stream, right, &progress));
+    Ok(merge_subtrees_root(&left?, &right?, Mode::Hash).into())
+}
+
+/// What the tree has at the top of a part.
+fn subtree(
+    stream: &dyn ReadAt,
+    part: Extent,
+    progress: &Mutex<OnBytes<'_>>,
+) -> Result<ChainingValue, HashError> {
+    if part.len <= SUBTREE_BYTES {
+        return Ok(hash_part(stream, part, progress)?.finalize_non_root());
+    }
+    let (left, right) = halves(part);
+    let (left, right) = rayon::join(|| subtree(stream, left, progress), || subtree(stream, right, progress));
+    Ok(merge_subtrees_non_root(&left?, &right?, Mode::Hash))
+}
+
+fn halves(whole: Extent) -> (Extent, Extent) {
+    let left = left_subtree_len(whole.len);
+    let right = Extent { offset: whole.offset + left, len: whole.len - left };
+    (Extent { len: left, ..whole }, right)
+}
+
+fn hash_part(
+    stream: &dyn ReadAt,
+    part: Extent,
+    progress: &Mutex<OnBytes<'_>>,
+) -> Result<blake3::Hasher, HashError> {
     let mut hash = blake3::Hasher::new();
-    for_chunks(stream, SHARED_CHUNK_BYTES, progress, |bytes| {
-        hash.update_rayon(bytes);
+    hash.set_input_offset(part.offset);
+    let mut progress = |len| (progress.lock().unwrap_or_else(PoisonError::into_inner))(len);
+    for_chunks(stream, part, &mut progress, |bytes| {
+        hash.update(bytes);
     })?;
-    Ok(hash.finalize().into())
+    Ok(hash)
 }
 
 pub(crate) fn both_of(
@@ -42,7 +86,7 @@ pub(crate) fn both_of(
     progress: OnBytes<'_>,
 ) -> Result<(Sha256Digest, Blake3Digest), HashError> {
     let (mut sha256, mut blake3) = (Sha256::new(), blake3::Hasher::new());
-    for_chunks(stream, CHUNK_BYTES, progress, |bytes| {
+    for_chunks(stream, Extent { offset: 0, len: stream.len() }, progress, |bytes| {
         sha256.update(bytes);
         blake3.update(bytes);
     })?;
@@ -51,20 +95,44 @@ pub(crate) fn both_of(
 
 fn for_chunks(
     stream: &dyn ReadAt,
-    chunk_bytes: usize,
+    part: Extent,
     progress: OnBytes<'_>,
     mut update: impl FnMut(&[u8]),
 ) -> Result<(), HashError> {
-    let mut buf = vec![0; chunk_bytes];
-    let mut offset = 0;
-    while offset < stream.len() {
-        let len = (stream.len() - offset).min(chunk_bytes as u64) as usize;
-        stream.read_at(offset, &mut buf[..len]).map_err(HashError::Read)?;
-        update(&buf[..len]);
-        offset += len as u64;
-        if !progress(len as u64) {
+    let mut buf = vec![0; part.len.min(CHUNK_BYTES) as usize];
+    let mut offset = part.offset;
+    while offset < part.end() {
+        let len = (part.end() - offset).min(CHUNK_BYTES);
+        let bytes = &mut buf[..len as usize];
+        stream.read_at(offset, bytes).map_err(HashError::Read)?;
+        update(bytes);
+        offset += len;
+        if !progress(len) {
             return Err(HashError::Cancelled);
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_make_the_whole_hash() {
+        let part = SUBTREE_BYTES as usize;
+        let bytes: Vec<u8> = (0..3 * part + 5000).map(|index| (index % 251) as u8).collect();
+        for len in [0, 1, 1024, part - 1, part, part + 1, 2 * part, 2 * part + 1025, bytes.len()] {
+            let bytes = &bytes[..len];
+            let mut told = 0;
+            let digest = blake3_of(&bytes, &mut |len| {
+                told += len;
+                true
+            });
+            assert_eq!(digest.unwrap(), *blake3::hash(bytes).as_bytes(), "{len} bytes");
+            assert_eq!(told, len as u64);
+        }
+        let cancelled = blake3_of(&bytes.as_slice(), &mut |_| false);
+        assert!(matches!(cancelled, Err(HashError::Cancelled)));
+    }
 }

@@ -75,9 +75,9 @@ pub struct PatchMap {
     pub blocks: Vec<SourceBlock>,
     /// Packings that the layout's pieces name by index.
     pub packings: Vec<Packing>,
-    /// The memory that pieces may take together which are packed at a time, in bytes. At least what
-    /// [`PatchMap::packing_memory_bytes_min`] tells; what is above it is for several threads.
-    pub packing_memory_bytes: u64,
+    /// The memory that a frame and the pieces that are packed at the same time may take together, in
+    /// bytes.
+    pub working_memory_bytes: u64,
     /// Where flattened bytes go, in flattened order.
     pub roots: Vec<Root>,
     /// The files that cost the most, dearest first. For people; nothing depends on it.
@@ -100,7 +100,7 @@ pub enum MapError {
 
 impl PatchMap {
     /// The most memory that any packer takes, in bytes, with those it is nested in.
-    pub fn packing_memory_bytes_min(&self) -> u64 {
+    pub fn packing_memory_bytes(&self) -> u64 {
         self.roots.iter().map(|root| self.node_memory_bytes(&root.node)).max().unwrap_or(0)
     }
 
@@ -154,7 +154,7 @@ impl PatchMap {
             writer.number(u64::from(packing.format.code()));
             writer.string(&packing.recipe.to_bytes());
         }
-        writer.number(self.packing_memory_bytes);
+        writer.number(self.working_memory_bytes);
         write_layout(&self.roots, &mut writer);
         writer.number(self.costs.len() as u64);
         for cost in &self.costs {
@@ -179,7 +179,7 @@ impl PatchMap {
             let recipe = Recipe::from_bytes(reader.string("a recipe's length", RECIPE_BYTES_MAX)?)?;
             packings.push(Packing { format, recipe });
         }
-        let packing_memory_bytes = reader.number()?;
+        let working_memory_bytes = reader.number()?;
         let roots = read_layout(&mut reader, target_sizes, packings.len())?;
         let count = reader.count("the number of file costs", COSTS_MAX)?;
         let mut costs = Vec::new();
@@ -191,7 +191,7 @@ impl PatchMap {
             });
         }
         reader.finish()?;
-        Ok(Self { blocks, packings, packing_memory_bytes, roots, costs })
+        Ok(Self { blocks, packings, working_memory_bytes, roots, costs })
     }
 }
 

@@ -78,6 +78,15 @@ pub fn read_stream<'a>(reader: &mut WireReader<'a>) -> Result<PackedStream<'a>, 
 }
 
 impl PackedStream<'_> {
+    /// How much memory reading it takes beside its bytes, in bytes, at most.
+    pub fn decode_memory_bytes(&self) -> u64 {
+        match self.method {
+            METHOD_RAW => 0,
+            METHOD_ZSTD => decode_memory_bytes(self.len, Effort::Zstd(0)),
+            _ => decode_memory_bytes(self.len, Effort::Smallest),
+        }
+    }
+
     /// Its bytes, unpacked as they are read. `all` are the bytes that the stream was read from: the
     /// reader holds on to them, and takes memory for the dictionary.
     ///

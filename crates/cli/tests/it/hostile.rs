@@ -266,6 +266,40 @@ fn a_bomb_in_a_frame_stops_at_its_limits() {
 }
 
 /// Frames are decoded ahead of what is packed, but corrections must not pile up there.
+/// Large enough to be packed by other threads: none of them may wait for one that has failed.
+#[test]
+fn a_content_that_packs_to_another_length_is_refused() {
+    const CONTENTS: u64 = 200;
+    const EACH_BYTES: u64 = 10_000;
+    for wrong in [0, 1, CONTENTS / 2, CONTENTS - 1] {
+        let old = noise(11, OLD_BYTES);
+        let work = workplace(&old, |forger| {
+            let recipe = Recipe::from_bytes(&[0]).unwrap();
+            forger.map.packings.push(Packing { format: Format::Stored, recipe });
+            forger.map.working_memory_bytes = 1 << 20;
+            let content = |index: u64| {
+                let packed_len = EACH_BYTES - u64::from(index == wrong);
+                let piece = Piece { recipe: 0, plain_len: EACH_BYTES, packed_len, corrections_len: 0 };
+                let packed = Packed { pieces: vec![piece], children: vec![Node::Plain(EACH_BYTES)] };
+                let place = Extent { offset: index * EACH_BYTES, len: packed_len };
+                Root { target: 0, extents: vec![place], node: Node::Packed(packed) }
+            };
+            forger.map.roots = (0..CONTENTS).map(content).collect();
+            forger.header.targets[0].size = CONTENTS * EACH_BYTES;
+            forger.header.frames[0].flat_len = CONTENTS * EACH_BYTES;
+            let mut writer = WireWriter::default();
+            writer.number(0);
+            for stream in 0..FRAME_STREAMS {
+                let len = if stream == 7 { CONTENTS * EACH_BYTES } else { 0 };
+                write_stream(&vec![0; len as usize], Effort::Zstd(1), &mut writer);
+            }
+            forger.frame = writer.bytes;
+        });
+        let said = refused(&work, "damaged_patch");
+        assert!(said.contains("9999 expected"), "{said}");
+    }
+}
+
 #[test]
 fn corrections_of_many_contents_are_not_held_at_a_time() {
     const CONTENTS: usize = 9000;

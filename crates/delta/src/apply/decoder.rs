@@ -2,10 +2,11 @@
 
 use std::io;
 
+use super::crew::Crew;
 use super::pipeline::{BATCH_BYTES, Batch, Filling, Progress, Stop};
 use super::written::{Recent, Written};
 use super::{ApplyError, Checkpoint, Patch};
-use crate::frame::{FrameError, FrameReader};
+use crate::frame::{FrameError, FrameReader, decode_memory_bytes};
 use crate::layout::{Node, Root};
 use crate::space::Space;
 
@@ -15,11 +16,12 @@ const CORRECTIONS_BYTES_AHEAD: u64 = 64 << 10;
 const CORRECTIONS_OVERHEAD_BYTES: u64 = 64;
 
 /// Goes through the layout and hands on what it takes.
-pub(super) struct Decoder<'a> {
+pub(super) struct Decoder<'a, 'c> {
     pub(super) patch: &'a Patch<'a>,
     pub(super) space: &'a Space<'a>,
     pub(super) written: Written<'a>,
-    pub(super) progress: &'a Progress,
+    pub(super) progress: &'c Progress,
+    pub(super) crew: &'c Crew<'a>,
     pub(super) filling: Filling,
     pub(super) batch: Batch,
     pub(super) next_frame: usize,
@@ -28,7 +30,7 @@ pub(super) struct Decoder<'a> {
     pub(super) flat: u64,
 }
 
-impl Decoder<'_> {
+impl Decoder<'_, '_> {
     pub(super) fn all(mut self) -> Result<(), Stop> {
         let patch = self.patch;
         for (start, root) in patch.roots_from(self.flat) {
@@ -133,6 +135,9 @@ impl Decoder<'_> {
             let info = self.patch.header.frames.get(self.next_frame).ok_or(ApplyError::Lengths)?;
             let bytes = self.patch.frame(self.next_frame)?;
             let frame = self.next_frame;
+            let memory_bytes =
+                decode_memory_bytes(&bytes).map_err(|source| ApplyError::Frame { frame, source })?;
+            self.crew.hold_frame(memory_bytes);
             let reader = FrameReader::new(bytes, self.flat, info.flat_len, self.space, &self.written)
                 .map_err(|source| ApplyError::Frame { frame, source })?;
             self.reader = Some(reader);

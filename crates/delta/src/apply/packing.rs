@@ -2,12 +2,13 @@
 
 use fluvial_codec::{PackContext, Packer};
 
+use super::crew::{Crew, Job, OFFERED_BYTES_MIN};
 use super::{ApplyError, Sink, Target};
 use crate::layout::Piece;
-use crate::map::Packing;
 use crate::structure::Extent;
 
 /// Writes to extents of a target, one after another.
+#[derive(Clone)]
 pub(super) struct TargetSink<'a> {
     target: &'a dyn Target,
     extents: &'a [Extent],
@@ -40,7 +41,7 @@ impl<'a> TargetSink<'a> {
     }
 }
 
-impl Sink for TargetSink<'_> {
+impl<'a> Sink<'a> for TargetSink<'a> {
     fn write(&mut self, mut bytes: &[u8]) -> Result<(), ApplyError> {
         while !bytes.is_empty() {
             let extent = self.extents.first().ok_or(ApplyError::Lengths)?;
@@ -57,15 +58,21 @@ impl Sink for TargetSink<'_> {
         }
         Ok(())
     }
+
+    fn detach(&mut self, len: u64) -> Option<TargetSink<'a>> {
+        let place = self.clone();
+        self.skip(len);
+        Some(place)
+    }
 }
 
-/// Packs pieces of a content one after another.
-pub(super) struct PackedSink<'a> {
+/// Packs pieces of a content.
+pub(super) struct PackedSink<'s, 'a> {
     pieces: &'a [Piece],
-    packings: &'a [Packing],
+    crew: &'s Crew<'a>,
     corrections: Vec<u8>,
     corrections_taken: usize,
-    sink: &'a mut dyn Sink,
+    sink: &'s mut dyn Sink<'a>,
     context: PackContext,
     state: State,
     /// Plain bytes of the current piece that are still to come.
@@ -81,17 +88,18 @@ enum State {
     Stream(Box<dyn Packer>, u64),
 }
 
-impl<'a> PackedSink<'a> {
+impl<'s, 'a> PackedSink<'s, 'a> {
     pub(super) fn new(
         pieces: &'a [Piece],
-        packings: &'a [Packing],
+        crew: &'s Crew<'a>,
         corrections: Vec<u8>,
-        sink: &'a mut dyn Sink,
+        sink: &'s mut dyn Sink<'a>,
         context: PackContext,
     ) -> Self {
+        crew.hold(corrections.len() as u64);
         Self {
             pieces,
-            packings,
+            crew,
             corrections,
             corrections_taken: 0,
             sink,
@@ -103,6 +111,7 @@ impl<'a> PackedSink<'a> {
 
     /// Ends the content; hands the packers' memory back for the next one.
     pub(super) fn finish(self) -> Result<PackContext, ApplyError> {
+        self.crew.release(self.corrections.len() as u64);
         match (self.state, self.pieces) {
             (State::Between, []) => Ok(self.context),
             _ => Err(ApplyError::Lengths),
@@ -111,52 +120,50 @@ impl<'a> PackedSink<'a> {
 
     fn open(&mut self) -> Result<(), ApplyError> {
         let piece = self.pieces.first().ok_or(ApplyError::Lengths)?;
+        self.crew.hold(self.crew.piece_bytes(piece));
         self.left = piece.plain_len;
         self.state = if piece.is_block() {
             State::Block(Vec::with_capacity(piece.plain_len as usize))
         } else {
             let corrections = &self.corrections[self.corrections_taken..][..piece.corrections_len as usize];
-            let recipe = &self.packings[piece.recipe as usize].recipe;
-            State::Stream(recipe.packer(piece.plain_len, corrections)?, 0)
+            State::Stream(self.crew.recipe(piece).packer(piece.plain_len, corrections)?, 0)
         };
         Ok(())
     }
 
     fn close(&mut self) -> Result<(), ApplyError> {
         let (piece, rest) = self.pieces.split_first().ok_or(ApplyError::Lengths)?;
-        let made = match std::mem::replace(&mut self.state, State::Between) {
+        let corrections = &self.corrections[self.corrections_taken..][..piece.corrections_len as usize];
+        self.corrections_taken += piece.corrections_len as usize;
+        self.pieces = rest;
+        match std::mem::replace(&mut self.state, State::Between) {
             State::Between => return Err(ApplyError::Lengths),
             State::Block(plain) => {
-                let corrections =
-                    &self.corrections[self.corrections_taken..][..piece.corrections_len as usize];
-                let mut packed = Vec::new();
-                self.packings[piece.recipe as usize].recipe.pack_block(
-                    &plain,
-                    corrections,
-                    &mut self.context,
-                    &mut packed,
-                )?;
-                if packed.len() as u64 == piece.packed_len {
-                    self.sink.write(&packed)?;
+                let is_offered = piece.plain_len >= OFFERED_BYTES_MIN && self.crew.is_free()?;
+                let place = if is_offered { self.sink.detach(piece.packed_len) } else { None };
+                if let Some(sink) = place {
+                    let corrections = corrections.to_vec();
+                    self.crew.hand_on(Job { piece: *piece, plain, corrections, sink });
+                    return Ok(());
                 }
-                packed.len() as u64
+                let packed = self.crew.pack_block(piece, &plain, corrections, &mut self.context)?;
+                self.sink.write(&packed)?;
             }
             State::Stream(packer, made) => {
                 let mut counted = Counted { sink: self.sink, made, limit: piece.packed_len, error: None };
                 let result = packer.finish(&mut counted);
-                counted.into_made(result)?
+                let made = counted.into_made(result)?;
+                if made != piece.packed_len {
+                    return Err(ApplyError::PackedLen { made, expected: piece.packed_len });
+                }
             }
-        };
-        if made != piece.packed_len {
-            return Err(ApplyError::PackedLen { made, expected: piece.packed_len });
         }
-        self.corrections_taken += piece.corrections_len as usize;
-        self.pieces = rest;
+        self.crew.release(self.crew.piece_bytes(piece));
         Ok(())
     }
 }
 
-impl Sink for PackedSink<'_> {
+impl<'a> Sink<'a> for PackedSink<'_, 'a> {
     fn write(&mut self, mut bytes: &[u8]) -> Result<(), ApplyError> {
         while !bytes.is_empty() {
             if matches!(self.state, State::Between) {
@@ -188,14 +195,14 @@ impl Sink for PackedSink<'_> {
 }
 
 /// Passes packed bytes on and counts them; stops a packer that makes more than the layout says.
-struct Counted<'a> {
-    sink: &'a mut dyn Sink,
+struct Counted<'s, 'a> {
+    sink: &'s mut dyn Sink<'a>,
     made: u64,
     limit: u64,
     error: Option<ApplyError>,
 }
 
-impl Counted<'_> {
+impl Counted<'_, '_> {
     fn into_made(self, result: Result<(), fluvial_codec::PackError>) -> Result<u64, ApplyError> {
         match self.error {
             Some(error) => Err(error),
@@ -204,7 +211,7 @@ impl Counted<'_> {
     }
 }
 
-impl std::io::Write for Counted<'_> {
+impl std::io::Write for Counted<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.made += bytes.len() as u64;
         let result = if self.made > self.limit {

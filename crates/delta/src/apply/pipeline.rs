@@ -1,5 +1,6 @@
 //! What passes between the thread that decodes frames and the one that packs and writes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -102,20 +103,55 @@ pub(super) struct Progress {
 #[derive(Debug, Default)]
 struct State {
     /// The first flattened byte that no packer and no target has taken yet.
-    placed: u64,
+    taken: u64,
+    /// What was handed on to be packed and is not written yet: by ticket, a flattened byte at or before
+    /// its first one.
+    on_their_way: BTreeMap<u64, u64>,
+    next_ticket: u64,
     awaited: bool,
     ended: bool,
 }
+
+impl State {
+    /// All bytes before this one are at their places, or with a packer that waits for more.
+    fn placed(&self) -> u64 {
+        // Tickets are given in the order of bytes.
+        self.on_their_way.first_key_value().map_or(self.taken, |(_, &flat)| flat)
+    }
+}
+
+/// Stands for bytes that are on their way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket(u64);
 
 impl Progress {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All bytes before `placed` are at their places.
-    pub(super) fn reach(&self, placed: u64) {
+    /// All bytes before `taken` are at their places or on their way. Answers which are at their places.
+    pub(super) fn reach(&self, taken: u64) -> u64 {
         let mut state = self.lock();
-        state.placed = placed;
+        state.taken = taken;
+        if state.awaited {
+            self.changed.notify_all();
+        }
+        state.placed()
+    }
+
+    /// The next bytes are handed on to be packed.
+    pub(super) fn begin(&self) -> Ticket {
+        let mut state = self.lock();
+        let (ticket, flat) = (state.next_ticket, state.taken);
+        state.next_ticket += 1;
+        state.on_their_way.insert(ticket, flat);
+        Ticket(ticket)
+    }
+
+    /// What the ticket stands for is written.
+    pub(super) fn finish(&self, ticket: Ticket) {
+        let mut state = self.lock();
+        state.on_their_way.remove(&ticket.0);
         if state.awaited {
             self.changed.notify_all();
         }
@@ -133,7 +169,7 @@ impl Progress {
     /// [`io::ErrorKind::BrokenPipe`] when they never will be.
     pub(super) fn wait_for(&self, flat: u64) -> io::Result<()> {
         let mut state = self.lock();
-        while state.placed < flat {
+        while state.placed() < flat {
             if state.ended {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }

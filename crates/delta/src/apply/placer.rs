@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use fluvial_codec::PackContext;
 
+use super::crew::Crew;
 use super::packing::{PackedSink, TargetSink};
 use super::pipeline::{Batch, Progress, Stop, Using};
 use super::{ApplyError, ApplyObserver, Checkpoint, Patch, Sink, Target};
@@ -12,9 +13,10 @@ use crate::layout::{Node, Root};
 /// Goes through the layout and takes what comes for it.
 pub(super) struct Placer<'a, 'o> {
     patch: &'a Patch<'a>,
+    crew: &'o Crew<'a>,
     targets: &'a [&'a dyn Target],
     observer: &'o mut dyn ApplyObserver,
-    progress: &'a Progress,
+    progress: &'o Progress,
     using: Using,
     batch: Batch,
     /// How many bytes of the batch are placed.
@@ -23,6 +25,8 @@ pub(super) struct Placer<'a, 'o> {
     checkpoints: VecDeque<(u64, Checkpoint)>,
     /// The next flattened byte to be placed.
     flat: u64,
+    /// All bytes before this one are in the targets, but for what packers hold back.
+    placed: u64,
     context: PackContext,
 }
 
@@ -30,15 +34,17 @@ impl<'a, 'o> Placer<'a, 'o> {
     /// Begins at flattened byte `flat`.
     pub(super) fn new(
         patch: &'a Patch<'a>,
+        crew: &'o Crew<'a>,
         targets: &'a [&'a dyn Target],
         observer: &'o mut dyn ApplyObserver,
-        progress: &'a Progress,
+        progress: &'o Progress,
         using: Using,
         flat: u64,
     ) -> Self {
         progress.reach(flat);
         Self {
             patch,
+            crew,
             targets,
             observer,
             progress,
@@ -48,16 +54,21 @@ impl<'a, 'o> Placer<'a, 'o> {
             corrections: VecDeque::new(),
             checkpoints: VecDeque::new(),
             flat,
+            placed: flat,
             context: PackContext::default(),
         }
     }
 
     pub(super) fn all(&mut self) -> Result<(), Stop> {
         let patch = self.patch;
-        patch.roots_from(self.flat).try_for_each(|(start, root)| self.root(root, start))
+        let placed = patch.roots_from(self.flat).try_for_each(|(start, root)| self.root(root, start));
+        // A piece that could not be packed ends everything else: it is the reason.
+        self.crew.finish()?;
+        placed?;
+        self.note_checkpoints()
     }
 
-    fn root(&mut self, root: &Root, start: u64) -> Result<(), Stop> {
+    fn root(&mut self, root: &'a Root, start: u64) -> Result<(), Stop> {
         let mut sink = TargetSink::new(self.targets[root.target as usize], &root.extents);
         match &root.node {
             Node::Plain(len) => {
@@ -68,15 +79,14 @@ impl<'a, 'o> Placer<'a, 'o> {
         }
     }
 
-    fn node(&mut self, node: &Node, sink: &mut dyn Sink) -> Result<(), Stop> {
+    fn node(&mut self, node: &'a Node, sink: &mut dyn Sink<'a>) -> Result<(), Stop> {
         match node {
             Node::Plain(len) => self.plain(*len, sink),
             Node::Packed(packed) => {
                 let corrections =
                     if packed.corrections_len() == 0 { Vec::new() } else { self.next_corrections()? };
-                let packings = &self.patch.map.packings;
                 let context = std::mem::take(&mut self.context);
-                let mut inner = PackedSink::new(&packed.pieces, packings, corrections, sink, context);
+                let mut inner = PackedSink::new(&packed.pieces, self.crew, corrections, sink, context);
                 for child in &packed.children {
                     self.node(child, &mut inner)?;
                 }
@@ -98,7 +108,7 @@ impl<'a, 'o> Placer<'a, 'o> {
         }
     }
 
-    fn plain(&mut self, mut len: u64, sink: &mut dyn Sink) -> Result<(), Stop> {
+    fn plain(&mut self, mut len: u64, sink: &mut dyn Sink<'a>) -> Result<(), Stop> {
         while len > 0 {
             while self.done == self.batch.len {
                 self.next_batch()?;
@@ -110,7 +120,6 @@ impl<'a, 'o> Placer<'a, 'o> {
             self.done += step as usize;
             self.flat += step;
             len -= step;
-            self.progress.reach(self.flat);
             if !self.observer.made(step) {
                 return Err(ApplyError::Cancelled.into());
             }
@@ -127,10 +136,11 @@ impl<'a, 'o> Placer<'a, 'o> {
         self.note_checkpoints()
     }
 
-    /// Notes the checkpoints up to here.
+    /// Notes the checkpoints before which everything is written.
     fn note_checkpoints(&mut self) -> Result<(), Stop> {
+        self.placed = self.progress.reach(self.flat);
         while let Some((flat, checkpoint)) = self.checkpoints.front()
-            && *flat <= self.flat
+            && *flat <= self.placed
         {
             self.observer.checkpoint(*checkpoint).map_err(ApplyError::Journal)?;
             self.checkpoints.pop_front();

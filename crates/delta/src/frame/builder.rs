@@ -149,8 +149,8 @@ impl FrameBuilder {
             streamed.iter().map(|plain| decode_memory_bytes(plain.len() as u64, effort)).sum();
         let numbers: usize = whole.iter().map(|plain| plain.len()).sum();
         let predictor = if programs.new.is_empty() { 0 } else { Predictor::memory_bytes(self.covers.len()) };
-        let covers = self.covers.len() * (2 * size_of::<Cover>() + size_of::<usize>());
-        let beside = dictionaries + numbers as u64 + predictor + covers as u64;
+        let covers = super::reader::covers_memory_bytes(self.covers.len() as u64);
+        let beside = dictionaries + numbers as u64 + predictor + covers;
         if beside > memory_bytes_max {
             return Ok(None);
         }

@@ -65,6 +65,32 @@ struct Prediction<'a> {
     handed_out: usize,
 }
 
+/// How much memory decoding a frame takes, in bytes, at most, as its streams say. Nothing of them is
+/// unpacked.
+///
+/// # Errors
+/// [`FrameError::Field`].
+pub fn decode_memory_bytes(bytes: &[u8]) -> Result<u64, FrameError> {
+    let mut reader = WireReader::new(bytes);
+    let count = reader.limited("the number of covers", FRAME_COVERS_MAX as u64)?;
+    let mut numbers = 0;
+    for _ in 0..3 {
+        numbers += read_stream(&mut reader)?.len;
+    }
+    let programs = read_stream(&mut reader)?.len;
+    let mut dictionaries = 0;
+    for _ in 0..5 {
+        dictionaries += read_stream(&mut reader)?.decode_memory_bytes();
+    }
+    let predictor = if programs == 0 { 0 } else { Predictor::memory_bytes(count as usize) };
+    Ok(bytes.len() as u64 + covers_memory_bytes(count) + numbers + programs + dictionaries + predictor)
+}
+
+/// What so many covers of a frame take, in bytes.
+pub(super) fn covers_memory_bytes(count: u64) -> u64 {
+    count * (2 * size_of::<Cover>() + size_of::<usize>()) as u64
+}
+
 impl<'a> FrameReader<'a> {
     /// Opens a frame that makes the flattened bytes from `flat` to `flat + flat_len`, for the old
     /// space `old`. `made` holds the flattened bytes before, behind the old space.

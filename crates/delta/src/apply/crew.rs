@@ -1,0 +1,234 @@
+//! Packs pieces on several threads, within the memory that the map names.
+//!
+//! The placer collects the content of a piece. It offers what is large enough to the other threads, and
+//! packs a piece itself when all of them are busy: so nobody waits, and what is in memory is bounded.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use fluvial_codec::{PackContext, Recipe};
+
+use super::packing::TargetSink;
+use super::pipeline::{Progress, Ticket};
+use super::{ApplyError, Sink as _};
+use crate::layout::Piece;
+use crate::map::PatchMap;
+
+/// Threads beside the placer, at most. More would wait for it.
+const WORKERS_MAX: usize = 3;
+/// Shorter content is packed before another thread has heard of it, in bytes.
+pub(super) const OFFERED_BYTES_MIN: u64 = 8 << 10;
+
+/// What is packed at a time, and what waits for it.
+pub(super) struct Crew<'a> {
+    map: &'a PatchMap,
+    progress: &'a Progress,
+    /// What a frame and all pieces that are collected or packed may take together, in bytes.
+    memory_bytes: u64,
+    workers: usize,
+    state: Mutex<State<'a>>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State<'a> {
+    waiting: VecDeque<(Ticket, Job<'a>)>,
+    packing: usize,
+    /// What the open frame takes, in bytes.
+    frame_bytes: u64,
+    /// What pieces take that are collected, waiting or packed, in bytes.
+    held_bytes: u64,
+    /// Working memory that nobody uses, with its size in bytes.
+    idle: Vec<(PackContext, u64)>,
+    fault: Option<ApplyError>,
+    closed: bool,
+}
+
+/// A piece whose content is complete.
+pub(super) struct Job<'a> {
+    pub(super) piece: Piece,
+    pub(super) plain: Vec<u8>,
+    pub(super) corrections: Vec<u8>,
+    /// Where its packed bytes go.
+    pub(super) sink: TargetSink<'a>,
+}
+
+impl<'a> Crew<'a> {
+    /// No thread is started yet: each is to call [`Crew::work`].
+    pub(super) fn new(map: &'a PatchMap, progress: &'a Progress) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = if map.block_memory_bytes_max() == 0 { 0 } else { WORKERS_MAX.min(processors - 1) };
+        let memory_bytes = map.working_memory_bytes;
+        Self { map, progress, memory_bytes, workers, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// How many threads are of use.
+    pub(super) fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// How a piece is packed.
+    pub(super) fn recipe(&self, piece: &Piece) -> &'a Recipe {
+        &self.map.packings[piece.recipe as usize].recipe
+    }
+
+    /// What packing a piece takes, in bytes.
+    pub(super) fn piece_bytes(&self, piece: &Piece) -> u64 {
+        self.map.piece_memory_bytes(piece)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'s>(&self, state: MutexGuard<'s, State<'a>>) -> MutexGuard<'s, State<'a>> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes so many bytes of the memory for a piece, once they are free.
+    pub(super) fn hold(&self, bytes: u64) {
+        let mut state = self.make_room(bytes, self.lock());
+        state.held_bytes = state.held_bytes.saturating_add(bytes);
+    }
+
+    /// Takes so many bytes of the memory for a frame, once they are free. The frame before has given its
+    /// own back.
+    pub(super) fn hold_frame(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.frame_bytes = 0;
+        self.make_room(bytes, state).frame_bytes = bytes;
+    }
+
+    /// Waits for other threads to give memory back until there is room for so many bytes more.
+    fn make_room<'s>(&self, bytes: u64, mut state: MutexGuard<'s, State<'a>>) -> MutexGuard<'s, State<'a>> {
+        loop {
+            let idle = state.idle.iter().map(|(_, bytes)| bytes);
+            let taken = idle.chain([&state.held_bytes, &state.frame_bytes, &bytes]);
+            if taken.copied().fold(0, u64::saturating_add) <= self.memory_bytes {
+                return state;
+            }
+            if state.idle.pop().is_some() {
+                continue;
+            }
+            if state.waiting.is_empty() && state.packing == 0 {
+                // What a frame and one content take was checked beforehand.
+                return state;
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// Gives bytes of the memory back.
+    pub(super) fn release(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.held_bytes = state.held_bytes.saturating_sub(bytes);
+    }
+
+    /// Whether another thread takes a piece now. Only one thread asks and hands on, so that stays true
+    /// until it does.
+    ///
+    /// # Errors
+    /// Why an earlier piece could not be packed.
+    pub(super) fn is_free(&self) -> Result<bool, ApplyError> {
+        let mut state = self.lock();
+        state.fault.take().map_or(Ok(()), Err)?;
+        Ok(state.waiting.len() < self.workers)
+    }
+
+    /// Hands a piece on to another thread, with the memory that is held for it.
+    pub(super) fn hand_on(&self, job: Job<'a>) {
+        let ticket = self.progress.begin();
+        self.lock().waiting.push_back((ticket, job));
+        self.changed.notify_all();
+    }
+
+    /// Waits until everything that was handed on is written.
+    ///
+    /// # Errors
+    /// Why a piece could not be packed.
+    pub(super) fn finish(&self) -> Result<(), ApplyError> {
+        let mut state = self.lock();
+        while !state.closed && (!state.waiting.is_empty() || state.packing > 0) {
+            state = self.wait(state);
+        }
+        state.fault.take().map_or(Ok(()), Err)
+    }
+
+    /// Nothing more will come; what waits is dropped.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.waiting.clear();
+        self.changed.notify_all();
+    }
+
+    /// Packs what is handed on, until the crew is closed.
+    pub(super) fn work(&self) {
+        let _leaving = Leaving(self);
+        let mut state = self.lock();
+        while !state.closed {
+            let Some((ticket, job)) = state.waiting.pop_front() else {
+                state = self.wait(state);
+                continue;
+            };
+            let (mut context, context_bytes) = state.idle.pop().unwrap_or_default();
+            let needed = self.piece_bytes(&job.piece);
+            let held = needed.max(context_bytes);
+            state.held_bytes += held - needed;
+            state.packing += 1;
+            drop(state);
+            let result = self.pack(job, &mut context);
+            state = self.lock();
+            state.packing -= 1;
+            state.held_bytes = state.held_bytes.saturating_sub(held);
+            state.idle.push((context, held));
+            match result {
+                Ok(()) => self.progress.finish(ticket),
+                Err(error) => {
+                    state.fault.get_or_insert(error);
+                    // Whoever waits for these bytes waits in vain.
+                    self.progress.end();
+                }
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// Packs a piece and writes it.
+    fn pack(&self, job: Job<'a>, context: &mut PackContext) -> Result<(), ApplyError> {
+        let Job { piece, plain, corrections, mut sink, .. } = job;
+        let packed = self.pack_block(&piece, &plain, &corrections, context)?;
+        drop(plain);
+        sink.write(&packed)
+    }
+
+    /// Packs a piece in one go.
+    pub(super) fn pack_block(
+        &self,
+        piece: &Piece,
+        plain: &[u8],
+        corrections: &[u8],
+        context: &mut PackContext,
+    ) -> Result<Vec<u8>, ApplyError> {
+        let mut packed = Vec::new();
+        self.recipe(piece).pack_block(plain, corrections, context, &mut packed)?;
+        let made = packed.len() as u64;
+        if made == piece.packed_len {
+            Ok(packed)
+        } else {
+            Err(ApplyError::PackedLen { made, expected: piece.packed_len })
+        }
+    }
+}
+
+/// Lets nobody wait for a thread that panics.
+struct Leaving<'c, 'a>(&'c Crew<'a>);
+
+impl Drop for Leaving<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.progress.end();
+            self.0.close();
+        }
+    }
+}
