@@ -45,6 +45,9 @@ const LEVELS: [Level; 9] = [
 /// The levels that look at the next place before they take a match.
 const LAZY_LEVEL_MIN: u8 = 4;
 
+/// With so many links to follow, thinner chains are looked for.
+const SKIPPING_LINKS_MIN: u32 = 256;
+
 /// Links to follow for the nearest match of a known length.
 const NEAREST_LINKS_MAX: u32 = 4096;
 
@@ -101,6 +104,9 @@ pub(crate) struct Matcher {
     /// For each place in the window, how far before it the last one with the same hash is; zero for none
     /// that a match could refer to. Short numbers, because a search does little else than read them.
     links: Vec<u16>,
+    /// For each place in the window, the how manieth of its chain it is, modulo 2^16: tells how many
+    /// links two places of a chain are apart.
+    ordinals: Vec<u16>,
     /// The next place to be chained.
     next: u32,
     /// The match that was found at the next token's place while the last one was decided.
@@ -108,13 +114,14 @@ pub(crate) struct Matcher {
 }
 
 impl Matcher {
-    pub(crate) const BYTES: u64 = 4 * (1 << 16) + 2 * WINDOW_BYTES as u64;
+    pub(crate) const BYTES: u64 = 4 * (1 << 16) + 4 * WINDOW_BYTES as u64;
 
     pub(crate) fn new(style: Style) -> Self {
         Matcher {
             style,
             heads: vec![0; 1 << style.hash_bits],
             links: vec![0; WINDOW_BYTES],
+            ordinals: vec![0; WINDOW_BYTES],
             next: 0,
             carried: None,
         }
@@ -164,20 +171,26 @@ impl Matcher {
 
     /// Chains all places before `end`.
     fn chain_until(&mut self, window: &Window<'_>, end: u32) {
-        let shift = u32::from(self.style.hash_bits).div_ceil(3);
-        let mask = self.heads.len() - 1;
         while self.next < end {
-            let link = &mut self.links[self.next as usize % WINDOW_BYTES];
-            *link = 0;
-            if let [a, b, c, ..] = *window.at(self.next) {
-                let hash = usize::from(a) << (2 * shift) ^ usize::from(b) << shift ^ usize::from(c);
-                let head = &mut self.heads[hash & mask];
-                let before = head.checked_sub(1).map_or(0, |before| self.next - before);
-                *link = u16::try_from(before).unwrap_or(0);
-                *head = self.next + 1;
+            let slot = self.next as usize % WINDOW_BYTES;
+            self.links[slot] = 0;
+            if let Some(hash) = self.hash(window.at(self.next)) {
+                if let Some(before) = self.heads[hash].checked_sub(1) {
+                    self.links[slot] = u16::try_from(self.next - before).unwrap_or(0);
+                    self.ordinals[slot] = self.ordinals[before as usize % WINDOW_BYTES].wrapping_add(1);
+                }
+                self.heads[hash] = self.next + 1;
             }
             self.next += 1;
         }
+    }
+
+    /// Of the first three bytes, if there are as many.
+    fn hash(&self, bytes: &[u8]) -> Option<usize> {
+        let shift = u32::from(self.style.hash_bits).div_ceil(3);
+        let [a, b, c, ..] = *bytes else { return None };
+        let hash = usize::from(a) << (2 * shift) ^ usize::from(b) << shift ^ usize::from(c);
+        Some(hash & (self.heads.len() - 1))
     }
 
     /// The nearest distance at which a match has this length: what most compressors take once they
@@ -223,10 +236,24 @@ impl Matcher {
         let here = &here[..here.len().min(known.min(MATCH_LEN_MAX) as usize)];
         let nice = level.nice.min(known);
         let links_left = if least.len >= level.good { level.chain >> 2 } else { level.chain };
-        let mut best = least;
         // The first place of a stream is the number for none: zlib never refers to it.
         let oldest = place.saturating_sub(DISTANCE_MAX).max(1);
-        let mut chain = Chain { links: &self.links, window, oldest, at: place, left: links_left };
+        let best = if level.chain < SKIPPING_LINKS_MIN {
+            self.follow(&Wanted { window, place, here, oldest, nice, links: links_left }, least)
+        } else {
+            self.follow_skipping(&Wanted { window, place, here, oldest, nice, links: links_left }, least)
+        };
+        if self.is_lazy() && best.len == MATCH_LEN_MIN && best.distance > TOO_FAR {
+            return NO_MATCH;
+        }
+        best
+    }
+
+    /// Follows the chain of a place, link by link.
+    fn follow(&self, wanted: &Wanted<'_>, least: Match) -> Match {
+        let Wanted { window, place, here, oldest, nice, links } = *wanted;
+        let mut best = least;
+        let mut chain = Chain { links: &self.links, window, oldest, at: place, left: links };
         // Nothing at the tail: a match cannot get any longer.
         while let Some(tail) = pair_at(here, best.len as usize - 1)
             && let Some(candidate) = chain.next_with(tail, best.len as usize - 1)
@@ -239,11 +266,142 @@ impl Matcher {
                 }
             }
         }
-        if self.is_lazy() && best.len == MATCH_LEN_MIN && best.distance > TOO_FAR {
-            return NO_MATCH;
+        best
+    }
+
+    /// Comes to the same end as [`Matcher::follow`] over fewer places. Once a match of some length is
+    /// known, only longer ones count, and any three bytes of theirs have a chain: the thinnest is
+    /// followed (as zlib-ng does in `longest_match_slow`). How many links zlib would have followed up to
+    /// a match is told by the ordinals, so that its limit holds exactly. All places have to be chained.
+    fn follow_skipping(&self, wanted: &Wanted<'_>, least: Match) -> Match {
+        let Wanted { window, place, here, oldest, nice, links } = *wanted;
+        let ordinal = |place: u32| self.ordinals[place as usize % WINDOW_BYTES];
+        let mut best = least;
+        let mut left = links;
+        let Some(mut tail) = pair_at(here, best.len as usize - 1) else { return best };
+        // The chain that is followed is that of the bytes `offset` behind the place; its next place, if
+        // that is not told by the link of the last one.
+        let (mut offset, mut at, mut next) = (0, place, None);
+        // Where to go on once the matches that are nearer than an offset are through.
+        let mut farther = self.thinnest_head(wanted, best.len);
+        loop {
+            let step = u32::from(self.links[at as usize % WINDOW_BYTES]);
+            at = match next.take() {
+                Some(next) => next,
+                None if step == 0 || step > at => break,
+                None => at - step,
+            };
+            if let Some((thinnest, head)) = farther
+                && at + thinnest <= place
+            {
+                farther = None;
+                let Some(head) = head else { break };
+                (offset, at) = (thinnest, head);
+            }
+            let Some(candidate) = at.checked_sub(offset).filter(|&candidate| candidate >= oldest) else {
+                break;
+            };
+            if offset == 0 {
+                if left == 0 {
+                    break;
+                }
+                left -= 1;
+            }
+            let start = (candidate - window.base) as usize + best.len as usize - 1;
+            if pair_at(window.bytes, start) != Some(tail) {
+                continue;
+            }
+            let len = common_len(here, window.at(candidate));
+            if len <= best.len {
+                continue;
+            }
+            // It has the first three bytes of the place, so it is in its chain.
+            let passed = u32::from(ordinal(place).wrapping_sub(ordinal(candidate)));
+            if passed > links {
+                break;
+            }
+            best = Match { len, distance: place - candidate };
+            match pair_at(here, len as usize - 1) {
+                Some(pair) if len < nice => tail = pair,
+                // It cannot get any longer, or need not.
+                _ => break,
+            }
+            farther = None;
+            match self.thinnest(wanted, best) {
+                None => break,
+                Some((thinnest, head)) => {
+                    (offset, at, next) = (thinnest, candidate + thinnest, head);
+                    left = links - passed;
+                }
+            }
         }
         best
     }
+
+    /// The offset of the thinnest chain on which all matches longer than `len` lie that are at least that
+    /// far away, and its latest place, if it has one.
+    fn thinnest_head(&self, wanted: &Wanted<'_>, len: u32) -> Option<(u32, Option<u32>)> {
+        let here = wanted.here;
+        let mut thinnest = None;
+        let mut gap_max = u32::from(self.links[wanted.place as usize % WINDOW_BYTES]);
+        for offset in 1..=len.checked_sub(MATCH_LEN_MIN - 1)? {
+            let Some(head) = self.head(here, offset) else { return Some((offset, None)) };
+            let gap = wanted.place + offset - head;
+            if gap > gap_max {
+                gap_max = gap;
+                thinnest = Some((offset, Some(head)));
+            }
+        }
+        thinnest
+    }
+
+    /// The same behind the best match so far, and where to go on if that is not behind its own place on
+    /// the chain. `None` where there is no longer match.
+    fn thinnest(&self, wanted: &Wanted<'_>, best: Match) -> Option<(u32, Option<u32>)> {
+        let candidate = wanted.place - best.distance;
+        let mut thinnest = (0, None);
+        let mut gap_max = 0;
+        for offset in 0..=(best.len - MATCH_LEN_MIN).min(best.distance) {
+            let gap = u32::from(self.links[(candidate + offset) as usize % WINDOW_BYTES]);
+            if gap == 0 {
+                return None;
+            }
+            if gap > gap_max {
+                gap_max = gap;
+                thinnest = (offset, None);
+            }
+        }
+        // The match ends before the last byte of this one.
+        let offset = best.len + 1 - MATCH_LEN_MIN;
+        if offset <= best.distance {
+            let head = self.head(wanted.here, offset)?;
+            if head < candidate + offset && candidate + offset - head > gap_max {
+                thinnest = (offset, Some(head));
+            }
+        }
+        Some(thinnest)
+    }
+
+    /// The latest place that is chained for the bytes at an offset.
+    fn head(&self, here: &[u8], offset: u32) -> Option<u32> {
+        let hash = self.hash(here.get(offset as usize..)?)?;
+        self.heads[hash].checked_sub(1)
+    }
+}
+
+/// What is looked for.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    window: &'a Window<'a>,
+    place: u32,
+    /// The bytes there, as many as a match may have.
+    here: &'a [u8],
+    /// No match refers to what is before.
+    oldest: u32,
+    /// A match of this length ends the search.
+    nice: u32,
+    /// Links to follow.
+    links: u32,
 }
 
 /// The places with the same hash as one, from it backwards.
@@ -299,4 +457,62 @@ fn common_len(one: &[u8], other: &[u8]) -> u32 {
     }
     let rest = one[len..].iter().zip(&other[len..]).take_while(|(a, b)| a == b).count();
     (len + rest) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Both ways to search, at every place of some content, for matches longer than some lengths.
+    fn both_ways(bytes: &[u8], hash_bits: u8, links: u32) {
+        let mut matcher = Matcher::new(Style { level: 9, hash_bits });
+        let end = bytes.len() as u32;
+        let window = Window { bytes, base: 0, end };
+        for place in 0..end {
+            matcher.chain_until(&window, place + 1);
+            let here = window.at(place);
+            let here = &here[..here.len().min(MATCH_LEN_MAX as usize)];
+            let oldest = place.saturating_sub(DISTANCE_MAX).max(1);
+            for least in [2, 3, 4, 9] {
+                for nice in [16, 258] {
+                    let wanted =
+                        Wanted { window: &window, place, here, oldest, nice: nice.min(end - place), links };
+                    let least = Match { len: least, distance: 0 };
+                    let (one, other) =
+                        (matcher.follow(&wanted, least), matcher.follow_skipping(&wanted, least));
+                    assert_eq!((one.len, one.distance), (other.len, other.distance), "at {place}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn skipping_comes_to_the_same_end(
+            words in prop::collection::vec(prop::collection::vec(0_u8..4, 1..40), 1..12),
+            order in prop::collection::vec(0_usize..12, 1..150),
+            hash_bits in 15_u8..17,
+            links in prop::sample::select(vec![1_u32, 3, 20, 300, 4096]),
+        ) {
+            let bytes: Vec<u8> = order.iter().flat_map(|&index| words[index % words.len()].clone()).collect();
+            both_ways(&bytes, hash_bits, links);
+        }
+    }
+
+    #[test]
+    fn skipping_comes_to_the_same_end_beyond_the_window() {
+        let mut bytes = Vec::new();
+        let mut state = 1_u32;
+        while bytes.len() < 90_000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let from = (state >> 8) as usize % (bytes.len() + 1);
+            let len = 3 + (state >> 3) as usize % 30;
+            bytes.extend_from_within(from..(from + len).min(bytes.len()));
+            bytes.push((state >> 24) as u8);
+        }
+        both_ways(&bytes, 15, 1024);
+    }
 }
