@@ -350,6 +350,7 @@ impl<'a> Patch<'a> {
             crew: &crew,
             next_frame: from.frame,
             reader: None,
+            predictor_bytes: 0,
             flat,
         };
         let ends = std::thread::scope(|scope| {

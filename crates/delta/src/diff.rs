@@ -19,7 +19,7 @@ use crate::header::{Header, StreamInfo};
 use crate::map::{PatchMap, SourceBlock};
 use crate::scratch::ScratchStore;
 use crate::space::Space;
-use crate::stream::{Effort, write_stream};
+use crate::stream::{AHEAD_MEMORY_BYTES, Effort, write_stream};
 use crate::structure::{Dissector, Extent, Opaque, ReadAt};
 use crate::wire::WireWriter;
 
@@ -66,6 +66,8 @@ const SEED_GROUP_BYTES: u64 = 4 << 20;
 
 /// Pieces that a device may pack at a time where there is memory for them.
 const PACKED_AT_A_TIME: u64 = 4;
+/// Streams of a frame that it may unpack ahead.
+const UNPACKED_AHEAD: u64 = 3;
 
 /// Sources of so many bytes and more are checked by their BLAKE3; for others it is not worth its place in
 /// the header.
@@ -356,8 +358,10 @@ fn fit(
     if needed(base, alone) > allowed {
         return Err(DiffError::OverBudget { needed: needed(base, alone), allowed });
     }
-    // What is left lets several threads pack.
-    let wanted = (PACKED_AT_A_TIME * map.block_memory_bytes_max()).saturating_sub(map.packing_memory_bytes());
+    // What is left lets several threads work.
+    let packing =
+        (PACKED_AT_A_TIME * map.block_memory_bytes_max()).saturating_sub(map.packing_memory_bytes());
+    let wanted = packing + UNPACKED_AHEAD * AHEAD_MEMORY_BYTES;
     let at_once = alone + wanted.min(allowed - base - alone);
     map.working_memory_bytes = at_once - unpacking.reading_bytes;
     let map_bytes = map.to_bytes();

@@ -17,7 +17,7 @@ mod reader;
 mod residual;
 
 pub use builder::{FrameBuilder, PackedFrame};
-pub use reader::{FrameError, FrameReader, decode_memory_bytes};
+pub use reader::{FrameError, FrameMemory, FrameReader};
 
 /// A run of flattened bytes that resembles a run of bytes at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +154,7 @@ mod tests {
         let frame =
             builder.finish(&old, &new, &Programs::default(), Effort::Smallest, u64::MAX).expect("read");
         let frame = frame.expect("memory is allowed");
-        let mut reader = FrameReader::new(frame.bytes, 0, 1000, &old, &old).expect("a frame");
+        let mut reader = FrameReader::new(frame.bytes, false, 0, 1000, &old, &old).expect("a frame");
         let mut made = vec![0; 1000];
         assert_eq!(reader.read(&old, &mut made).expect("read"), 1000);
         assert!(made == new, "the byte that differs is told");

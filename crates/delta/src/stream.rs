@@ -4,11 +4,15 @@
 //! without the container) for what has to be small, Zstandard (RFC 8878) for what has to be fast,
 //! none where neither helps.
 
+mod ahead;
+
 use std::io::{self, Read, Write as _};
 use std::sync::Arc;
 
 use liblzma::stream::{Filters, LzmaOptions, Stream};
 
+pub(crate) use self::ahead::AHEAD_MEMORY_BYTES;
+use self::ahead::{AHEAD_FROM_BYTES, Ahead};
 use crate::limits::{STREAM_BYTES_MAX, STREAM_DICTIONARY_BYTES_MAX};
 use crate::wire::{WireError, WireReader, WireWriter};
 
@@ -85,6 +89,21 @@ impl PackedStream<'_> {
             METHOD_ZSTD => decode_memory_bytes(self.len, Effort::Zstd(0)),
             _ => decode_memory_bytes(self.len, Effort::Smallest),
         }
+    }
+
+    /// What unpacking it ahead takes more, in bytes; zero where that is of no use.
+    pub fn ahead_memory_bytes(&self) -> u64 {
+        if self.method == METHOD_RAW || self.len < AHEAD_FROM_BYTES { 0 } else { AHEAD_MEMORY_BYTES }
+    }
+
+    /// Its bytes, unpacked by another thread.
+    ///
+    /// # Errors
+    /// As [`PackedStream::reader`], or no thread.
+    pub fn reader_ahead(self, all: &Arc<Vec<u8>>) -> io::Result<Box<dyn Read + Send>> {
+        let is_worth_it = self.ahead_memory_bytes() > 0;
+        let reader = self.reader(all)?;
+        Ok(if is_worth_it { Box::new(Ahead::start(reader)?) } else { reader })
     }
 
     /// Its bytes, unpacked as they are read. `all` are the bytes that the stream was read from: the

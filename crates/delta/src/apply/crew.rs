@@ -11,6 +11,7 @@ use fluvial_codec::{PackContext, Recipe};
 use super::packing::TargetSink;
 use super::pipeline::{Progress, Ticket};
 use super::{ApplyError, Sink as _};
+use crate::frame::FrameMemory;
 use crate::layout::Piece;
 use crate::map::PatchMap;
 
@@ -25,7 +26,10 @@ pub(super) struct Crew<'a> {
     progress: &'a Progress,
     /// What a frame and all pieces that are collected or packed may take together, in bytes.
     memory_bytes: u64,
+    /// What the pieces may take that are open one in another, in bytes.
+    packing_bytes: u64,
     workers: usize,
+    is_alone: bool,
     state: Mutex<State<'a>>,
     changed: Condvar,
 }
@@ -58,8 +62,16 @@ impl<'a> Crew<'a> {
     pub(super) fn new(map: &'a PatchMap, progress: &'a Progress) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if map.block_memory_bytes_max() == 0 { 0 } else { WORKERS_MAX.min(processors - 1) };
-        let memory_bytes = map.working_memory_bytes;
-        Self { map, progress, memory_bytes, workers, state: Mutex::default(), changed: Condvar::new() }
+        Self {
+            map,
+            progress,
+            memory_bytes: map.working_memory_bytes,
+            packing_bytes: map.packing_memory_bytes(),
+            workers,
+            is_alone: processors == 1,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
     }
 
     /// How many threads are of use.
@@ -91,34 +103,51 @@ impl<'a> Crew<'a> {
         state.held_bytes = state.held_bytes.saturating_add(bytes);
     }
 
-    /// Takes so many bytes of the memory for a frame, once they are free. The frame before has given its
-    /// own back.
-    pub(super) fn hold_frame(&self, bytes: u64) {
+    /// Takes the memory for a frame, once it is free; the frame before has given its own back. Answers
+    /// whether there is more, so that its streams may be unpacked ahead.
+    pub(super) fn hold_frame(&self, memory: FrameMemory) -> bool {
         let mut state = self.lock();
         state.frame_bytes = 0;
-        self.make_room(bytes, state).frame_bytes = bytes;
+        let mut state = self.make_room(memory.bytes, state);
+        state.frame_bytes = memory.bytes;
+        // The placer opens a piece without waiting for the frame's end.
+        let to_come = self.packing_bytes.saturating_sub(state.held_bytes);
+        let is_ahead = !self.is_alone && self.has_room(memory.ahead_bytes.saturating_add(to_come), &state);
+        if is_ahead {
+            state.frame_bytes += memory.ahead_bytes;
+        }
+        is_ahead
+    }
+
+    fn has_room(&self, bytes: u64, state: &State<'a>) -> bool {
+        let idle = state.idle.iter().map(|(_, bytes)| bytes);
+        let taken = idle.chain([&state.held_bytes, &state.frame_bytes, &bytes]);
+        taken.copied().fold(0, u64::saturating_add) <= self.memory_bytes
     }
 
     /// Waits for other threads to give memory back until there is room for so many bytes more.
     fn make_room<'s>(&self, bytes: u64, mut state: MutexGuard<'s, State<'a>>) -> MutexGuard<'s, State<'a>> {
-        loop {
-            let idle = state.idle.iter().map(|(_, bytes)| bytes);
-            let taken = idle.chain([&state.held_bytes, &state.frame_bytes, &bytes]);
-            if taken.copied().fold(0, u64::saturating_add) <= self.memory_bytes {
-                return state;
-            }
+        while !self.has_room(bytes, &state) {
             if state.idle.pop().is_some() {
                 continue;
             }
             if state.waiting.is_empty() && state.packing == 0 {
                 // What a frame and one content take was checked beforehand.
-                return state;
+                break;
             }
             state = self.wait(state);
         }
+        state
     }
 
-    /// Gives bytes of the memory back.
+    /// The frame gives bytes of its memory back.
+    pub(super) fn release_frame(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.frame_bytes = state.frame_bytes.saturating_sub(bytes);
+        self.changed.notify_all();
+    }
+
+    /// A piece gives bytes of the memory back.
     pub(super) fn release(&self, bytes: u64) {
         let mut state = self.lock();
         state.held_bytes = state.held_bytes.saturating_sub(bytes);

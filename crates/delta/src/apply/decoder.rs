@@ -6,7 +6,7 @@ use super::crew::Crew;
 use super::pipeline::{BATCH_BYTES, Batch, Filling, Progress, Stop};
 use super::written::{Recent, Written};
 use super::{ApplyError, Checkpoint, Patch};
-use crate::frame::{FrameError, FrameReader, decode_memory_bytes};
+use crate::frame::{FrameError, FrameMemory, FrameReader};
 use crate::layout::{Node, Root};
 use crate::space::Space;
 
@@ -26,6 +26,8 @@ pub(super) struct Decoder<'a, 'c> {
     pub(super) batch: Batch,
     pub(super) next_frame: usize,
     pub(super) reader: Option<FrameReader<'a>>,
+    /// What the open frame's predictor takes, in bytes, until it is given back.
+    pub(super) predictor_bytes: u64,
     /// The next flattened byte to be made.
     pub(super) flat: u64,
 }
@@ -100,6 +102,9 @@ impl Decoder<'_, '_> {
                     self.batch.len += made;
                     self.flat += made as u64;
                     len -= made as u64;
+                    if self.predictor_bytes > 0 && !reader.predicts() {
+                        self.crew.release_frame(std::mem::take(&mut self.predictor_bytes));
+                    }
                 }
                 // What is asked for ends in this batch: it has to be written first.
                 Err(FrameError::Cover { source, .. })
@@ -135,11 +140,12 @@ impl Decoder<'_, '_> {
             let info = self.patch.header.frames.get(self.next_frame).ok_or(ApplyError::Lengths)?;
             let bytes = self.patch.frame(self.next_frame)?;
             let frame = self.next_frame;
-            let memory_bytes =
-                decode_memory_bytes(&bytes).map_err(|source| ApplyError::Frame { frame, source })?;
-            self.crew.hold_frame(memory_bytes);
-            let reader = FrameReader::new(bytes, self.flat, info.flat_len, self.space, &self.written)
-                .map_err(|source| ApplyError::Frame { frame, source })?;
+            let memory = FrameMemory::of(&bytes).map_err(|source| ApplyError::Frame { frame, source })?;
+            let is_ahead = self.crew.hold_frame(memory);
+            self.predictor_bytes = memory.predictor_bytes;
+            let reader =
+                FrameReader::new(bytes, is_ahead, self.flat, info.flat_len, self.space, &self.written)
+                    .map_err(|source| ApplyError::Frame { frame, source })?;
             self.reader = Some(reader);
             self.next_frame += 1;
         }

@@ -65,25 +65,45 @@ struct Prediction<'a> {
     handed_out: usize,
 }
 
-/// How much memory decoding a frame takes, in bytes, at most, as its streams say. Nothing of them is
-/// unpacked.
-///
-/// # Errors
-/// [`FrameError::Field`].
-pub fn decode_memory_bytes(bytes: &[u8]) -> Result<u64, FrameError> {
-    let mut reader = WireReader::new(bytes);
-    let count = reader.limited("the number of covers", FRAME_COVERS_MAX as u64)?;
-    let mut numbers = 0;
-    for _ in 0..3 {
-        numbers += read_stream(&mut reader)?.len;
+/// What decoding a frame takes, in bytes, at most, as its streams say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameMemory {
+    /// On one thread.
+    pub bytes: u64,
+    /// The part of them that is given back with the last program.
+    pub predictor_bytes: u64,
+    /// More where its large streams are unpacked ahead, each on a thread of its own.
+    pub ahead_bytes: u64,
+}
+
+impl FrameMemory {
+    /// Looks at a frame's streams; nothing of them is unpacked.
+    ///
+    /// # Errors
+    /// [`FrameError::Field`].
+    pub fn of(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut reader = WireReader::new(bytes);
+        let count = reader.limited("the number of covers", FRAME_COVERS_MAX as u64)?;
+        let mut memory = Self {
+            bytes: bytes.len() as u64 + covers_memory_bytes(count),
+            predictor_bytes: 0,
+            ahead_bytes: 0,
+        };
+        for _ in 0..3 {
+            memory.bytes += read_stream(&mut reader)?.len;
+        }
+        let programs = read_stream(&mut reader)?.len;
+        if programs > 0 {
+            memory.predictor_bytes = Predictor::memory_bytes(count as usize);
+            memory.bytes += programs + memory.predictor_bytes;
+        }
+        for _ in 0..5 {
+            let stream = read_stream(&mut reader)?;
+            memory.bytes += stream.decode_memory_bytes();
+            memory.ahead_bytes += stream.ahead_memory_bytes();
+        }
+        Ok(memory)
     }
-    let programs = read_stream(&mut reader)?.len;
-    let mut dictionaries = 0;
-    for _ in 0..5 {
-        dictionaries += read_stream(&mut reader)?.decode_memory_bytes();
-    }
-    let predictor = if programs == 0 { 0 } else { Predictor::memory_bytes(count as usize) };
-    Ok(bytes.len() as u64 + covers_memory_bytes(count) + numbers + programs + dictionaries + predictor)
 }
 
 /// What so many covers of a frame take, in bytes.
@@ -93,12 +113,14 @@ pub(super) fn covers_memory_bytes(count: u64) -> u64 {
 
 impl<'a> FrameReader<'a> {
     /// Opens a frame that makes the flattened bytes from `flat` to `flat + flat_len`, for the old
-    /// space `old`. `made` holds the flattened bytes before, behind the old space.
+    /// space `old`. `made` holds the flattened bytes before, behind the old space. `is_ahead` says that
+    /// large streams are unpacked on other threads.
     ///
     /// # Errors
     /// [`FrameError`].
     pub fn new(
         bytes: Vec<u8>,
+        is_ahead: bool,
         flat: u64,
         flat_len: u64,
         old: &'a dyn ReadAt,
@@ -115,7 +137,9 @@ impl<'a> FrameReader<'a> {
         }
         let covers = read_covers(&numbers[..3], count, flat, flat_len, old_len)?;
         let mut open = || -> Result<_, FrameError> {
-            read_stream(&mut reader)?.reader(&bytes).map_err(FrameError::Stream)
+            let stream = read_stream(&mut reader)?;
+            let opened = if is_ahead { stream.reader_ahead(&bytes) } else { stream.reader(&bytes) };
+            opened.map_err(FrameError::Stream)
         };
         let residual = ResidualReader::new([open()?, open()?, open()?]);
         let (literals, corrections) = (open()?, open()?);
@@ -141,6 +165,11 @@ impl<'a> FrameReader<'a> {
         self.flat_end - self.flat
     }
 
+    /// Whether there are programs to come, which take memory.
+    pub fn predicts(&self) -> bool {
+        self.prediction.is_some()
+    }
+
     /// Makes the next bytes, at most `buf.len()`, reading covers from `space`; answers how many.
     ///
     /// # Errors
@@ -148,9 +177,11 @@ impl<'a> FrameReader<'a> {
     pub fn read(&mut self, space: &dyn ReadAt, buf: &mut [u8]) -> Result<usize, FrameError> {
         if self.current.is_none() {
             self.current = self.covers.next();
-            if let (Some(cover), Some(prediction)) = (&self.current, &mut self.prediction) {
-                prediction.enter(cover);
+            if let Some(prediction) = &mut self.prediction {
+                prediction.enter(self.current.as_ref());
             }
+            // With the last program its memory is given back.
+            self.prediction.take_if(|prediction| prediction.is_done());
         }
         let literal_end = self.current.map_or(self.flat_end, |cover| cover.flat);
         if self.flat < literal_end {
@@ -229,10 +260,15 @@ impl<'a> Prediction<'a> {
         Ok(Self { predictor, starts, next: 0, current: None, made: Vec::new(), handed_out: 0 })
     }
 
-    /// A cover begins.
-    fn enter(&mut self, cover: &Cover) {
+    /// Whether no cover is left to be predicted.
+    fn is_done(&self) -> bool {
+        self.current.is_none() && self.next == self.starts.len()
+    }
+
+    /// A cover begins, or there is none any more.
+    fn enter(&mut self, cover: Option<&Cover>) {
         self.current = None;
-        if self.starts.get(self.next) == Some(&cover.flat) {
+        if cover.is_some_and(|cover| self.starts.get(self.next) == Some(&cover.flat)) {
             self.current = Some((self.next, 0));
             self.next += 1;
             self.made.clear();

@@ -114,7 +114,10 @@ pub(crate) struct Matcher {
 }
 
 impl Matcher {
-    pub(crate) const BYTES: u64 = 4 * (1 << 16) + 4 * WINDOW_BYTES as u64;
+    /// What it takes, in bytes.
+    pub(crate) fn bytes(style: Style) -> u64 {
+        4 * (1 << style.hash_bits) + 4 * WINDOW_BYTES as u64
+    }
 
     pub(crate) fn new(style: Style) -> Self {
         Matcher {

@@ -50,8 +50,10 @@ impl Parameters {
     /// the models.
     pub(crate) fn memory_bytes(self, plain_len: u64) -> u64 {
         let tokens = (1_u64 << self.tokens_log).min(plain_len + 1);
+        // Both grow by doubling.
+        let buffers = ((WINDOW_BYTES + KEPT_BYTES + 2 * PIECE_BYTES) as u64).min(4 * plain_len + 1024);
         // A token is four bytes, and packs to at most 48 bits, in a buffer that grows by doubling.
-        Matcher::BYTES + (WINDOW_BYTES + KEPT_BYTES + 2 * PIECE_BYTES) as u64 + 16 * tokens + (64 << 10)
+        Matcher::bytes(self.style) + buffers + 16 * tokens + (64 << 10)
     }
 }
 
