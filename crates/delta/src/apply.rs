@@ -393,8 +393,13 @@ fn read_map(packed: &[u8], header: &Header) -> Result<PatchMap, ApplyError> {
 trait Sink<'a> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), ApplyError>;
 
-    /// Gives the place of the next `len` bytes away, for another thread to write them. `None` where
-    /// bytes have no place of their own, since they are packed further.
+    /// Whether bytes have a place of their own, and are not packed further.
+    fn is_place(&self) -> bool {
+        false
+    }
+
+    /// Gives the place of the next `len` bytes away, for another thread to write them. `None` where they
+    /// have none.
     fn detach(&mut self, _len: u64) -> Option<TargetSink<'a>> {
         None
     }

@@ -1,14 +1,15 @@
 //! Packs pieces on several threads, within the memory that the map names.
 //!
-//! The placer collects the content of a piece. It offers what is large enough to the other threads, and
-//! packs a piece itself when all of them are busy: so nobody waits, and what is in memory is bounded.
+//! The placer collects the content of a piece, and offers what is large enough to the other threads. It
+//! packs a piece itself when they have enough to do, and packs as content comes where there is no memory
+//! to collect it: so what is in memory is bounded, and nobody waits for long.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use fluvial_codec::{PackContext, Recipe};
 
-use super::packing::TargetSink;
+use super::packing::{Packing, TargetSink};
 use super::pipeline::{Progress, Ticket};
 use super::{ApplyError, Sink as _};
 use crate::frame::FrameMemory;
@@ -16,9 +17,11 @@ use crate::layout::Piece;
 use crate::map::PatchMap;
 
 /// Threads beside the placer, at most. More would wait for it.
-const WORKERS_MAX: usize = 3;
+const WORKERS_MAX: usize = 4;
+/// Pieces that wait for each of them, at most.
+const WAITING_MAX: usize = 2;
 /// Shorter content is packed before another thread has heard of it, in bytes.
-pub(super) const OFFERED_BYTES_MIN: u64 = 8 << 10;
+pub(super) const OFFERED_BYTES_MIN: u64 = 2 << 10;
 
 /// What is packed at a time, and what waits for it.
 pub(super) struct Crew<'a> {
@@ -61,7 +64,8 @@ impl<'a> Crew<'a> {
     /// No thread is started yet: each is to call [`Crew::work`].
     pub(super) fn new(map: &'a PatchMap, progress: &'a Progress) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = if map.block_memory_bytes_max() == 0 { 0 } else { WORKERS_MAX.min(processors - 1) };
+        let is_alone = processors == 1 || map.packings.is_empty();
+        let workers = if is_alone { 0 } else { WORKERS_MAX.min(processors) };
         Self {
             map,
             progress,
@@ -101,6 +105,21 @@ impl<'a> Crew<'a> {
     pub(super) fn hold(&self, bytes: u64) {
         let mut state = self.make_room(bytes, self.lock());
         state.held_bytes = state.held_bytes.saturating_add(bytes);
+    }
+
+    /// What collecting and packing a piece takes that could be packed as it comes, in bytes.
+    pub(super) fn collected_bytes(&self, piece: &Piece) -> u64 {
+        self.piece_bytes(piece).saturating_add(piece.plain_len)
+    }
+
+    /// Takes so many bytes of the memory for a piece if they are free now, and another thread is.
+    pub(super) fn try_hold(&self, bytes: u64) -> bool {
+        let mut state = self.lock();
+        let can = state.waiting.len() < WAITING_MAX * self.workers && self.has_room(bytes, &state);
+        if can {
+            state.held_bytes += bytes;
+        }
+        can
     }
 
     /// Takes the memory for a frame, once it is free; the frame before has given its own back. Answers
@@ -161,7 +180,7 @@ impl<'a> Crew<'a> {
     pub(super) fn is_free(&self) -> Result<bool, ApplyError> {
         let mut state = self.lock();
         state.fault.take().map_or(Ok(()), Err)?;
-        Ok(state.waiting.len() < self.workers)
+        Ok(state.waiting.len() < WAITING_MAX * self.workers)
     }
 
     /// Hands a piece on to another thread, with the memory that is held for it.
@@ -201,7 +220,9 @@ impl<'a> Crew<'a> {
                 continue;
             };
             let (mut context, context_bytes) = state.idle.pop().unwrap_or_default();
-            let needed = self.piece_bytes(&job.piece);
+            let is_block = job.piece.is_block();
+            let needed =
+                if is_block { self.piece_bytes(&job.piece) } else { self.collected_bytes(&job.piece) };
             let held = needed.max(context_bytes);
             state.held_bytes += held - needed;
             state.packing += 1;
@@ -210,7 +231,8 @@ impl<'a> Crew<'a> {
             state = self.lock();
             state.packing -= 1;
             state.held_bytes = state.held_bytes.saturating_sub(held);
-            state.idle.push((context, held));
+            // Only blocks leave anything in it.
+            state.idle.push((context, if is_block { held } else { context_bytes }));
             match result {
                 Ok(()) => self.progress.finish(ticket),
                 Err(error) => {
@@ -226,9 +248,14 @@ impl<'a> Crew<'a> {
     /// Packs a piece and writes it.
     fn pack(&self, job: Job<'a>, context: &mut PackContext) -> Result<(), ApplyError> {
         let Job { piece, plain, corrections, mut sink, .. } = job;
-        let packed = self.pack_block(&piece, &plain, &corrections, context)?;
-        drop(plain);
-        sink.write(&packed)
+        if piece.is_block() {
+            let packed = self.pack_block(&piece, &plain, &corrections, context)?;
+            drop(plain);
+            return sink.write(&packed);
+        }
+        let mut packing = Packing::begin(self, &piece, &corrections)?;
+        packing.write(&plain, &mut sink)?;
+        packing.finish(&mut sink)
     }
 
     /// Packs a piece in one go.

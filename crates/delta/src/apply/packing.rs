@@ -59,6 +59,10 @@ impl<'a> Sink<'a> for TargetSink<'a> {
         Ok(())
     }
 
+    fn is_place(&self) -> bool {
+        true
+    }
+
     fn detach(&mut self, len: u64) -> Option<TargetSink<'a>> {
         let place = self.clone();
         self.skip(len);
@@ -82,10 +86,10 @@ pub(super) struct PackedSink<'s, 'a> {
 enum State {
     /// No piece is open.
     Between,
-    /// A small piece is collected, and packed in one go.
-    Block(Vec<u8>),
-    /// A large piece goes through a streaming packer; so many packed bytes came out.
-    Stream(Box<dyn Packer>, u64),
+    /// A piece is collected.
+    Collected(Vec<u8>),
+    /// A large piece is packed as it comes.
+    Packing(Packing),
 }
 
 impl<'s, 'a> PackedSink<'s, 'a> {
@@ -120,13 +124,22 @@ impl<'s, 'a> PackedSink<'s, 'a> {
 
     fn open(&mut self) -> Result<(), ApplyError> {
         let piece = self.pieces.first().ok_or(ApplyError::Lengths)?;
-        self.crew.hold(self.crew.piece_bytes(piece));
         self.left = piece.plain_len;
-        self.state = if piece.is_block() {
-            State::Block(Vec::with_capacity(piece.plain_len as usize))
+        let is_collected = if piece.is_block() {
+            self.crew.hold(self.crew.piece_bytes(piece));
+            true
+        } else {
+            let is_collected = self.sink.is_place() && self.crew.try_hold(self.crew.collected_bytes(piece));
+            if !is_collected {
+                self.crew.hold(self.crew.piece_bytes(piece));
+            }
+            is_collected
+        };
+        self.state = if is_collected {
+            State::Collected(Vec::with_capacity(piece.plain_len as usize))
         } else {
             let corrections = &self.corrections[self.corrections_taken..][..piece.corrections_len as usize];
-            State::Stream(self.crew.recipe(piece).packer(piece.plain_len, corrections)?, 0)
+            State::Packing(Packing::begin(self.crew, piece, corrections)?)
         };
         Ok(())
     }
@@ -138,8 +151,9 @@ impl<'s, 'a> PackedSink<'s, 'a> {
         self.pieces = rest;
         match std::mem::replace(&mut self.state, State::Between) {
             State::Between => return Err(ApplyError::Lengths),
-            State::Block(plain) => {
-                let is_offered = piece.plain_len >= OFFERED_BYTES_MIN && self.crew.is_free()?;
+            State::Collected(plain) => {
+                let is_offered =
+                    !piece.is_block() || piece.plain_len >= OFFERED_BYTES_MIN && self.crew.is_free()?;
                 let place = if is_offered { self.sink.detach(piece.packed_len) } else { None };
                 if let Some(sink) = place {
                     let corrections = corrections.to_vec();
@@ -149,14 +163,7 @@ impl<'s, 'a> PackedSink<'s, 'a> {
                 let packed = self.crew.pack_block(piece, &plain, corrections, &mut self.context)?;
                 self.sink.write(&packed)?;
             }
-            State::Stream(packer, made) => {
-                let mut counted = Counted { sink: self.sink, made, limit: piece.packed_len, error: None };
-                let result = packer.finish(&mut counted);
-                let made = counted.into_made(result)?;
-                if made != piece.packed_len {
-                    return Err(ApplyError::PackedLen { made, expected: piece.packed_len });
-                }
-            }
+            State::Packing(packing) => packing.finish(self.sink)?,
         }
         self.crew.release(self.crew.piece_bytes(piece));
         Ok(())
@@ -176,13 +183,8 @@ impl<'a> Sink<'a> for PackedSink<'_, 'a> {
             let (now, later) = bytes.split_at(self.left.min(bytes.len() as u64) as usize);
             match &mut self.state {
                 State::Between => return Err(ApplyError::Lengths),
-                State::Block(plain) => plain.extend_from_slice(now),
-                State::Stream(packer, made) => {
-                    let limit = self.pieces.first().map_or(0, |piece| piece.packed_len);
-                    let mut counted = Counted { sink: self.sink, made: *made, limit, error: None };
-                    let result = packer.write(now, &mut counted);
-                    *made = counted.into_made(result)?;
-                }
+                State::Collected(plain) => plain.extend_from_slice(now),
+                State::Packing(packing) => packing.write(now, self.sink)?,
             }
             self.left -= now.len() as u64;
             bytes = later;
@@ -191,6 +193,39 @@ impl<'a> Sink<'a> for PackedSink<'_, 'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// A piece that is packed as it comes.
+pub(super) struct Packing {
+    packer: Box<dyn Packer>,
+    /// Packed bytes that came out.
+    made: u64,
+    packed_len: u64,
+}
+
+impl Packing {
+    pub(super) fn begin(crew: &Crew<'_>, piece: &Piece, corrections: &[u8]) -> Result<Self, ApplyError> {
+        let packer = crew.recipe(piece).packer(piece.plain_len, corrections)?;
+        Ok(Self { packer, made: 0, packed_len: piece.packed_len })
+    }
+
+    pub(super) fn write(&mut self, plain: &[u8], sink: &mut dyn Sink<'_>) -> Result<(), ApplyError> {
+        let mut counted = Counted { sink, made: self.made, limit: self.packed_len, error: None };
+        let result = self.packer.write(plain, &mut counted);
+        self.made = counted.into_made(result)?;
+        Ok(())
+    }
+
+    pub(super) fn finish(self, sink: &mut dyn Sink<'_>) -> Result<(), ApplyError> {
+        let mut counted = Counted { sink, made: self.made, limit: self.packed_len, error: None };
+        let result = self.packer.finish(&mut counted);
+        let made = counted.into_made(result)?;
+        if made == self.packed_len {
+            Ok(())
+        } else {
+            Err(ApplyError::PackedLen { made, expected: self.packed_len })
+        }
     }
 }
 
