@@ -3,8 +3,9 @@
 //! The engine (`fluvial-delta`) is pure; files, devices, signals and the terminal are handled here.
 //! docs/cli.md is the manual.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod allocator;
 mod arguments;
 mod command;
 mod destination;
@@ -28,6 +29,7 @@ use crate::fault::{Fault, Kind};
 use crate::interrupt::Interrupt;
 
 fn main() -> ExitCode {
+    allocator::give_back_early();
     let command = Arguments::command().after_help(Kind::table());
     let parsed = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match parsed {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 
-use fluvial_codec::{DECODE_HEAD_BYTES, Format};
+use fluvial_codec::{DECODE_HEAD_BYTES, DecodeError, Format};
 
 use super::unchanged::Unchanged;
 use super::{DiffError, programs};
@@ -193,19 +193,60 @@ fn plain_len(space: &Space<'_>, extent: Extent, block: &Block, memory_bytes_max:
     if memory_bytes > memory_bytes_max {
         return None;
     }
-    if let Some(len) = block.plain_len
-        && len <= BLOCK_PLAIN_BYTES_MAX
-        && extent.len <= BLOCK_PACKED_BYTES_MAX
+    if extent.len <= BLOCK_PACKED_BYTES_MAX && block.plain_len.is_none_or(|len| len <= BLOCK_PLAIN_BYTES_MAX)
     {
+        // As applying unpacks it: libzstd reads some damaged frames in pieces that it refuses in one go.
         let mut packed = vec![0; extent.len as usize];
         space.read_at(extent.offset, &mut packed).ok()?;
         let mut plain = Vec::new();
-        block.format.decode_block(&packed, len as usize, &mut plain).ok()?;
-        return (plain.len() as u64 == len).then_some(len);
+        let limit = block.plain_len.unwrap_or(BLOCK_PLAIN_BYTES_MAX);
+        match block.format.decode_block(&packed, limit as usize, &mut plain) {
+            Ok(()) => {
+                let len = plain.len() as u64;
+                return block.plain_len.is_none_or(|told| told == len).then_some(len);
+            }
+            Err(DecodeError::TooLong { .. }) if block.plain_len.is_none() => {}
+            Err(_) => return None,
+        }
     }
     // The first member tells what all of them may take.
     let reader = block.format.reader_within(Box::new(Range::new(space, extent)), memory_bytes).ok()?;
     let mut reader = reader.take(super::PLAIN_BYTES_MAX + 1);
     let len = io::copy(&mut reader, &mut io::sink()).ok()?;
     (len <= super::PLAIN_BYTES_MAX).then_some(len)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::scratch::MemoryScratch;
+
+    /// Gives few bytes a call.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let count = out.len().min(1 + self.0.len() % 7);
+            self.0.read(&mut out[..count])
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_unpacked_in_one_go_stays_packed() {
+        // A damaged frame that a fuzzer made.
+        let hex = "28b52ffd210000000000050000000000fd000000000005000000000002000bffffffff02200000ffffff30c4\
+                   9302214c1806";
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        let packed: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+        let mut plain = Vec::new();
+        Format::Zstd.reader(Box::new(Slow(&packed))).unwrap().read_to_end(&mut plain).unwrap();
+
+        let sources: [&dyn ReadAt; 1] = [&packed];
+        let space = Space::new(&sources, &MemoryScratch);
+        let extent = Extent { offset: 0, len: packed.len() as u64 };
+        let block = Block { extent, plain_len: None, format: Format::Zstd };
+        assert_eq!(plain_len(&space, extent, &block, 1 << 30), None);
+    }
 }
