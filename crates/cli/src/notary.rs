@@ -2,7 +2,8 @@
 //!
 //! A checkpoint counts once the bytes before it are on the disk. Waiting for that would leave the
 //! processor idle, so a thread of its own syncs the result, then writes the journal. While it is
-//! busy, checkpoints pass unnoted: a run that is cut loses at most what one sync takes.
+//! busy, checkpoints pass unnoted, until so much is unnoted that it is worth waiting for: a run that
+//! is cut loses no more than that.
 
 use std::fs::File;
 use std::io;
@@ -14,6 +15,9 @@ use crate::journal::Journal;
 /// Bytes of the result between two notes, at least. A note costs three syncs of a few KiB, and
 /// making so many bytes again costs less than that on slow flash.
 const NOTE_BYTES_MIN: u64 = 4 << 20;
+/// With so many bytes unnoted, the disk is waited for. It is slow then, and would be waited for at the end
+/// anyway.
+const UNNOTED_BYTES_MAX: u64 = 64 << 20;
 /// The thread makes system calls only, and hashes 57 bytes.
 const STACK_BYTES: usize = 256 << 10;
 
@@ -62,7 +66,12 @@ impl Notary {
             return Ok(());
         }
         let Some(sender) = &self.sender else { return Ok(()) };
-        match sender.try_send(frame) {
+        let sent = if self.unnoted_bytes < UNNOTED_BYTES_MAX {
+            sender.try_send(frame)
+        } else {
+            sender.send(frame).map_err(|error| TrySendError::Disconnected(error.0))
+        };
+        match sent {
             Ok(()) => {
                 self.unnoted_bytes = 0;
                 self.pending = None;

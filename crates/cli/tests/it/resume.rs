@@ -13,11 +13,20 @@ const JOURNAL: &str = "result.part.journal";
 /// Bytes of the journal before the frame's number; see docs in src/journal.rs.
 const FRAME_AT: usize = 49;
 
+/// Much more than is made before the disk has to be waited for (see src/notary.rs): a run that has noted
+/// something goes on for a while.
+const SLOW_BYTES: usize = 160 << 20;
+
 /// A patch of many frames: nothing of NEW stands in OLD.
 fn many_frames() -> Workplace {
+    many_frames_of(24 << 20)
+}
+
+/// The same for a NEW of so many bytes.
+fn many_frames_of(len: usize) -> Workplace {
     let work = Workplace::new();
     work.write("old", &noise(3, 100_000));
-    work.write("new", &noise(4, 24 << 20));
+    work.write("new", &noise(4, len));
     let made = work.json(&["diff", "old", "new", "-o", "patch", "--preset", "fast"]);
     assert!(made["frames"].as_u64().unwrap() >= 6, "{made}");
     work
@@ -49,7 +58,7 @@ fn check_result(work: &Workplace) {
 
 #[test]
 fn killed_again_and_again_it_still_arrives() {
-    let work = many_frames();
+    let work = many_frames_of(SLOW_BYTES);
     let mut kills = 0;
     loop {
         let before = noted(&work);
@@ -113,7 +122,7 @@ fn killed_at_any_system_call_that_writes_it_still_arrives() {
 
 #[test]
 fn an_interrupt_stops_cleanly_and_keeps_what_is_made() {
-    let work = many_frames();
+    let work = many_frames_of(SLOW_BYTES);
     let output = loop {
         let child = start_until(&work, 0);
         signal(&child, "INT");
@@ -141,7 +150,7 @@ fn an_interrupt_stops_cleanly_and_keeps_what_is_made() {
 
 #[test]
 fn two_at_once_do_not_meet() {
-    let work = many_frames();
+    let work = many_frames_of(SLOW_BYTES);
     let child = start_until(&work, 0);
     signal(&child, "STOP");
     assert_eq!(work.fault(&APPLY), ("busy".into(), 18));
@@ -155,9 +164,13 @@ fn two_at_once_do_not_meet() {
 fn what_cannot_be_used_is_said_and_made_again() {
     let work = many_frames();
     let cut = |work: &Workplace| {
-        let mut child = start_until(work, 2);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        // A damaged frame ends the run at a known place, however fast the disk is.
+        let patch = work.read("patch");
+        let mut damaged = patch.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        work.write("patch", &damaged);
+        assert_eq!(work.fault(&APPLY).0, "damaged_patch");
+        work.write("patch", &patch);
         assert!(noted(work) > 2);
     };
     let restart = |work: &Workplace, why: &str| {
