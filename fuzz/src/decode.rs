@@ -48,7 +48,10 @@ pub fn run(bytes: &[u8]) {
                 read.len() as u64 == READ_BYTES_MAX || (format == Format::Lz4Block && read.len() > limit);
             // libzstd takes some damaged frames in pieces that it refuses in one go; nobody relies on them.
             let unsure = format == Format::Zstd;
-            assert!(result.is_err() || limited || unsure, "{format} is read, but not decoded in memory: {error}");
+            assert!(
+                result.is_err() || limited || unsure,
+                "{format} is read, but not decoded in memory: {error}"
+            );
         }
     }
 }
