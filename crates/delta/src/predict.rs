@@ -252,7 +252,7 @@ impl<'a> Predictor<'a> {
     /// # Errors
     /// [`PredictError::Step`], [`PredictError::Read`].
     pub fn decode(&mut self, cover: usize, done: u64, bytes: &mut [u8]) -> Result<(), PredictError> {
-        self.aim(cover, done, bytes, u8::wrapping_add)?;
+        self.aim(cover, done, bytes, add_bytes)?;
         for (byte, predicted) in bytes.iter_mut().zip(&self.bytes) {
             *byte = byte.wrapping_add(*predicted);
         }
@@ -332,14 +332,14 @@ impl<'a> Predictor<'a> {
         }
     }
 
-    /// Fills `self.bytes` with the prediction of a step. `actual` makes a new byte of the predicted one
-    /// and the one in `given`.
+    /// Fills `self.bytes` with the prediction of a step. `actual` makes the new bytes of a reference of the
+    /// predicted ones and those in `given`.
     fn aim(
         &mut self,
         cover_index: usize,
         done: u64,
         given: &[u8],
-        actual: impl Fn(u8, u8) -> u8,
+        actual: impl Fn(u64, u64) -> u64,
     ) -> Result<(), PredictError> {
         let len = given.len();
         if len == 0 || len as u64 != self.step_len(cover_index, done) {
@@ -455,7 +455,7 @@ impl<'a> Predictor<'a> {
         place: u64,
         range: std::ops::Range<usize>,
         given: &[u8],
-        actual: &impl Fn(u8, u8) -> u8,
+        actual: &impl Fn(u64, u64) -> u64,
     ) {
         let in_file = matches!(field.form, Form::InFile | Form::InFile64);
         let Some(layout) = self.new_files[pair.new_index].layout.as_ref() else { return };
@@ -473,23 +473,20 @@ impl<'a> Predictor<'a> {
         address: u64,
         range: std::ops::Range<usize>,
         given: &[u8],
-        actual: &impl Fn(u8, u8) -> u8,
+        actual: &impl Fn(u64, u64) -> u64,
     ) {
         let (base, votes) = self.votes(field, pair);
         let trust = self.trust[usize::from(field.context)];
         let (target, source) = votes.choose(trust).unwrap_or((field.target, Source::Extrapolated));
         let predicted = &mut self.bytes[range.clone()];
-        let mut unchanged = [0; 8];
-        unchanged[..predicted.len()].copy_from_slice(predicted);
+        let unchanged = word(predicted);
         field.form.write(predicted, address, base, target);
-        let mut new = [0; 8];
-        for ((new, predicted), given) in new.iter_mut().zip(&*predicted).zip(&given[range.clone()]) {
-            *new = actual(*predicted, *given);
-        }
+        let predicted = word(predicted);
         let width = range.len();
+        let new = actual(predicted, word(&given[range]));
         self.tally.references += 1;
-        self.tally.unchanged += u64::from(new[..width] == unchanged[..width]);
-        let right = new[..width] == *predicted;
+        self.tally.unchanged += u64::from(new == unchanged);
+        let right = new == predicted;
         self.tally.predicted += u64::from(right);
         self.tally.sources[source as usize].0 += 1;
         self.tally.sources[source as usize].1 += u64::from(right);
@@ -498,7 +495,7 @@ impl<'a> Predictor<'a> {
         } else {
             base
         };
-        let found = field.form.read(&new[..width], address, page);
+        let found = field.form.read(&new.to_le_bytes()[..width], address, page);
         self.trust[usize::from(field.context)].learn(&votes, found);
         match field.form {
             Form::Page(register) => self.pages[usize::from(register & 31)] = found,
@@ -597,6 +594,21 @@ struct Pair {
     new_file: Extent,
     /// Index of the cover.
     cover: usize,
+}
+
+/// A reference's four or eight bytes as a number.
+fn word(bytes: &[u8]) -> u64 {
+    if let Ok(bytes) = bytes.try_into() {
+        return u64::from(u32::from_le_bytes(bytes));
+    }
+    bytes.try_into().map_or(0, u64::from_le_bytes)
+}
+
+/// Adds byte by byte, modulo 256.
+fn add_bytes(first: u64, second: u64) -> u64 {
+    const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    // Carries stay below the highest bit of each byte, which is added without one.
+    ((first & LOW_BITS) + (second & LOW_BITS)) ^ ((first ^ second) & !LOW_BITS)
 }
 
 /// What a reference's target is one of.

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fluvial_codec::Format;
@@ -115,33 +116,60 @@ impl<'a> Space<'a> {
         self.block_starts.first().copied().unwrap_or(self.len)
     }
 
-    /// Unpacks all blocks that belong there to temporary storage now, not when they are first read.
+    /// Unpacks all blocks that belong there to temporary storage now, not when they are first read. Takes
+    /// the memory of the decoder that takes the most, and that of one for deflate.
     ///
     /// # Errors
     /// What cannot be read, unpacked or stored.
     pub fn spool_blocks(&self) -> io::Result<()> {
-        let mut run: Vec<(usize, u64)> = Vec::new();
-        let mut scratch = self.scratch.create()?;
+        let mut run: Vec<usize> = Vec::new();
         for (index, block) in self.blocks.iter().enumerate() {
             if !block.is_spooled() || self.spooled[index].get().is_some() {
                 continue;
             }
             // What a block stands in must be there before it: storage is read once it is complete.
             let within = self.block_at(block.packed.offset);
-            if within.is_some_and(|within| run.first().is_some_and(|&(first, _)| within >= first)) {
-                self.keep(&mut run, std::mem::replace(&mut scratch, self.scratch.create()?));
+            if within.is_some_and(|within| run.first().is_some_and(|&first| within >= first)) {
+                self.spool_at_once(&run)?;
+                run.clear();
             }
-            run.push((index, scratch.len()));
-            self.unpack_to(block, SOURCE_NESTING_MAX, &mut *scratch)?;
+            run.push(index);
         }
-        self.keep(&mut run, scratch);
+        self.spool_at_once(&run)
+    }
+
+    /// Unpacks blocks, none of which stands in another, on two threads. What takes much memory is left to
+    /// one of them.
+    fn spool_at_once(&self, run: &[usize]) -> io::Result<()> {
+        let takes_little = |&index: &usize| {
+            matches!(self.blocks[index].format, Format::Gzip | Format::Zlib | Format::Deflate)
+        };
+        let (small, large): (Vec<_>, Vec<_>) = run.iter().copied().partition(takes_little);
+        let next = AtomicUsize::new(0);
+        let rest = || std::iter::from_fn(|| small.get(next.fetch_add(1, Ordering::Relaxed)).copied());
+        let (first, second) = rayon::join(
+            || self.spool_all(large.into_iter().chain(rest())),
+            || if small.is_empty() { Ok(()) } else { self.spool_all(rest()) },
+        );
+        first.and(second)
+    }
+
+    /// Unpacks blocks to one piece of storage.
+    fn spool_all(&self, indices: impl Iterator<Item = usize>) -> io::Result<()> {
+        let mut scratch = self.scratch.create()?;
+        let mut run = Vec::new();
+        for index in indices {
+            run.push((index, scratch.len()));
+            self.unpack_to(&self.blocks[index], SOURCE_NESTING_MAX, &mut *scratch)?;
+        }
+        self.keep(run, scratch);
         Ok(())
     }
 
     /// Notes that blocks stand in `scratch`, at these offsets.
-    fn keep(&self, run: &mut Vec<(usize, u64)>, scratch: Box<dyn Scratch>) {
+    fn keep(&self, run: Vec<(usize, u64)>, scratch: Box<dyn Scratch>) {
         let scratch: Arc<dyn Scratch> = Arc::from(scratch);
-        for (index, offset) in run.drain(..) {
+        for (index, offset) in run {
             // Two readers may have unpacked at once; either result will do.
             self.spooled[index].get_or_init(|| Spooled { scratch: Arc::clone(&scratch), offset });
         }
@@ -199,7 +227,7 @@ impl<'a> Space<'a> {
         if cell.get().is_none() {
             let mut scratch = self.scratch.create()?;
             self.unpack_to(&self.blocks[index], depth, &mut *scratch)?;
-            self.keep(&mut vec![(index, 0)], scratch);
+            self.keep(vec![(index, 0)], scratch);
         }
         cell.get().ok_or_else(|| io::ErrorKind::NotFound.into())
     }

@@ -161,11 +161,10 @@ impl PackedStream<'_> {
 pub fn decode_memory_bytes(len: u64, effort: Effort) -> u64 {
     // LZMA2 keeps its dictionary and about 40 KiB of state, Zstandard its window and 300 KiB; the
     // window of a short stream is within these.
-    let window = match effort {
-        Effort::Zstd(_) => dictionary_len(len).next_power_of_two(),
-        Effort::Smallest => dictionary_len(len),
-    };
-    u64::from(window) + (320 << 10)
+    match effort {
+        Effort::Zstd(_) => u64::from(dictionary_len(len).next_power_of_two()) + (320 << 10),
+        Effort::Smallest => u64::from(dictionary_len(len)) + (64 << 10),
+    }
 }
 
 /// A stream that is shorter than the largest dictionary is held whole.

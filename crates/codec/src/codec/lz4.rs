@@ -4,6 +4,7 @@ mod block;
 mod ffi;
 mod frame;
 mod legacy;
+mod measure;
 mod stream;
 
 pub(crate) use block::{Block, Recipe as BlockRecipe};

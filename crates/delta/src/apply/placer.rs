@@ -114,8 +114,7 @@ impl<'a, 'o> Placer<'a, 'o> {
                 self.next_batch()?;
             }
             let ready = &self.batch.bytes[self.done..self.batch.len];
-            let until_checkpoint = self.checkpoints.front().map_or(u64::MAX, |(flat, _)| flat - self.flat);
-            let step = len.min(ready.len() as u64).min(until_checkpoint);
+            let step = len.min(ready.len() as u64);
             sink.write(&ready[..step as usize])?;
             self.done += step as usize;
             self.flat += step;

@@ -168,7 +168,7 @@ pub(super) fn find(
                 }
             }
         }
-        if chunk.extent.end() <= flat.readable_end {
+        if chunk.extent.offset >= flat.readable.start && chunk.extent.end() <= flat.readable.end {
             search.addresses.entry(chunk.hash).or_insert(search.old_len + chunk.extent.offset);
         }
         if chunk.extent.end() - told > 16 << 20 {
@@ -202,7 +202,11 @@ impl Search<'_> {
             self.old_len - address
         } else {
             // Only bytes that are written when the cover begins.
-            self.flat.settled_end(flat).saturating_sub(address - self.old_len)
+            let made_at = address - self.old_len;
+            if made_at < self.flat.readable.start {
+                return Ok(None);
+            }
+            self.flat.settled_end(flat).saturating_sub(made_at)
         };
         let forward = self.common(address, flat, forward_max.min(room.end - flat), true)?;
         if forward == 0 {
@@ -211,7 +215,8 @@ impl Search<'_> {
         let (backward_max, floor) = if address < self.old_len {
             (address, room.start)
         } else {
-            (address - self.old_len, room.start.max(self.flat.piece_start(flat).unwrap_or(0)))
+            let made_at = address - self.old_len;
+            (made_at - self.flat.readable.start, room.start.max(self.flat.piece_start(flat).unwrap_or(0)))
         };
         let backward = self.common(address, flat, backward_max.min(flat - floor), false)?;
         let mut cover = Cover { flat: flat - backward, address: address - backward, len: forward + backward };

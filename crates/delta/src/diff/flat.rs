@@ -1,9 +1,14 @@
 //! The flattened target: what is packed stands here unpacked.
 
 use std::io;
+use std::ops::Range;
 
 use crate::layout::{Node, Root};
 use crate::structure::{Extent, ReadAt};
+
+/// A packed content of such a length takes long to pack, and is short enough to be collected and packed
+/// while others are made, in bytes.
+const LONG_BYTES: Range<u64> = 1 << 20..16 << 20;
 
 /// A run of flattened bytes, and where the diff can read them.
 #[derive(Debug, Clone)]
@@ -32,6 +37,13 @@ pub(super) struct Built {
     pub(super) corrections: Vec<(u64, Vec<u8>)>,
 }
 
+impl Built {
+    /// Whether it holds one file only.
+    fn is_single(&self) -> bool {
+        self.runs.windows(2).all(|pair| pair[0].path == pair[1].path)
+    }
+}
+
 /// A file of the new side, or a stretch of metadata, in flattened bytes.
 #[derive(Debug, Clone)]
 pub(super) struct FlatPart {
@@ -48,8 +60,8 @@ pub(super) struct Flat<'a> {
     len: u64,
     /// Pieces that can be read again, in order: each as soon as it is packed, and not before.
     pieces: Vec<Extent>,
-    /// Bytes up to here can be copied from by what comes later.
-    pub(super) readable_end: u64,
+    /// These bytes can be copied from by what comes later.
+    pub(super) readable: Range<u64>,
     /// The layout, in flattened order.
     pub(super) roots: Vec<Root>,
     /// Corrections by flattened offset.
@@ -57,14 +69,19 @@ pub(super) struct Flat<'a> {
 }
 
 impl<'a> Flat<'a> {
-    /// Puts the roots in order: first what can be read again once it is written, so that what comes
-    /// after may copy from it.
+    /// Puts the roots in order: what can be read again once it is written stands before what cannot, so
+    /// that the latter may copy from it. A single file that takes long to pack stands at the very front: it
+    /// is packed while everything else is made, and shares little with other files.
     pub(super) fn new(mut built: Vec<Built>, targets: &'a [&'a dyn ReadAt], spool: &'a dyn ReadAt) -> Self {
         let is_readable = |built: &Built| match &built.root.node {
             Node::Plain(_) => true,
             Node::Packed(packed) => packed.is_readable(),
         };
-        built.sort_by_key(|built| !is_readable(built));
+        built.sort_by_key(|built| match is_readable(built) {
+            false if built.is_single() && LONG_BYTES.contains(&built.root.node.flat_len()) => 0,
+            true => 1,
+            false => 2,
+        });
         let mut flat = Self {
             targets,
             spool,
@@ -72,7 +89,7 @@ impl<'a> Flat<'a> {
             starts: Vec::new(),
             len: 0,
             pieces: Vec::new(),
-            readable_end: 0,
+            readable: 0..0,
             roots: Vec::new(),
             corrections: Vec::new(),
         };
@@ -96,7 +113,9 @@ impl<'a> Flat<'a> {
                 flat.runs.push(run);
             }
             if readable {
-                flat.readable_end = flat.len;
+                flat.readable.end = flat.len;
+            } else if flat.readable.end == 0 {
+                flat.readable.start = flat.len;
             }
             flat.roots.push(built.root);
         }
@@ -109,9 +128,12 @@ impl<'a> Flat<'a> {
         self.pieces.get(index).map(|piece| piece.offset).filter(|&start| start <= offset)
     }
 
-    /// While the byte at `offset` is made, all bytes before this offset can be copied from.
+    /// While the byte at `offset` is made, all readable bytes before this offset can be copied from.
     pub(super) fn settled_end(&self, offset: u64) -> u64 {
-        self.piece_start(offset).unwrap_or(offset).min(self.readable_end)
+        if offset < self.readable.start {
+            return 0;
+        }
+        self.piece_start(offset).unwrap_or(offset).min(self.readable.end)
     }
 
     /// The files and the stretches between them, in flattened order.

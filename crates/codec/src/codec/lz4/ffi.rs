@@ -9,6 +9,8 @@ use std::ptr;
 
 use lz4_sys as sys;
 
+use super::measure::plain_len;
+
 unsafe extern "C" {
     fn LZ4_sizeofState() -> c_int;
     fn LZ4_sizeofStateHC() -> c_int;
@@ -159,10 +161,10 @@ pub(crate) fn decompress(packed: &[u8], plain_len_max: usize, plain: &mut Vec<u8
     let invalid =
         || io::Error::new(io::ErrorKind::InvalidData, "malformed LZ4 block, or longer than allowed");
     let packed_len = c_int::try_from(packed.len()).map_err(|_| invalid())?;
-    // A byte of a block stands for at most 255 bytes of content: no need for a larger buffer.
-    let len_max = plain_len_max.min(packed.len().saturating_mul(255)).min(INPUT_BYTES_MAX);
+    let len =
+        plain_len(packed).filter(|&len| len <= plain_len_max.min(INPUT_BYTES_MAX)).ok_or_else(invalid)?;
     // Without any room the library takes a block for malformed that it reads as empty otherwise.
-    let capacity = len_max.max(1);
+    let capacity = len.max(1);
     plain.reserve(capacity);
     let spare = plain.spare_capacity_mut();
     // SAFETY: `packed` is valid for `packed_len` bytes, `spare` was reserved with at least
@@ -176,7 +178,7 @@ pub(crate) fn decompress(packed: &[u8], plain_len_max: usize, plain: &mut Vec<u8
         )
     };
     let written = usize::try_from(written).map_err(|_| invalid())?;
-    if written > len_max {
+    if written != len {
         return Err(invalid());
     }
     // SAFETY: the library has written `written` bytes, no more than there was room for, from the old end on.
@@ -421,6 +423,7 @@ mod tests {
             let mut out = before.clone();
             decompress(&again, plain.len(), &mut out).unwrap();
             prop_assert_eq!(&out[before.len()..], &plain[..]);
+            prop_assert_eq!(plain_len(&again), Some(plain.len()));
             if !plain.is_empty() {
                 prop_assert!(decompress(&again, plain.len() - 1, &mut Vec::new()).is_err());
             }
@@ -429,8 +432,11 @@ mod tests {
         #[test]
         fn any_block_decodes_within_its_limit(packed: Vec<u8>, limit in 0_usize..10_000) {
             let mut plain = Vec::new();
-            let _ = decompress(&packed, limit, &mut plain);
+            let decoded = decompress(&packed, limit, &mut plain);
             prop_assert!(plain.len() <= limit);
+            // The library takes all that is a block by the letter.
+            let whole = plain_len(&packed).filter(|&len| len <= limit);
+            prop_assert_eq!(decoded.ok().map(|()| plain.len()), whole);
         }
 
         #[test]
