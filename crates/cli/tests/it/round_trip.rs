@@ -125,6 +125,31 @@ fn tar_archives() {
     });
 }
 
+/// A long packed file is made before everything else, and nothing can copy from it.
+#[test]
+fn a_file_that_stands_in_a_long_packed_one_too_comes_back() {
+    if !can("tar", false) || !can("gzip", false) {
+        return;
+    }
+    let work = Workplace::new();
+    let letters =
+        |seed, len| -> String { noise(seed, len).iter().map(|byte| char::from(b'a' + byte % 16)).collect() };
+    let (log, entry) = (letters(1, 2 << 20), letters(2, 200_000));
+    for (side, entry) in [("old", ""), ("new", entry.as_str())] {
+        let tree = format!("tree-{side}");
+        work.write(&format!("{tree}/b-log"), [&log[..500_000], entry, &log[500_000..]].concat().as_bytes());
+        tool(Command::new("gzip").args(["-9n"]).arg(work.path(&format!("{tree}/b-log"))));
+        work.write(&format!("{tree}/a-entry"), entry.as_bytes());
+        work.write(&format!("{tree}/c-entry"), format!("again: {entry}").as_bytes());
+        let mut tar = Command::new("tar");
+        tar.args(["--sort=name", "-cf"]).arg(work.path(side)).arg("-C").arg(work.path(&tree)).arg(".");
+        tool(&mut tar);
+    }
+    round_trip(&work, "default");
+    let patch = work.read("patch").len();
+    assert!(patch < 2 * entry.len(), "{patch} bytes: the log is unpacked, and the second entry copied");
+}
+
 #[test]
 fn squashfs_images() {
     images("mksquashfs", |tree, image| {
