@@ -29,6 +29,8 @@ pub enum Step {
     Data(DataOptions),
     /// Measure ours and the peers on the pairs; write RESULTS.md, results.json and results.svg.
     Run(RunOptions),
+    /// Apply the 32 MiB patch of the system pair and the peer's in turn, and report the medians.
+    Turns(TurnsOptions),
     /// Write the report and the chart again from results.json.
     Report,
 }
@@ -68,6 +70,19 @@ pub struct RunOptions {
     fluvial: Option<PathBuf>,
 }
 
+#[derive(Args)]
+pub struct TurnsOptions {
+    /// Where the data stand (default: bench/data).
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// How often each patch is applied.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// The fluvial program to measure (default: build this workspace's in release mode).
+    #[arg(long)]
+    fluvial: Option<PathBuf>,
+}
+
 /// Runs one step of the benchmark.
 ///
 /// # Errors
@@ -85,6 +100,9 @@ pub fn run(step: Step) -> Result<()> {
                 fluvial: options.fluvial,
             };
             contest::run(&dir, &wish)
+        }
+        Step::Turns(options) => {
+            contest::turns(&folder(options.dir), options.fluvial.as_deref(), options.rounds)
         }
         Step::Report => results::Results::load(&results::path())?.publish(),
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::image::Kind;
 use super::pair::{self, Pair, SYSTEM_TAR, Story};
 use super::peer::{self, FULL, HDIFFPATCH, OURS, OURS_FAST, OURS_SMALL, XDELTA3};
-use super::results::Results;
+use super::results::{Results, Turns};
 
 const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * KIB;
@@ -143,13 +143,12 @@ fn costs(results: &Results) -> Vec<Bar> {
     let ours = system(OURS);
     let fast = system(OURS_FAST);
     let small = system(OURS_SMALL);
-    let peer = system(HDIFFPATCH);
     let over_declared = results.rows.iter().filter_map(|row| {
         let figures = row.figures()?;
         Some(figures.apply.rss_bytes as f64 / figures.declared_bytes? as f64)
     });
     let title = |text: &str| format!("{SYSTEM_TAR}: {text}");
-    let slower = small.zip(peer).map(|(ours, peer)| ours.apply.wall_s / peer.apply.wall_s);
+    let slower = results.turns.as_ref().and_then(Turns::ratio);
     let fast_size =
         fast.zip(system(XDELTA3)).map(|(fast, peer)| fast.patch_bytes as f64 / peer.patch_bytes as f64);
     vec![
@@ -161,7 +160,7 @@ fn costs(results: &Results) -> Vec<Bar> {
             32.0 * MIB,
             small.map(|f| f.apply.rss_bytes as f64),
         ),
-        Bar::new(title("apply of a 32 MiB patch, time / hpatchz"), Unit::Ratio, 1.0, slower),
+        Bar::new(title("apply of a 32 MiB patch, time in turn / hpatchz"), Unit::Ratio, 1.0, slower),
         Bar::new("any pair: apply, memory / declared", Unit::Ratio, 1.0, over_declared.reduce(f64::max)),
         Bar::new(title("diff, CPU"), Unit::Seconds, 150.0, ours.map(|f| f.diff.cpu_s)).moonshot(80.0),
         Bar::new(title("diff, memory"), Unit::Mebibytes, 1536.0 * MIB, ours.map(|f| f.diff.rss_bytes as f64))
@@ -190,6 +189,18 @@ mod tests {
             measured: String::new(),
             outcome: Outcome::Proved(figures),
         }
+    }
+
+    #[test]
+    fn turns_are_judged_by_their_medians() {
+        let cost = |wall_s| Cost { wall_s, ..Cost::default() };
+        let rounds = [(3.0, 2.0), (9.0, 2.5), (2.0, 40.0)].map(|(ours, peer)| [cost(ours), cost(peer)]);
+        let (pair, measured) = (SYSTEM_TAR.to_owned(), String::new());
+        let tools = [OURS_SMALL.to_owned(), HDIFFPATCH.to_owned()];
+        let turns = Turns { pair, tools, measured, rounds: rounds.to_vec() };
+        let results = Results { turns: Some(turns), ..Results::default() };
+        let bar = all(&results).into_iter().find(|bar| bar.what.contains("in turn")).unwrap();
+        assert_eq!((bar.measured, bar.verdict()), (Some(1.2), Verdict::Missed));
     }
 
     #[test]

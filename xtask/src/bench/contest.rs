@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::measure::{Cost, measure, same_bytes};
 use super::pair::{self, Pair};
 use super::peer::{self, Places, Tool};
-use super::results::{self, Figures, Outcome, Results, Row};
+use super::results::{self, Figures, Outcome, Results, Row, Turns};
 use crate::command::{command, output, run as run_command, workspace_root};
 
 /// What the caller wants measured.
@@ -73,6 +73,28 @@ pub fn run(dir: &Path, wish: &Wish) -> Result<()> {
     Ok(())
 }
 
+/// Makes patches of the system pair with ours, for 32 MiB, and with the peer that is held to be the fastest,
+/// applies them in turn, and publishes what that took.
+///
+/// # Errors
+/// When the pair is not built, or a command fails.
+pub fn turns(dir: &Path, fluvial: Option<&Path>, rounds: usize) -> Result<()> {
+    let dir = &fs::canonicalize(dir).with_context(|| format!("{}: run bench data first", dir.display()))?;
+    let pair = pair::all().into_iter().find(|pair| pair.name == pair::SYSTEM_TAR && pair.is_built(dir));
+    let pair = pair.with_context(|| format!("{} is not built: run bench data first", pair::SYSTEM_TAR))?;
+    let fluvial = match fluvial {
+        Some(path) => fs::canonicalize(path).with_context(|| path.display().to_string())?,
+        None => build_fluvial()?,
+    };
+    let contest = Contest { dir, search_path: peer::search_path(dir, &fluvial)?, hashes: Hashes::default() };
+    let known = peer::tools("in turn");
+    let tool = |name| known.iter().find(|tool| tool.name == name).context(name);
+    let turns = contest.turns(&pair, [tool(peer::OURS_SMALL)?, tool(peer::HDIFFPATCH)?], rounds)?;
+    let mut results = Results::load(&results::path())?;
+    results.turns = Some(turns);
+    results.publish()
+}
+
 struct Contest<'a> {
     dir: &'a Path,
     search_path: std::ffi::OsString,
@@ -91,7 +113,7 @@ impl Contest<'_> {
             hashes: [self.hashes.of(&old)?, self.hashes.of(&new)?],
             old_bytes: fs::metadata(&old)?.len(),
             new_bytes: fs::metadata(&new)?.len(),
-            measured: output(&mut command("date", ["--utc", "+%Y-%m-%d %H:%M"]))?,
+            measured: now()?,
             outcome: Outcome::Skipped(String::new()),
         };
         if !tool.has_part_in(pair) {
@@ -123,16 +145,47 @@ impl Contest<'_> {
         Ok(Some(row))
     }
 
+    fn turns(&self, pair: &Pair, tools: [&Tool; 2], rounds: usize) -> Result<Turns> {
+        let scratch = Scratch::new(self.dir.join(format!("run.{}", std::process::id())))?;
+        let mut sides = Vec::new();
+        for (index, tool) in tools.iter().enumerate() {
+            let tmp = scratch.0.join(index.to_string());
+            fs::create_dir_all(&tmp)?;
+            let places = places(&self.dir.join(&pair.old), &self.dir.join(&pair.new), &tmp);
+            self.cost(tool.diff_commands(&places), &tmp).with_context(|| format!("{}: diff", tool.name))?;
+            sides.push((tool, places));
+        }
+        let mut costs = Vec::new();
+        for round in 0..rounds {
+            let mut both = [Cost::default(); 2];
+            for turn in 0..2 {
+                // Neither always comes first.
+                let side = (round + turn) % 2;
+                let (tool, places) = &sides[side];
+                let cost = self.cost(tool.apply_commands(places), &places.tmp);
+                both[side] = cost.with_context(|| format!("{}: apply", tool.name))?;
+                ensure!(
+                    same_bytes(&places.out, &places.new)?,
+                    "{}: the result is not the new file",
+                    tool.name
+                );
+                fs::remove_file(&places.out)?;
+                eprintln!("{:26} {:6.2} s {:6.2} cpu", tool.name, both[side].wall_s, both[side].cpu_s);
+            }
+            costs.push(both);
+        }
+        Ok(Turns {
+            pair: pair.name.clone(),
+            tools: tools.map(|tool| tool.name.to_owned()),
+            measured: now()?,
+            rounds: costs,
+        })
+    }
+
     fn round_trip(&self, tool: &Tool, old: &Path, new: &Path) -> Result<Figures> {
         let tmp = self.dir.join(format!("run.{}", std::process::id()));
         let scratch = Scratch::new(tmp.clone())?;
-        let places = Places {
-            old: old.to_owned(),
-            new: new.to_owned(),
-            patch: tmp.join("patch"),
-            out: tmp.join("out"),
-            tmp: tmp.clone(),
-        };
+        let places = places(old, new, &tmp);
         let diff = self.cost(tool.diff_commands(&places), &tmp).context("diff")?;
         let patch_bytes = fs::metadata(&places.patch).context("the patch")?.len();
         let apply = self.cost(tool.apply_commands(&places), &tmp).context("apply")?;
@@ -161,6 +214,21 @@ impl Contest<'_> {
         let value: serde_json::Value = serde_json::from_str(&text).ok()?;
         value.get("apply_memory_bytes")?.as_u64()
     }
+}
+
+fn places(old: &Path, new: &Path, tmp: &Path) -> Places {
+    Places {
+        old: old.to_owned(),
+        new: new.to_owned(),
+        patch: tmp.join("patch"),
+        out: tmp.join("out"),
+        tmp: tmp.to_owned(),
+    }
+}
+
+/// UTC date and time.
+fn now() -> Result<String> {
+    output(&mut command("date", ["--utc", "+%Y-%m-%d %H:%M"]))
 }
 
 /// A reason without the folder that the data stands in, which is another one elsewhere.

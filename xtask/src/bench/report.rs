@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::bars::{self, Bar, Verdict};
 use super::pair;
-use super::results::{Outcome, Results, Row};
+use super::results::{Outcome, Results, Row, Turns};
 
 /// Writes the whole report.
 pub fn write(results: &Results) -> String {
@@ -32,6 +32,9 @@ pub fn write(results: &Results) -> String {
         if !rows.is_empty() {
             write_pair(&mut text, results, &pair.name, rows);
         }
+    }
+    if let Some(turns) = &results.turns {
+        write_turns(&mut text, turns);
     }
     write_identities(&mut text, results);
     text
@@ -95,6 +98,26 @@ fn write_pair(text: &mut String, results: &Results, name: &str, mut rows: Vec<&R
                 let _ = writeln!(text, "| {} | not run: {reason} | | | | | | | | |", row.tool);
             }
         }
+    }
+}
+
+fn write_turns(text: &mut String, turns: &Turns) {
+    let [first, second] = &turns.tools;
+    let _ = writeln!(text, "\n## {}: applied in turn\n\n{} (UTC).\n", turns.pair, turns.measured);
+    let _ = writeln!(text, "| round | {first}, s | CPU s | {second}, s | CPU s |\n|---|---:|---:|---:|---:|");
+    for (index, [ours, peer]) in turns.rounds.iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "| {} | {:.2} | {:.2} | {:.2} | {:.2} |",
+            index + 1,
+            ours.wall_s,
+            ours.cpu_s,
+            peer.wall_s,
+            peer.cpu_s
+        );
+    }
+    if let (Some(ours), Some(peer)) = (turns.median_s(0), turns.median_s(1)) {
+        let _ = writeln!(text, "| median | {ours:.2} | | {peer:.2} | |");
     }
 }
 

@@ -49,6 +49,31 @@ pub struct Figures {
     pub declared_bytes: Option<u64>,
 }
 
+/// Two tools' patches of one pair, applied in turn: the machine's speed changes from hour to hour.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Turns {
+    pub pair: String,
+    pub tools: [String; 2],
+    /// When they were measured, as UTC date and time.
+    pub measured: String,
+    /// What each application cost, by round.
+    pub rounds: Vec<[Cost; 2]>,
+}
+
+impl Turns {
+    /// The median time of the first tool as a ratio of the second's.
+    pub fn ratio(&self) -> Option<f64> {
+        Some(self.median_s(0)? / self.median_s(1)?)
+    }
+
+    /// The median time of a tool in seconds.
+    pub fn median_s(&self, tool: usize) -> Option<f64> {
+        let mut times: Vec<f64> = self.rounds.iter().map(|costs| costs[tool].wall_s).collect();
+        times.sort_by(f64::total_cmp);
+        times.get(times.len() / 2).copied()
+    }
+}
+
 impl Row {
     pub fn figures(&self) -> Option<&Figures> {
         match &self.outcome {
@@ -65,6 +90,8 @@ pub struct Results {
     /// What the systems of the pairs hold, in words.
     pub data: Vec<String>,
     pub rows: Vec<Row>,
+    #[serde(default)]
+    pub turns: Option<Turns>,
 }
 
 impl Results {
