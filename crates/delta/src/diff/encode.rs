@@ -118,7 +118,8 @@ pub(super) fn encode(
     };
     let mut pieces = pieces.iter().copied().peekable();
     for (index, part) in parts.iter().enumerate() {
-        if encoder.frame.weight() >= sizes.weight {
+        // What stands before all else is text most often, and packs worse together with programs.
+        if encoder.frame.weight() >= sizes.weight || part.extent.offset == flat.readable.start {
             encoder.end_frame(None);
         }
         encoder.part_index = index;
