@@ -29,13 +29,16 @@ use crate::fault::{Fault, Kind};
 use crate::interrupt::Interrupt;
 
 fn main() -> ExitCode {
-    allocator::give_back_early();
     let command = Arguments::command().after_help(Kind::table());
     let parsed = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
+    // Diffs have no declared memory to keep to, and take blocks by the million.
+    if matches!(arguments.command, Command::Apply(_)) {
+        allocator::give_back_early();
+    }
     let (json, result) = match &arguments.command {
         Command::Diff(diff) => (diff.json, with_signals(|signals| command::diff::run(diff, signals))),
         Command::Apply(apply) => (apply.json, with_signals(|signals| command::apply::run(apply, signals))),
