@@ -43,8 +43,17 @@ impl SourceBlock {
     /// Whether it is unpacked to temporary storage once, before the first frame, instead of whenever it
     /// is read: what is too long to be held in memory, or read often.
     pub fn is_spooled(&self) -> bool {
-        let is_long = self.plain_len > BLOCK_PLAIN_BYTES_MAX || self.packed.len > BLOCK_PACKED_BYTES_MAX;
-        self.format != Format::Stored && (self.often || is_long)
+        self.format != Format::Stored && (self.often || !self.fits_in_memory())
+    }
+
+    /// Whether it is unpacked in memory, in one go.
+    pub fn fits_in_memory(&self) -> bool {
+        self.plain_len <= BLOCK_PLAIN_BYTES_MAX && self.packed.len <= BLOCK_PACKED_BYTES_MAX
+    }
+
+    /// Whether unpacking it takes little memory beside its bytes.
+    pub fn is_deflate(&self) -> bool {
+        matches!(self.format, Format::Gzip | Format::Zlib | Format::Deflate)
     }
 }
 

@@ -24,6 +24,7 @@ mod images;
 mod kallsyms;
 mod labels;
 mod learned;
+mod literals;
 mod scan;
 mod tables;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod x86;
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::Arc;
 
 use crate::structure::{Extent, ReadAt};
 
@@ -42,6 +44,7 @@ use elf::{HEADER_BYTES_MAX, Image, Layout};
 use field::{Field, Form};
 use images::Images;
 use learned::Learned;
+use literals::Way;
 use votes::{Source, Trust, Votes};
 
 pub use labels::labels;
@@ -133,7 +136,7 @@ struct NewFile {
     extent: Extent,
     /// The bytes at its start, as long as they come in.
     head: Vec<u8>,
-    layout: Option<Layout>,
+    layout: Option<Arc<Layout>>,
 }
 
 /// Re-aims the references in the covers of one frame.
@@ -260,13 +263,55 @@ impl<'a> Predictor<'a> {
         Ok(())
     }
 
-    /// Tells of new bytes that no cover holds. Call it for every literal, in order with the covers.
+    /// Tells of new bytes that no cover holds, and leaves them as they are.
     pub fn literal(&mut self, offset: u64, bytes: &[u8]) {
         self.note_new(offset, bytes);
     }
 
-    /// Goes through all covers in one go: `bytes` are the whole new space, and what is covered of them is
-    /// turned into differences (`encode`) or back, in place.
+    /// How many of the next `left` bytes, which no cover holds, are one step.
+    ///
+    /// Steps end where new files start and end, and where their headers are complete.
+    pub fn literal_step_len(&self, offset: u64, left: u64) -> u64 {
+        let len = left.min(STEP_BYTES);
+        match self.new_file(offset) {
+            Some((_, file)) if offset < file.offset => len.min(file.offset - offset),
+            Some((_, file)) => {
+                let head_end = file.offset.saturating_add(HEADER_BYTES_MAX as u64);
+                len.min(if offset < head_end { head_end } else { u64::MAX }.min(file.end()) - offset)
+            }
+            None => len,
+        }
+    }
+
+    /// Turns the new bytes of a step that no cover holds into bytes that pack better. Call it for every
+    /// such step, in order with the covers.
+    pub fn encode_literal(&mut self, offset: u64, bytes: &mut [u8]) {
+        let program = self.literal_program(offset);
+        self.note_new(offset, bytes);
+        if let Some((layout, place)) = program {
+            literals::rewrite(&layout, place, bytes, Way::ToAddresses);
+        }
+    }
+
+    /// Turns what [`Predictor::encode_literal`] has made into the new bytes again. Call it for every such
+    /// step, in order with the covers.
+    pub fn decode_literal(&mut self, offset: u64, bytes: &mut [u8]) {
+        if let Some((layout, place)) = self.literal_program(offset) {
+            literals::rewrite(&layout, place, bytes, Way::ToDistances);
+        }
+        self.note_new(offset, bytes);
+    }
+
+    /// The layout of the new program that a step stands in, as far as it is known before the step, and the
+    /// step's place in it.
+    fn literal_program(&self, offset: u64) -> Option<(Arc<Layout>, u64)> {
+        let (index, file) = self.new_file(offset)?;
+        let layout = Arc::clone(self.new_files[index].layout.as_ref()?);
+        Some((layout, offset.checked_sub(file.offset)?))
+    }
+
+    /// Goes through all covers in one go: `bytes` are the whole new space, and all of them up to the end of
+    /// the last cover are encoded (`encode`) or decoded, in place.
     ///
     /// # Errors
     /// [`PredictError::Read`].
@@ -277,8 +322,16 @@ impl<'a> Predictor<'a> {
         let mut at = 0;
         for index in 0..self.covers.len() {
             let start = self.covers[index].new as usize;
-            self.literal(at as u64, &bytes[at..start]);
-            at = start;
+            while at < start {
+                let len = self.literal_step_len(at as u64, (start - at) as u64) as usize;
+                let step = &mut bytes[at..at + len];
+                if encode {
+                    self.encode_literal(at as u64, step);
+                } else {
+                    self.decode_literal(at as u64, step);
+                }
+                at += len;
+            }
             loop {
                 let done = (at - start) as u64;
                 let step = match self.step_len(index, done) as usize {
@@ -323,7 +376,7 @@ impl<'a> Predictor<'a> {
                 let take = len.min(complete - file.head.len());
                 file.head.extend_from_slice(&bytes[..take]);
                 if file.head.len() == complete {
-                    file.layout = Layout::parse(&file.head, extent.len);
+                    file.layout = Layout::parse(&file.head, extent.len).map(Arc::new);
                     file.head = Vec::new();
                 }
             }

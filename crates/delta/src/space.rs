@@ -116,8 +116,8 @@ impl<'a> Space<'a> {
         self.block_starts.first().copied().unwrap_or(self.len)
     }
 
-    /// Unpacks all blocks that belong there to temporary storage now, not when they are first read. Takes
-    /// the memory of the decoder that takes the most, and that of one for deflate.
+    /// Unpacks all blocks that belong there to temporary storage now, not when they are first read: two at a
+    /// time, one of which is deflate.
     ///
     /// # Errors
     /// What cannot be read, unpacked or stored.
@@ -141,10 +141,8 @@ impl<'a> Space<'a> {
     /// Unpacks blocks, none of which stands in another, on two threads. What takes much memory is left to
     /// one of them.
     fn spool_at_once(&self, run: &[usize]) -> io::Result<()> {
-        let takes_little = |&index: &usize| {
-            matches!(self.blocks[index].format, Format::Gzip | Format::Zlib | Format::Deflate)
-        };
-        let (small, large): (Vec<_>, Vec<_>) = run.iter().copied().partition(takes_little);
+        let (small, large): (Vec<_>, Vec<_>) =
+            run.iter().copied().partition(|&index| self.blocks[index].is_deflate());
         let next = AtomicUsize::new(0);
         let rest = || std::iter::from_fn(|| small.get(next.fetch_add(1, Ordering::Relaxed)).copied());
         let (first, second) = rayon::join(
@@ -234,6 +232,11 @@ impl<'a> Space<'a> {
 
     /// Appends what a block unpacks to to temporary storage.
     fn unpack_to(&self, block: &SourceBlock, depth: usize, scratch: &mut dyn Scratch) -> io::Result<()> {
+        // Whether a damaged stream is refused may depend on how much of it a decoder sees at a time: a block
+        // is always unpacked as it was when the patch was made.
+        if block.fits_in_memory() {
+            return scratch.append(&self.unpack_block(block, depth)?);
+        }
         let start = scratch.len();
         let nested = Nested { space: self, depth };
         let packed = Box::new(Range::new(&nested, block.packed));

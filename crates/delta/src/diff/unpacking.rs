@@ -27,14 +27,21 @@ impl Unpacking {
     /// What the decoders of a map take: those of the old space's blocks, and of the new streams' pieces.
     pub(super) fn of(map: &PatchMap, space: &Space<'_>, new: &[&dyn ReadAt]) -> Result<Self, DiffError> {
         let mut unpacking = Self::default();
+        // Of all blocks, and of those that a second thread unpacks meanwhile.
+        let (mut spooling_bytes, mut beside_bytes) = (0, 0);
         for block in map.blocks.iter().filter(|block| block.format != Format::Stored) {
             let bytes = decode_memory_bytes(space, block.packed, block.format).map_err(DiffError::ReadOld)?;
             if block.is_spooled() {
-                unpacking.spooling_bytes = unpacking.spooling_bytes.max(bytes);
+                let whole = if block.fits_in_memory() { block.packed.len + block.plain_len } else { 0 };
+                spooling_bytes = bytes.saturating_add(whole).max(spooling_bytes);
+                if block.is_deflate() {
+                    beside_bytes = bytes.saturating_add(whole).max(beside_bytes);
+                }
             } else {
                 unpacking.read(block.format, bytes);
             }
         }
+        unpacking.spooling_bytes = spooling_bytes.saturating_add(beside_bytes);
         // Blocks of the targets that later parts copy from.
         for root in &map.roots {
             let Node::Packed(packed) = &root.node else { continue };

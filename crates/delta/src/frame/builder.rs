@@ -130,7 +130,7 @@ impl FrameBuilder {
         effort: Effort,
         memory_bytes_max: u64,
     ) -> io::Result<Option<PackedFrame>> {
-        let [skips, runs, differences] = self.residual(space, flat, programs)?;
+        let ([skips, runs, differences], literals) = self.encoded(space, flat, programs)?;
         let (mut gaps, mut lens, mut addresses) =
             (WireWriter::default(), WireWriter::default(), WireWriter::default());
         let mut expected = ExpectedAddress::start(self.old_len);
@@ -144,7 +144,7 @@ impl FrameBuilder {
         }
         let programs_bytes = if programs.new.is_empty() { Vec::new() } else { programs.write() };
         let whole = [&gaps.bytes, &lens.bytes, &addresses.bytes, &programs_bytes];
-        let streamed = [&skips, &runs, &differences, &self.literals, &self.corrections];
+        let streamed = [&skips, &runs, &differences, &literals, &self.corrections];
         let dictionaries: u64 =
             streamed.iter().map(|plain| decode_memory_bytes(plain.len() as u64, effort)).sum();
         let numbers: usize = whole.iter().map(|plain| plain.len()).sum();
@@ -163,19 +163,32 @@ impl FrameBuilder {
         Ok((memory_bytes <= memory_bytes_max).then_some(PackedFrame { bytes: writer.bytes, memory_bytes }))
     }
 
-    fn residual(
+    /// The residual, and the literals as they are packed.
+    fn encoded(
         &self,
         space: &dyn ReadAt,
         flat: &dyn ReadAt,
         programs: &Programs,
-    ) -> io::Result<[Vec<u8>; 3]> {
+    ) -> io::Result<([Vec<u8>; 3], Vec<u8>)> {
         let (predicted, indices) = predicted_covers(&self.covers, programs, self.old_len);
         let mut predictor = Predictor::new(predicted, space, programs.old.as_slice(), &programs.new)
             .map_err(io::Error::other)?;
         let mut indices = indices.into_iter().enumerate().peekable();
         let mut residual = ResidualWriter::default();
         let (mut old, mut new) = (vec![0; STEP_BYTES], vec![0; STEP_BYTES]);
-        let mut literals = self.literals.as_slice();
+        let mut literals = self.literals.clone();
+        let mut rest = literals.as_mut_slice();
+        let mut encode_literals = |predictor: &mut Predictor<'_>, mut at: u64, len: u64| {
+            let (mut literals, behind) = std::mem::take(&mut rest).split_at_mut(len as usize);
+            rest = behind;
+            while !literals.is_empty() {
+                let len = predictor.literal_step_len(at, literals.len() as u64);
+                let (step, behind) = literals.split_at_mut(len as usize);
+                predictor.encode_literal(at, step);
+                literals = behind;
+                at += len;
+            }
+        };
         let mut at = self.start;
         if let Some(first) = programs.new_at(at)
             && first.offset < at
@@ -183,9 +196,7 @@ impl FrameBuilder {
             predictor.literal(first.offset, &head_of(flat, first.offset, at)?);
         }
         for (index, (cover, parts)) in self.covers.iter().zip(&self.parts).enumerate() {
-            let (gap, rest) = literals.split_at((cover.flat - at) as usize);
-            predictor.literal(at, gap);
-            literals = rest;
+            encode_literals(&mut predictor, at, cover.flat - at);
             at = cover.flat_end();
             if let Some((predicted, _)) = indices.next_if(|(_, cover)| *cover == index) {
                 let mut done = 0;
@@ -217,7 +228,8 @@ impl FrameBuilder {
                 }
             }
         }
-        Ok(residual.finish())
+        encode_literals(&mut predictor, at, self.at - at);
+        Ok((residual.finish(), literals))
     }
 }
 

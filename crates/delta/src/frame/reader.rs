@@ -60,6 +60,8 @@ struct Prediction<'a> {
     next: usize,
     /// The predicted cover that is being made, and how much of it is done.
     current: Option<(usize, u64)>,
+    /// The first flattened byte behind all programs.
+    programs_end: u64,
     /// Bytes that are made, but not handed out yet.
     made: Vec<u8>,
     handed_out: usize,
@@ -181,14 +183,17 @@ impl<'a> FrameReader<'a> {
                 prediction.enter(self.current.as_ref());
             }
             // With the last program its memory is given back.
-            self.prediction.take_if(|prediction| prediction.is_done());
+            let flat = self.flat;
+            self.prediction.take_if(|prediction| prediction.is_done(flat));
         }
         let literal_end = self.current.map_or(self.flat_end, |cover| cover.flat);
         if self.flat < literal_end {
-            let len = (literal_end - self.flat).min(buf.len() as u64) as usize;
-            self.literals.read_exact(&mut buf[..len]).map_err(FrameError::Stream)?;
+            let left = literal_end - self.flat;
+            let mut len = left.min(buf.len() as u64) as usize;
             if let Some(prediction) = &mut self.prediction {
-                prediction.predictor.literal(self.flat, &buf[..len]);
+                len = prediction.read_literals(&mut self.literals, self.flat, left, &mut buf[..len])?;
+            } else {
+                self.literals.read_exact(&mut buf[..len]).map_err(FrameError::Stream)?;
             }
             self.flat += len as u64;
             return Ok(len);
@@ -257,12 +262,14 @@ impl<'a> Prediction<'a> {
             })?;
             predictor.literal(first.offset, &head);
         }
-        Ok(Self { predictor, starts, next: 0, current: None, made: Vec::new(), handed_out: 0 })
+        let programs_end = programs.new.last().map_or(0, |last| last.end());
+        let made = Vec::new();
+        Ok(Self { predictor, starts, next: 0, current: None, programs_end, made, handed_out: 0 })
     }
 
-    /// Whether no cover is left to be predicted.
-    fn is_done(&self) -> bool {
-        self.current.is_none() && self.next == self.starts.len()
+    /// Whether nothing is left of programs at a flattened byte.
+    fn is_done(&self, flat: u64) -> bool {
+        self.current.is_none() && self.next == self.starts.len() && flat >= self.programs_end
     }
 
     /// A cover begins, or there is none any more.
@@ -274,6 +281,32 @@ impl<'a> Prediction<'a> {
             self.made.clear();
             self.handed_out = 0;
         }
+    }
+
+    /// Hands out the next of `left` literal bytes, which go on at the flattened byte `flat`.
+    fn read_literals(
+        &mut self,
+        literals: &mut dyn Read,
+        flat: u64,
+        left: u64,
+        buf: &mut [u8],
+    ) -> Result<usize, FrameError> {
+        if self.handed_out == self.made.len() {
+            let len = self.predictor.literal_step_len(flat, left);
+            self.made.clear();
+            self.made.resize(len as usize, 0);
+            literals.read_exact(&mut self.made).map_err(FrameError::Stream)?;
+            self.predictor.decode_literal(flat, &mut self.made);
+            self.handed_out = 0;
+        }
+        Ok(self.hand_out(buf))
+    }
+
+    fn hand_out(&mut self, buf: &mut [u8]) -> usize {
+        let len = buf.len().min(self.made.len() - self.handed_out);
+        buf[..len].copy_from_slice(&self.made[self.handed_out..][..len]);
+        self.handed_out += len;
+        len
     }
 
     /// Hands out the next bytes of the current cover.
@@ -289,10 +322,7 @@ impl<'a> Prediction<'a> {
             *done += len;
             self.handed_out = 0;
         }
-        let len = buf.len().min(self.made.len() - self.handed_out);
-        buf[..len].copy_from_slice(&self.made[self.handed_out..][..len]);
-        self.handed_out += len;
-        Ok(len)
+        Ok(self.hand_out(buf))
     }
 }
 
