@@ -9,6 +9,7 @@
 //! instruction. So all bytes come back, also where data stand among the code.
 
 use super::elf::{Layout, Machine};
+use super::field::Form;
 use super::x86;
 
 /// Which way.
@@ -73,22 +74,22 @@ fn x86_code(code: &mut [u8], address: u64, way: Way) {
 fn arm64_code(code: &mut [u8], address: u64, way: Way) {
     let first = (address.wrapping_neg() & 3) as usize;
     for (index, field) in code.get_mut(first..).unwrap_or_default().chunks_exact_mut(4).enumerate() {
-        let Ok(field) = <&mut [u8; 4]>::try_from(field) else { return };
-        let word = u32::from_le_bytes(*field);
-        let here = address.wrapping_add((first + 4 * index) as u64);
-        let moved = |value: u32, by: u64| match way {
-            Way::ToAddresses => value.wrapping_add(by as u32),
-            Way::ToDistances => value.wrapping_sub(by as u32),
-        };
-        let word = if word >> 26 == 0b10_0101 {
-            (word & 0xfc00_0000) | (moved(word, here >> 2) & 0x03ff_ffff)
+        let word = u32::from_le_bytes([field[0], field[1], field[2], field[3]]);
+        let form = if word >> 26 == 0b10_0101 {
+            Form::Branch26
         } else if word & 0x9f00_0000 == 0x9000_0000 {
-            let value = moved(((word >> 29) & 3) | ((word >> 3) & 0x1f_fffc), here >> 12);
-            (word & 0x9f00_001f) | ((value & 3) << 29) | (((value >> 2) & 0x7_ffff) << 5)
+            Form::Page((word & 31) as u8)
         } else {
             continue;
         };
-        *field = word.to_le_bytes();
+        let here = address.wrapping_add((first + 4 * index) as u64);
+        // An address is a distance from zero.
+        let (from, to) = match way {
+            Way::ToAddresses => (here, 0),
+            Way::ToDistances => (0, here),
+        };
+        let target = form.read(field, from, 0);
+        form.write(field, to, 0, target);
     }
 }
 
