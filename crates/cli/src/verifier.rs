@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -60,30 +61,35 @@ struct Written {
 }
 
 impl Written {
-    fn add(&mut self, start: u64, end: u64) {
+    /// Notes that the bytes from `start` to `end` are written. Answers the run that they belong to where it
+    /// stands behind a gap.
+    fn add(&mut self, start: u64, end: u64) -> Option<Range<u64>> {
         if start >= end || self.unknown {
-            return;
+            return None;
         }
         let overlaps = start < self.prefix
             || self.ahead.range(..end).next_back().is_some_and(|(_, &run_end)| run_end > start);
         if overlaps || self.ahead.len() >= RUNS_MAX {
             self.unknown = true;
             self.ahead.clear();
-            return;
+            return None;
         }
         if start > self.prefix {
             // Most runs are written from their start to their end.
-            let before = self.ahead.range_mut(..start).next_back();
-            match before {
-                Some((_, run_end)) if *run_end == start => *run_end = end,
-                _ => drop(self.ahead.insert(start, end)),
+            if let Some((&run_start, run_end)) = self.ahead.range_mut(..start).next_back()
+                && *run_end == start
+            {
+                *run_end = end;
+                return Some(run_start..end);
             }
-            return;
+            self.ahead.insert(start, end);
+            return Some(start..end);
         }
         self.prefix = end;
         while let Some(run_end) = self.ahead.remove(&self.prefix) {
             self.prefix = run_end;
         }
+        None
     }
 }
 
@@ -179,12 +185,22 @@ impl ReadAt for Verifier {
 impl Target for Verifier {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.shared.medium.write_at(offset, bytes)?;
-        let mut written = self.shared.lock();
-        let before = written.prefix;
-        written.add(offset, offset + bytes.len() as u64);
-        // The thread waits for whole steps.
-        if before / STEP_BYTES != written.prefix / STEP_BYTES {
-            self.shared.grown.notify_one();
+        let end = offset + bytes.len() as u64;
+        let run = {
+            let mut written = self.shared.lock();
+            let before = written.prefix;
+            let run = written.add(offset, end);
+            // The thread waits for whole steps.
+            if before / STEP_BYTES != written.prefix / STEP_BYTES {
+                self.shared.grown.notify_one();
+            }
+            run
+        };
+        // What the thread cannot hash yet is not kept for it: it is read from where it was written.
+        if let Some(run) = run
+            && offset / RELEASE_STEP_BYTES != end / RELEASE_STEP_BYTES
+        {
+            self.shared.medium.release(run.start.max(end.saturating_sub(RELEASE_BYTES)), end);
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ mod decode;
 mod format;
 mod input;
 mod packer;
+mod prefetch;
 mod prover;
 mod recipe;
 #[doc(hidden)]
@@ -26,5 +27,6 @@ mod varint;
 pub use decode::{DECODE_HEAD_BYTES, DECODE_WINDOW_BYTES_MAX, DecodeError};
 pub use format::Format;
 pub use packer::{PackContext, PackError, Packer};
+pub use prefetch::prefetch;
 pub use prover::{Budget, Effort, Prover, UnpackError, Unpacked};
 pub use recipe::{Recipe, RecipeError};

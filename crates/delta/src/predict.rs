@@ -57,6 +57,8 @@ pub const COVERS_MAX: usize = 1 << 22;
 pub const HEAD_BYTES: u64 = HEADER_BYTES_MAX as u64;
 /// Covers before and behind the current one that are asked first.
 const COVERS_AROUND: usize = 8;
+/// References for which tables are asked before they are needed: these are larger than the caches.
+const FIELDS_AHEAD: usize = 8;
 /// Times that headers are read in one frame for each of its covers: those that jump between many files
 /// must not make a decoder read headers without end.
 const IMAGES_READ_PER_COVER_MAX: usize = 4;
@@ -409,15 +411,18 @@ impl<'a> Predictor<'a> {
         let old_file = self.old_files[old_index];
         let new_file = self.new_files[new_index].extent;
         let fields = std::mem::take(&mut self.fields);
+        let pair = Pair { old_index, old_file, new_index, new_file, cover: cover_index };
         let mut free = 0;
-        for field in &fields {
+        for (index, field) in fields.iter().enumerate() {
+            if let Some(later) = fields.get(index + FIELDS_AHEAD) {
+                self.learned.prefetch(space(later, pair), later.target);
+            }
             let range = field.at as usize..field.at as usize + field.form.width();
             // The decoder has the bytes of a reference once all that is predicted of them is.
             if range.end > len || range.start < free {
                 continue;
             }
             free = range.end;
-            let pair = Pair { old_index, old_file, new_index, new_file, cover: cover_index };
             let place = new_at - new_file.offset + u64::from(field.at);
             self.resolve(field, pair, place, range, given, &actual);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::TryReserveError;
 
-use super::predict::prefetch;
+use crate::prefetch::prefetch;
 
 /// A sliding stretch of the content. Positions count from the start of the frame.
 #[derive(Debug, Default)]

@@ -7,7 +7,6 @@ mod finder;
 mod hash;
 mod lazy;
 mod optimal;
-mod prefetch;
 mod prices;
 mod recent;
 mod rows;
@@ -24,7 +23,6 @@ use fast::Fast;
 use finder::Finder;
 use lazy::Lazy;
 use optimal::Optimal;
-pub use prefetch::prefetch;
 use rows::Rows;
 use trees::Trees;
 

@@ -46,6 +46,14 @@ impl Learned {
             .find_map(|(&shift, table)| look_up(table, key(space, target >> shift)))
     }
 
+    /// Asks for what is known of a target before it is needed.
+    pub fn prefetch(&self, space: u64, target: u64) {
+        fluvial_codec::prefetch(&self.exact, place(key(space, target), self.exact.len()).0);
+        for (&shift, table) in NEAR_SHIFTS.iter().zip(&self.near) {
+            fluvial_codec::prefetch(table, place(key(space, target >> shift), table.len()).0);
+        }
+    }
+
     /// Notes that `target` has moved by `delta`.
     pub fn note(&mut self, space: u64, target: u64, delta: u64) {
         store(&mut self.exact, key(space, target), delta);

@@ -10,6 +10,7 @@ const PRIME_7: u64 = 58_295_818_150_454_627;
 const PRIME_8: u64 = 0xCF1B_BCDC_B7A5_6463;
 
 /// Hashes the `len` bytes (4 to 8; others count as 4) at `at` to `bits` bits.
+#[inline]
 pub fn hash(view: View<'_>, at: u32, len: u32, bits: u32) -> u32 {
     let word = |shift: u32, prime: u64| ((view.u64(at) << shift).wrapping_mul(prime) >> (64 - bits)) as u32;
     match len {

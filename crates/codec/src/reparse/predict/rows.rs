@@ -2,7 +2,7 @@
 
 use super::finder::Found;
 use super::hash::hash;
-use super::prefetch::prefetch;
+use crate::prefetch::prefetch;
 use crate::reparse::history::View;
 use crate::reparse::traits::Traits;
 
@@ -88,11 +88,15 @@ impl Rows {
         self.heads.fill(0);
         (self.hashed_from, self.hashed) = (0, 0);
         if start > prefix + 8 {
-            self.enter_all(view, prefix, start - 8);
+            for at in prefix..start - 8 {
+                let hash = hash(view, at, self.hash_len, self.hash_bits);
+                self.enter(hash, at);
+            }
         }
         self.next = start;
     }
 
+    #[inline]
     fn advance(&mut self, row: usize) -> usize {
         let mask = (1u8 << self.row_log) - 1;
         let head = &mut self.heads[row];
@@ -104,6 +108,7 @@ impl Rows {
         (row << self.row_log) + usize::from(slot)
     }
 
+    #[inline]
     fn enter(&mut self, hash: u32, at: u32) {
         let slot = self.advance((hash >> TAG_BITS) as usize);
         self.tags[slot] = hash as u8;
@@ -111,47 +116,68 @@ impl Rows {
     }
 
     /// Enters all positions from `from` to `to`.
-    fn enter_all(&mut self, view: View<'_>, from: u32, to: u32) {
+    fn enter_all<const ROW: usize, const LEN: u32>(&mut self, view: View<'_>, from: u32, to: u32) {
         for at in from..to {
-            let hash = self.hash(view, at);
+            let hash = self.hash::<ROW, LEN>(view, at);
             self.enter(hash, at);
         }
     }
 
     /// The hash of what stands at `at`. Positions are mostly asked for one after another: the rows of
     /// the next ones are asked for.
-    fn hash(&mut self, view: View<'_>, at: u32) -> u32 {
-        if at >= self.hashed {
-            // Behind a gap it is not known yet whether the next positions will be asked for.
-            let ahead = if at == self.hashed { AHEAD } else { 0 };
-            if at > self.hashed {
-                self.hashed_from = at;
-            }
-            let end = (at + 1 + ahead).min(view.end().saturating_sub(HASHED_BYTES)).max(at + 1);
-            for next in at..end {
-                let hash = hash(view, next, self.hash_len, self.hash_bits);
-                self.hashes[(next % HASHES_KEPT) as usize] = hash;
-                let start = (hash as usize >> TAG_BITS) << self.row_log;
-                prefetch(&self.tags, start);
-                for line in 0..1 << self.row_log >> LINE_SLOTS.trailing_zeros() {
-                    prefetch(&self.slots, start / LINE_SLOTS + line);
-                }
-            }
-            self.hashed = end;
-        } else if at < self.hashed_from || self.hashed - at > HASHES_KEPT {
-            return hash(view, at, self.hash_len, self.hash_bits);
+    #[inline]
+    fn hash<const ROW: usize, const LEN: u32>(&mut self, view: View<'_>, at: u32) -> u32 {
+        // What mostly happens: one more position comes in sight.
+        let is_next = at + AHEAD == self.hashed && at >= self.hashed_from;
+        if is_next && self.hashed + HASHED_BYTES <= view.end() {
+            self.look_at_next::<ROW, LEN>(view);
+        } else if !self.look_ahead::<ROW, LEN>(view, at) {
+            return hash(view, at, LEN, self.hash_bits);
         }
         self.hashes[(at % HASHES_KEPT) as usize]
     }
 
+    /// Sees to it that the hash of what stands at `at` is kept; answers whether it is.
+    #[inline(never)]
+    fn look_ahead<const ROW: usize, const LEN: u32>(&mut self, view: View<'_>, at: u32) -> bool {
+        if at < self.hashed_from || at + HASHES_KEPT < self.hashed {
+            return false;
+        }
+        let mut ahead = AHEAD;
+        if at > self.hashed {
+            // Behind a gap it is not known yet whether the next positions will be asked for.
+            (self.hashed_from, self.hashed) = (at, at);
+            ahead = 0;
+        }
+        let end = (at + 1 + ahead).min(view.end().saturating_sub(HASHED_BYTES)).max(at + 1);
+        while self.hashed < end {
+            self.look_at_next::<ROW, LEN>(view);
+        }
+        true
+    }
+
+    /// Hashes the next position, and asks for its row.
+    #[inline]
+    fn look_at_next<const ROW: usize, const LEN: u32>(&mut self, view: View<'_>) {
+        let hash = hash(view, self.hashed, LEN, self.hash_bits);
+        self.hashes[(self.hashed % HASHES_KEPT) as usize] = hash;
+        self.hashed += 1;
+        let start = (hash >> TAG_BITS) as usize * ROW;
+        prefetch(&self.tags, start);
+        for line in 0..ROW / LINE_SLOTS {
+            prefetch(&self.slots, start / LINE_SLOTS + line);
+        }
+    }
+
     /// Enters what was not yet entered before `at`.
-    fn update(&mut self, view: View<'_>, at: u32) {
+    #[inline]
+    fn update<const ROW: usize, const LEN: u32>(&mut self, view: View<'_>, at: u32) {
         let mut from = self.next;
         if !self.all && at.saturating_sub(from) > SKIP_FROM {
-            self.enter_all(view, from, from + SKIP_HEAD);
+            self.enter_all::<ROW, LEN>(view, from, from + SKIP_HEAD);
             from = at - SKIP_TAIL;
         }
-        self.enter_all(view, from, at);
+        self.enter_all::<ROW, LEN>(view, from, at);
         self.next = self.next.max(at);
     }
 
@@ -159,14 +185,30 @@ impl Rows {
     /// `at`. With `skipping` nothing else is entered.
     pub fn find(&mut self, view: View<'_>, at: u32, low: u32, end: u32, skipping: bool) -> Found {
         match self.row_log {
-            4 => self.find_in::<16>(view, at, low, end, skipping),
-            5 => self.find_in::<32>(view, at, low, end, skipping),
-            _ => self.find_in::<64>(view, at, low, end, skipping),
+            4 => self.find_in_rows::<16>(view, at, low, end, skipping),
+            5 => self.find_in_rows::<32>(view, at, low, end, skipping),
+            _ => self.find_in_rows::<64>(view, at, low, end, skipping),
         }
     }
 
     /// [`Rows::find`] for rows of `ROW` slots.
-    fn find_in<const ROW: usize>(
+    fn find_in_rows<const ROW: usize>(
+        &mut self,
+        view: View<'_>,
+        at: u32,
+        low: u32,
+        end: u32,
+        skipping: bool,
+    ) -> Found {
+        match self.hash_len {
+            5 => self.find_in::<ROW, 5>(view, at, low, end, skipping),
+            6 => self.find_in::<ROW, 6>(view, at, low, end, skipping),
+            _ => self.find_in::<ROW, 4>(view, at, low, end, skipping),
+        }
+    }
+
+    /// [`Rows::find`] for rows of `ROW` slots and hashes of `LEN` bytes.
+    fn find_in<const ROW: usize, const LEN: u32>(
         &mut self,
         view: View<'_>,
         at: u32,
@@ -177,9 +219,9 @@ impl Rows {
         if skipping {
             self.next = self.next.max(at);
         } else {
-            self.update(view, at);
+            self.update::<ROW, LEN>(view, at);
         }
-        let hash = self.hash(view, at);
+        let hash = self.hash::<ROW, LEN>(view, at);
         let start = (hash >> TAG_BITS) as usize * ROW;
         let mut candidates = [0u32; ROW];
         let mut count = 0;
@@ -228,11 +270,11 @@ impl Rows {
 }
 
 /// One bit for each slot of a row with this tag, from `head` on.
+#[inline]
 fn same_tags<const ROW: usize>(tags: &[u8], tag: u8, head: u32) -> u64 {
     let mut mask = 0u64;
-    for (index, run) in tags.chunks_exact(8).enumerate() {
-        let word = u64::from_le_bytes(run.try_into().unwrap_or_default());
-        mask |= u64::from(equal_bytes(word, tag)) << (8 * index);
+    for (index, run) in tags.as_chunks::<16>().0.iter().enumerate() {
+        mask |= u64::from(equal_bytes(*run, tag)) << (16 * index);
     }
     // Rotate within the row.
     if head == 0 {
@@ -242,8 +284,31 @@ fn same_tags<const ROW: usize>(tags: &[u8], tag: u8, head: u32) -> u64 {
     ((mask >> head) | (mask << (ROW as u32 - head))) & all
 }
 
+/// One bit for each of `bytes` that is `byte`, the first one lowest.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn equal_bytes(bytes: [u8; 16], byte: u8) -> u16 {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+    let word = i128::from_le_bytes(bytes);
+    // SAFETY: SSE2, which has these instructions, is part of every x86-64 processor; none of them takes a
+    // pointer.
+    #[expect(unsafe_code, reason = "the compiler asks for it where a target feature is not written down")]
+    unsafe {
+        let words = _mm_set_epi64x((word >> 64) as i64, word as i64);
+        _mm_movemask_epi8(_mm_cmpeq_epi8(words, _mm_set1_epi8(byte as i8))) as u16
+    }
+}
+
+/// One bit for each of `bytes` that is `byte`, the first one lowest.
+#[cfg(not(target_arch = "x86_64"))]
+fn equal_bytes(bytes: [u8; 16], byte: u8) -> u16 {
+    let word = u128::from_le_bytes(bytes);
+    u16::from(equal_in_word(word as u64, byte)) | u16::from(equal_in_word((word >> 64) as u64, byte)) << 8
+}
+
 /// One bit for each byte of `word` that is `byte`, the lowest first.
-fn equal_bytes(word: u64, byte: u8) -> u8 {
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn equal_in_word(word: u64, byte: u8) -> u8 {
     const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
     let differs = word ^ (u64::from(byte) * 0x0101_0101_0101_0101);
     let zero = !(((differs & LOW) + LOW) | differs | LOW);
@@ -254,7 +319,7 @@ fn equal_bytes(word: u64, byte: u8) -> u8 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Rows, equal_bytes};
+    use super::{Rows, equal_bytes, equal_in_word};
     use crate::reparse::history::History;
     use crate::reparse::traits::Traits;
 
@@ -274,17 +339,19 @@ mod tests {
             for (step, back) in steps.iter().zip(back) {
                 at += step;
                 for at in [at, at.saturating_sub(back)] {
-                    prop_assert_eq!(rows.hash(view, at), super::hash(view, at, 5, rows.hash_bits), "at {}", at);
+                    prop_assert_eq!(rows.hash::<16, 5>(view, at), super::hash(view, at, 5, rows.hash_bits), "at {}", at);
                 }
             }
         }
 
         #[test]
-        fn equal_bytes_are_found(word: [u8; 8], byte: u8, at in 0usize..8) {
-            let mut word = word;
-            word[at] = byte;
-            let expected = (0..8).filter(|&i| word[i] == byte).map(|i| 1u8 << i).sum::<u8>();
-            prop_assert_eq!(equal_bytes(u64::from_le_bytes(word), byte), expected);
+        fn equal_bytes_are_found(bytes: [u8; 16], byte: u8, at in 0usize..16) {
+            let mut bytes = bytes;
+            bytes[at] = byte;
+            let expected = (0..16).filter(|&i| bytes[i] == byte).map(|i| 1u16 << i).sum::<u16>();
+            prop_assert_eq!(equal_bytes(bytes, byte), expected);
+            let word = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+            prop_assert_eq!(u16::from(equal_in_word(word, byte)), expected & 0xFF);
         }
     }
 }
