@@ -46,6 +46,15 @@ impl Cover {
     }
 }
 
+/// How the literals of a frame's programs stand in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Literals {
+    /// As they are.
+    Plain,
+    /// With references rewritten as addresses ([`predict::Predictor::encode_literal`]).
+    Rewritten,
+}
+
 /// The programs of a frame, whose references are predicted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Programs {
@@ -63,8 +72,9 @@ impl Programs {
         self.new.get(index).copied().filter(|extent| extent.offset <= flat)
     }
 
-    fn write(&self) -> Vec<u8> {
+    fn write(&self, literals: Literals) -> Vec<u8> {
         let mut writer = WireWriter::default();
+        writer.number(u64::from(literals == Literals::Rewritten));
         for extents in [&self.old, &self.new] {
             writer.number(extents.len() as u64);
             let mut end = 0;
@@ -77,8 +87,10 @@ impl Programs {
         writer.bytes
     }
 
-    fn read(bytes: &[u8], old_len: u64) -> Result<Self, WireError> {
+    fn read(bytes: &[u8], old_len: u64) -> Result<(Self, Literals), WireError> {
         let mut reader = WireReader::new(bytes);
+        let is_rewritten = reader.limited("how literals stand", 1)? == 1;
+        let literals = if is_rewritten { Literals::Rewritten } else { Literals::Plain };
         let mut lists = [(Vec::new(), old_len), (Vec::new(), u64::MAX)];
         for (extents, limit) in &mut lists {
             let mut end = 0_u64;
@@ -92,7 +104,7 @@ impl Programs {
         }
         reader.finish()?;
         let [(old, _), (new, _)] = lists;
-        Ok(Self { old, new })
+        Ok((Self { old, new }, literals))
     }
 }
 
@@ -158,5 +170,55 @@ mod tests {
         let mut made = vec![0; 1000];
         assert_eq!(reader.read(&old, &mut made).expect("read"), 1000);
         assert!(made == new, "the byte that differs is told");
+    }
+
+    /// A program of x86-64 that calls the same few functions from everywhere (`calls`), or does so by the
+    /// same distances.
+    fn program(calls: bool) -> Vec<u8> {
+        let mut bytes = vec![0; 4096];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[16] = 2;
+        bytes[18] = 62;
+        bytes[32] = 64;
+        bytes[54] = 56;
+        bytes[56] = 1;
+        let len = 4096_u64 + 20_000;
+        bytes[64] = 1;
+        bytes[68] = 5;
+        bytes[64 + 32..64 + 40].copy_from_slice(&len.to_le_bytes());
+        bytes[64 + 40..64 + 48].copy_from_slice(&len.to_le_bytes());
+        for index in 0..4000_u32 {
+            let end = bytes.len() as u32 + 5;
+            let target = 0x100 * (index % 7);
+            let distance = if calls { target.wrapping_sub(end) } else { target };
+            bytes.push(0xe8);
+            bytes.extend_from_slice(&distance.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn literals_of_programs_come_back_as_they_pack_best() {
+        for (calls, best) in [(true, Literals::Rewritten), (false, Literals::Plain)] {
+            let (old, new) = (vec![0_u8; 100], program(calls));
+            let len = new.len() as u64;
+            let programs = Programs { old: Vec::new(), new: vec![Extent { offset: 0, len }] };
+            let mut builder = FrameBuilder::new(100, 0);
+            builder.literal(&new);
+            let frame = builder.finish(&old, &new, &programs, Effort::Smallest, u64::MAX).expect("read");
+            let bytes = frame.expect("memory is allowed").bytes;
+            let mut streams = WireReader::new(&bytes);
+            streams.number().expect("a count");
+            let lists = [(); 4].map(|()| crate::stream::read_stream(&mut streams).expect("a stream"));
+            let (_, found) = Programs::read(&lists[3].read_all(1000).expect("a list"), 100).expect("a list");
+            assert_eq!(found, best);
+            let mut reader = FrameReader::new(bytes, false, 0, len, &old, &old).expect("a frame");
+            let mut made = vec![0; new.len()];
+            let mut done = 0;
+            while done < made.len() {
+                done += reader.read(&old, &mut made[done..]).expect("read");
+            }
+            assert!(made == new, "calls: {calls}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::residual::ResidualWriter;
-use super::{Cover, ExpectedAddress, Programs, predicted_covers};
+use super::{Cover, ExpectedAddress, Literals, Programs, predicted_covers};
 use crate::predict::{HEAD_BYTES, Predictor};
 use crate::stream::{Effort, decode_memory_bytes, write_stream};
 use crate::structure::ReadAt;
@@ -130,7 +130,8 @@ impl FrameBuilder {
         effort: Effort,
         memory_bytes_max: u64,
     ) -> io::Result<Option<PackedFrame>> {
-        let ([skips, runs, differences], literals) = self.encoded(space, flat, programs)?;
+        let ([skips, runs, differences], rewritten) = self.encoded(space, flat, programs)?;
+        let (literals, packed_literals) = self.pack_literals(&rewritten, programs, effort);
         let (mut gaps, mut lens, mut addresses) =
             (WireWriter::default(), WireWriter::default(), WireWriter::default());
         let mut expected = ExpectedAddress::start(self.old_len);
@@ -142,9 +143,9 @@ impl FrameBuilder {
             addresses.number(expected.encode(self.old_len, cover.len, gap, cover.address));
             at = cover.flat_end();
         }
-        let programs_bytes = if programs.new.is_empty() { Vec::new() } else { programs.write() };
+        let programs_bytes = if programs.new.is_empty() { Vec::new() } else { programs.write(literals) };
         let whole = [&gaps.bytes, &lens.bytes, &addresses.bytes, &programs_bytes];
-        let streamed = [&skips, &runs, &differences, &literals, &self.corrections];
+        let streamed = [&skips, &runs, &differences, &rewritten, &self.corrections];
         let dictionaries: u64 =
             streamed.iter().map(|plain| decode_memory_bytes(plain.len() as u64, effort)).sum();
         let numbers: usize = whole.iter().map(|plain| plain.len()).sum();
@@ -156,14 +157,34 @@ impl FrameBuilder {
         }
         let mut writer = WireWriter::default();
         writer.number(self.covers.len() as u64);
-        for plain in whole.into_iter().chain(streamed) {
+        for plain in whole.into_iter().chain([&skips, &runs, &differences]) {
             write_stream(plain, effort, &mut writer);
         }
+        writer.bytes.extend_from_slice(&packed_literals);
+        write_stream(&self.corrections, effort, &mut writer);
         let memory_bytes = beside + writer.bytes.len() as u64;
         Ok((memory_bytes <= memory_bytes_max).then_some(PackedFrame { bytes: writer.bytes, memory_bytes }))
     }
 
-    /// The residual, and the literals as they are packed.
+    /// Packs the literals, rewritten or as they are: what gains in much new code, loses in little of it.
+    fn pack_literals(&self, rewritten: &[u8], programs: &Programs, effort: Effort) -> (Literals, Vec<u8>) {
+        let pack = |literals: &[u8]| {
+            let mut writer = WireWriter::default();
+            write_stream(literals, effort, &mut writer);
+            writer.bytes
+        };
+        if programs.new.is_empty() || rewritten == self.literals {
+            return (Literals::Plain, pack(&self.literals));
+        }
+        let (plain, rewritten) = rayon::join(|| pack(&self.literals), || pack(rewritten));
+        if rewritten.len() < plain.len() {
+            (Literals::Rewritten, rewritten)
+        } else {
+            (Literals::Plain, plain)
+        }
+    }
+
+    /// The residual, and the literals with references rewritten.
     fn encoded(
         &self,
         space: &dyn ReadAt,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::residual::ResidualReader;
-use super::{Cover, ExpectedAddress, Programs, predicted_covers};
+use super::{Cover, ExpectedAddress, Literals, Programs, predicted_covers};
 use crate::limits::{CORRECTIONS_BYTES_MAX, FRAME_COVERS_MAX};
 use crate::predict::{HEAD_BYTES, PredictError, Predictor};
 use crate::stream::read_stream;
@@ -55,6 +55,7 @@ pub struct FrameReader<'a> {
 /// The covers of programs.
 struct Prediction<'a> {
     predictor: Predictor<'a>,
+    literals: Literals,
     /// Flattened offsets at which predicted covers start, in order.
     starts: Vec<u64>,
     next: usize,
@@ -148,7 +149,10 @@ impl<'a> FrameReader<'a> {
         reader.finish()?;
         let prediction = match numbers[3].as_slice() {
             [] => None,
-            programs => Some(Prediction::new(&Programs::read(programs, old_len)?, &covers, flat, old, made)?),
+            programs => {
+                let (programs, literals) = Programs::read(programs, old_len)?;
+                Some(Prediction::new(&programs, literals, &covers, flat, old, made)?)
+            }
         };
         Ok(Self {
             covers: covers.into_iter(),
@@ -242,6 +246,7 @@ impl<'a> FrameReader<'a> {
 impl<'a> Prediction<'a> {
     fn new(
         programs: &Programs,
+        literals: Literals,
         covers: &[Cover],
         flat: u64,
         old: &'a dyn ReadAt,
@@ -264,7 +269,7 @@ impl<'a> Prediction<'a> {
         }
         let programs_end = programs.new.last().map_or(0, |last| last.end());
         let made = Vec::new();
-        Ok(Self { predictor, starts, next: 0, current: None, programs_end, made, handed_out: 0 })
+        Ok(Self { predictor, literals, starts, next: 0, current: None, programs_end, made, handed_out: 0 })
     }
 
     /// Whether nothing is left of programs at a flattened byte.
@@ -296,7 +301,10 @@ impl<'a> Prediction<'a> {
             self.made.clear();
             self.made.resize(len as usize, 0);
             literals.read_exact(&mut self.made).map_err(FrameError::Stream)?;
-            self.predictor.decode_literal(flat, &mut self.made);
+            match self.literals {
+                Literals::Plain => self.predictor.literal(flat, &self.made),
+                Literals::Rewritten => self.predictor.decode_literal(flat, &mut self.made),
+            }
             self.handed_out = 0;
         }
         Ok(self.hand_out(buf))
