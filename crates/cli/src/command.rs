@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod diff;
+pub mod image;
 pub mod inspect;
 
 use std::fmt;

@@ -11,6 +11,7 @@ use fluvial_delta::diff::DiffError;
 use fluvial_delta::frame::FrameError;
 use fluvial_delta::header::HeaderError;
 use fluvial_delta::map::MapError;
+use fluvial_image::oci::ImageError;
 use thiserror::Error;
 
 mod kind;
@@ -116,6 +117,7 @@ fn usual_hint(kind: Kind) -> Option<&'static str> {
             "OLD may have been written to meanwhile, or the storage is failing; run the same command again"
         }
         Kind::Busy => "wait for the other program, or unmount the device",
+        Kind::NotAnImage => "`skopeo inspect` shows what others see in it",
         Kind::Usage | Kind::Io | Kind::OverMemory | Kind::Cancelled => return None,
     })
 }
@@ -158,6 +160,21 @@ impl From<ApplyError> for Fault {
             ApplyError::Cancelled => Kind::Cancelled,
             ApplyError::NoSuchCheckpoint(_) => Kind::Internal,
             _ => Kind::DamagedPatch,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ImageError> for Fault {
+    fn from(error: ImageError) -> Self {
+        let kind = match &error {
+            ImageError::Read { .. } => Kind::Io,
+            ImageError::Write { source, .. } | ImageError::Scratch(source) => kind_of_write(source),
+            ImageError::Choice { .. } => Kind::Usage,
+            ImageError::Kind { .. } | ImageError::Content { .. } | ImageError::Limit { .. } => {
+                Kind::NotAnImage
+            }
+            ImageError::Cancelled => Kind::Cancelled,
         };
         Self::new(kind, error)
     }

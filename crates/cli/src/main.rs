@@ -36,12 +36,13 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     // Diffs have no declared memory to keep to, and take blocks by the million.
-    if matches!(arguments.command, Command::Apply(_)) {
+    if arguments.command.is_apply() {
         allocator::give_back_early();
     }
     let (json, result) = match &arguments.command {
         Command::Diff(diff) => (diff.json, with_signals(|signals| command::diff::run(diff, signals))),
         Command::Apply(apply) => (apply.json, with_signals(|signals| command::apply::run(apply, signals))),
+        Command::Image(image) => (image.json(), with_signals(|signals| command::image::run(image, signals))),
         Command::Inspect(inspect) => (inspect.json, command::inspect::run(inspect)),
     };
     match result {

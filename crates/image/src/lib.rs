@@ -1,11 +1,11 @@
-//! What is inside a file: archives, file-system images, kernels, and folders.
+//! What is inside a file: archives, file-system images, kernels, and folders; and container images.
 //!
 //! [`Anatomist`] looks at the content of a byte stream, recognises the container and says which
 //! bytes belong to which file, so that a diff pairs old files with new ones instead of guessing.
 //! One level only: what a part holds is taken apart by asking again with that part's content.
 //!
-//! The crate reads; it never writes, never follows a symbolic link, and never reads the content of
-//! files to find out where they stand. Every input is hostile: all limits are named constants,
+//! The crate writes container images and nothing else, never follows a symbolic link, and never reads
+//! the content of files to find out where they stand. Every input is hostile: all limits are named constants,
 //! checked before memory is taken, and a damaged image yields a shorter description or none.
 
 #![forbid(unsafe_code)]
@@ -22,6 +22,7 @@ mod field;
 mod folder;
 mod kernel;
 mod magic;
+pub mod oci;
 mod packed;
 mod pages;
 mod source;

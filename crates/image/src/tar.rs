@@ -26,11 +26,8 @@ pub(crate) fn dissect(specimen: Specimen<'_>) -> Option<Structure> {
     let stream = specimen.stream;
     checked_header(specimen.head.get(..RECORD_BYTES as usize)?.try_into().ok()?)?;
     let mut catalogue = Catalogue::new(stream.len());
-    let mut walk = Walk { stream, offset: 0, overrides: Overrides::default() };
-    for _ in 0..ENTRIES_MAX {
-        let Some(entry) = walk.next_entry() else { break };
-        if let Some(path) = entry.path
-            && catalogue.run(path, entry.offset, entry.len).is_err()
+    for entry in Walk::new(stream).take(ENTRIES_MAX) {
+        if entry.kind == Kind::File && catalogue.run(part_path(&entry.path), entry.offset, entry.len).is_err()
         {
             break;
         }
@@ -38,28 +35,70 @@ pub(crate) fn dissect(specimen: Specimen<'_>) -> Option<Structure> {
     catalogue.finish("tar")
 }
 
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A regular file that stands in one piece.
+    File,
+    /// A folder.
+    Folder,
+    /// Another name of an entry before; the path as it stands there.
+    HardLink(Vec<u8>),
+    /// A symbolic link to this path.
+    SymbolicLink(Vec<u8>),
+    /// A device, a pipe, an extension of another entry.
+    Other,
+}
+
 /// What stands behind a header.
-struct Entry {
-    /// Present for regular files.
-    path: Option<String>,
-    offset: u64,
-    len: u64,
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// As it stands in the archive.
+    pub(crate) path: Vec<u8>,
+    pub(crate) kind: Kind,
+    /// Where its content starts in the archive, and how long it is, in bytes.
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    /// A sparse file stands without its zeros: what stands is not its content.
+    pub(crate) is_sparse: bool,
 }
 
 /// What an extension header says about the entry behind it.
 #[derive(Default)]
 struct Overrides {
     path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
     len: Option<u64>,
+    is_sparse: bool,
 }
 
-struct Walk<'a> {
+/// Goes from header to header.
+pub(crate) struct Walk<'a> {
     stream: &'a dyn ReadAt,
     offset: u64,
     overrides: Overrides,
 }
 
-impl Walk<'_> {
+impl Iterator for Walk<'_> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        self.next_entry()
+    }
+}
+
+impl<'a> Walk<'a> {
+    /// Begins at the start of an archive.
+    pub(crate) fn new(stream: &'a dyn ReadAt) -> Self {
+        Self { stream, offset: 0, overrides: Overrides::default() }
+    }
+
+    /// Whether everything up to the end of the archive could be read.
+    pub(crate) fn is_at_end(&self) -> bool {
+        let rest = self.stream.len() - self.offset.min(self.stream.len());
+        rest == 0 || read_array::<{ RECORD_BYTES as usize }>(self.stream, self.offset) == Some([0; 512])
+    }
+
     /// Reads the header at the current offset and moves behind its content. `None` at the end of
     /// the archive (a record of zeros) and where it is damaged.
     fn next_entry(&mut self) -> Option<Entry> {
@@ -93,10 +132,20 @@ impl Walk<'_> {
             self.note_extension(kind, offset, len);
         }
         self.offset = end.checked_next_multiple_of(RECORD_BYTES)?;
-        let file = matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse);
-        let path =
-            file.then(|| part_path(&overrides.path.unwrap_or_else(|| header.path_bytes().into_owned())));
-        Some(Entry { path, offset, len })
+        let link = || {
+            let link = overrides.link.clone();
+            link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned)).unwrap_or_default()
+        };
+        let kind = match kind {
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File,
+            EntryType::Directory => Kind::Folder,
+            EntryType::Link => Kind::HardLink(link()),
+            EntryType::Symlink => Kind::SymbolicLink(link()),
+            _ => Kind::Other,
+        };
+        let is_sparse = overrides.is_sparse || header.entry_type().is_gnu_sparse();
+        let path = overrides.path.unwrap_or_else(|| header.path_bytes().into_owned());
+        Some(Entry { path, kind, offset, len, is_sparse })
     }
 
     /// Moves over the continuation headers of an old GNU sparse file.
@@ -117,11 +166,15 @@ impl Walk<'_> {
     /// passed over: the entry then has the short name of its own header.
     fn note_extension(&mut self, kind: EntryType, offset: u64, len: u64) {
         match kind {
-            EntryType::GNULongName if len <= PATH_BYTES_MAX as u64 => {
+            EntryType::GNULongName | EntryType::GNULongLink if len <= PATH_BYTES_MAX as u64 => {
                 if let Some(mut name) = read_vec(self.stream, offset, len) {
                     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
                     name.truncate(end);
-                    self.overrides.path = Some(name);
+                    if kind == EntryType::GNULongName {
+                        self.overrides.path = Some(name);
+                    } else {
+                        self.overrides.link = Some(name);
+                    }
                 }
             }
             EntryType::XHeader if len <= PAX_BYTES_MAX => {
@@ -137,10 +190,14 @@ impl Walk<'_> {
         for record in PaxExtensions::new(records).map_while(Result::ok) {
             let value = record.value_bytes();
             match record.key_bytes() {
+                b"linkpath" if value.len() <= PATH_BYTES_MAX => {
+                    self.overrides.link = Some(value.to_vec());
+                }
                 // A sparse file's own name; `path` is then that of a stand-in.
                 b"path" | b"GNU.sparse.name" if value.len() <= PATH_BYTES_MAX => {
                     self.overrides.path = Some(value.to_vec());
                 }
+                b"GNU.sparse.major" | b"GNU.sparse.map" => self.overrides.is_sparse = true,
                 b"size" => {
                     self.overrides.len =
                         std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());

@@ -1,0 +1,49 @@
+//! `fluvial image`: container images. Sources are the files of the old image's root file system, targets
+//! the new image's config and those of its layers that the old image lacks.
+
+mod apply;
+mod diff;
+
+use fluvial_delta::scratch::ScratchStore;
+use fluvial_delta::structure::ReadAt as _;
+use fluvial_image::oci::{Image, LayerTar};
+
+use crate::arguments::{ImageArguments, ImageCommand};
+use crate::fault::Fault;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+
+/// The name of the target that is the new image's config.
+const CONFIG_TARGET: &str = "config";
+
+/// Carries out a command for images.
+///
+/// # Errors
+/// Every way that it fails.
+pub fn run(arguments: &ImageArguments, interrupt: Interrupt) -> Result<(), Fault> {
+    match &arguments.command {
+        ImageCommand::Diff(diff) => diff::run(diff, interrupt),
+        ImageCommand::Apply(apply) => apply::run(apply, interrupt),
+    }
+}
+
+impl ImageArguments {
+    /// Whether output is for machines.
+    pub fn json(&self) -> bool {
+        match &self.command {
+            ImageCommand::Diff(diff) => diff.json,
+            ImageCommand::Apply(apply) => apply.json,
+        }
+    }
+}
+
+/// Opens all layers of an image as tars, checked.
+fn open_layers(
+    image: &Image,
+    scratch: &dyn ScratchStore,
+    progress: &Progress,
+) -> Result<Vec<LayerTar>, Fault> {
+    progress.phase("unpacking", image.layers.iter().map(|layer| layer.blob.len()).sum());
+    let open = |layer: &fluvial_image::oci::Layer| layer.open(scratch, &|bytes| progress.advance(bytes));
+    Ok(image.layers.iter().map(open).collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,124 @@
+//! `fluvial image diff`.
+
+use std::collections::HashSet;
+use std::io::{BufWriter, Write as _};
+use std::time::Instant;
+
+use fluvial_delta::diff::{DiffOptions, DiffReport, Named, diff};
+use fluvial_delta::structure::ReadAt as _;
+use fluvial_image::Anatomist;
+use fluvial_image::oci::{Image, merge};
+use indicatif::HumanBytes;
+
+use super::{CONFIG_TARGET, open_layers};
+use crate::arguments::ImageDiffArguments;
+use crate::command::{hex, percent, say};
+use crate::durable::{Draft, folder_of};
+use crate::fault::{Fault, Kind};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::scratch::DiskScratch;
+
+/// What was made.
+struct Made {
+    report: DiffReport,
+    image_digest: String,
+    /// What a pull would fetch: the layers that OLD lacks, as NEW keeps them, and the config.
+    pull_bytes: u64,
+    layers: usize,
+    new_layers: usize,
+}
+
+/// Makes a patch.
+///
+/// # Errors
+/// Every way that it fails; PATCH is then not written.
+pub fn run(arguments: &ImageDiffArguments, interrupt: Interrupt) -> Result<(), Fault> {
+    let started = Instant::now();
+    let progress = Progress::new(interrupt, arguments.json);
+    let result = make(arguments, &progress);
+    progress.finish();
+    show(arguments, &result?, started.elapsed().as_secs_f64())
+}
+
+fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fault> {
+    let jobs = arguments.jobs.map_or(0, std::num::NonZeroUsize::get);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs)
+        .build_global()
+        .map_err(|error| Fault::new(Kind::Internal, error))?;
+    let old = Image::open(&arguments.old, arguments.platform.as_ref())?;
+    let mut new = Image::open(&arguments.new, arguments.platform.as_ref())?;
+    let layers = new.layers.len();
+    // A layer may stand in an image more than once: an empty one does so easily.
+    let mut known: HashSet<_> = old.layers.iter().map(|layer| layer.diff_id).collect();
+    new.layers.retain(|layer| known.insert(layer.diff_id));
+    let pull_bytes = new.config.len() as u64 + new.layers.iter().map(|layer| layer.blob.len()).sum::<u64>();
+
+    let failed = |error| Fault::writing(&arguments.patch, error);
+    let mut draft = BufWriter::new(Draft::create(&arguments.patch).map_err(failed)?);
+    let scratch = DiskScratch::new(folder_of(&arguments.patch));
+    // Where nothing is missing, nothing is compared.
+    let old_layers = if new.layers.is_empty() { Vec::new() } else { open_layers(&old, &scratch, progress)? };
+    let new_layers = open_layers(&new, &scratch, progress)?;
+    let files = merge(&old_layers)?;
+    let sources: Vec<_> =
+        files.iter().map(|file| Named { name: file.path.as_str(), bytes: &file.content }).collect();
+    let names: Vec<String> = new_layers.iter().map(|layer| hex(&layer.diff_id)).collect();
+    let mut targets = vec![Named { name: CONFIG_TARGET, bytes: &new.config }];
+    targets.extend(names.iter().zip(&new_layers).map(|(name, layer)| Named { name, bytes: &layer.tar }));
+
+    let options = DiffOptions {
+        preset: arguments.preset.into(),
+        apply_memory_bytes: arguments.apply_memory,
+        verify: arguments.verify.applies_to(arguments.preset),
+    };
+    let report = diff(&sources, &targets, &Anatomist, &scratch, &options, progress, &mut draft)?;
+    draft.flush().map_err(failed)?;
+    let draft = draft.into_inner().map_err(|error| failed(error.into_error()))?;
+    draft.publish().map_err(failed)?;
+    let image_digest = format!("sha256:{}", hex(&new.config_digest));
+    Ok(Made { report, image_digest, pull_bytes, layers, new_layers: new_layers.len() })
+}
+
+fn show(arguments: &ImageDiffArguments, made: &Made, duration_s: f64) -> Result<(), Fault> {
+    let Made { report, image_digest, pull_bytes, layers, new_layers } = made;
+    let layer_bytes: u64 = report.header.targets.iter().map(|target| target.size).sum();
+    let pull_percent = percent(report.patch_bytes, *pull_bytes);
+    if arguments.json {
+        let object = serde_json::json!({
+            "patch": arguments.patch,
+            "patch_bytes": report.patch_bytes,
+            "image_digest": image_digest,
+            "layers": layers,
+            "layers_made": new_layers,
+            "layer_bytes": layer_bytes,
+            "pull_bytes": pull_bytes,
+            "pull_percent": pull_percent,
+            "sources": report.header.sources.len(),
+            "frames": report.header.frames.len(),
+            "apply_memory_bytes": report.header.apply_memory_bytes,
+            "scratch_bytes": report.header.scratch_bytes,
+            "verified": arguments.verify.applies_to(arguments.preset),
+            "duration_s": duration_s,
+        });
+        return say(object);
+    }
+    say(format_args!(
+        "{}: {} bytes ({}), {pull_percent:.2} % of a pull ({}), in {duration_s:.1} s",
+        arguments.patch.display(),
+        report.patch_bytes,
+        HumanBytes(report.patch_bytes),
+        HumanBytes(*pull_bytes),
+    ))?;
+    say(format_args!("makes {image_digest}, {new_layers} of its {layers} layers, from OLD's files"))?;
+    say(format_args!(
+        "applying takes {} of memory and {} of temporary storage",
+        HumanBytes(report.header.apply_memory_bytes),
+        HumanBytes(report.header.scratch_bytes),
+    ))?;
+    if report.patch_bytes >= *pull_bytes {
+        eprintln!("warning: the patch is not smaller than a pull");
+    }
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! Container images: what they are made of, wherever they are kept.
+//!
+//! An image is a config and layers (OCI Image Format Specification 1.1; Docker Image Specification
+//! 1.3 for archives of `docker save`). Layers are packed as their keeper likes, and packed bytes cannot
+//! be made again in general; what names a layer for good is its **diff id**, the SHA-256 of its tar as
+//! it is. So an [`Image`] gives layers by diff id, and opens them as plain tars.
+
+mod error;
+mod image;
+mod layer;
+mod merged;
+mod reference;
+mod slice;
+mod store;
+mod writer;
+
+pub use error::{ImageError, ReferenceError};
+pub use image::{Image, Platform, PlatformError, diff_ids_of};
+pub use layer::{LAYER_BYTES_MAX, Layer, LayerTar};
+pub use merged::{MergedFile, merge};
+pub use reference::ImageReference;
+pub use slice::Slice;
+pub use writer::{Announced, Blob, LayerSource, Writer};
