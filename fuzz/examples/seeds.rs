@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
+use fluvial_delta::header::WHOLE_SOURCES_MAX;
 use fluvial_delta::scratch::MemoryScratch;
 use fluvial_fuzz::patch::{OLD, disassemble};
 use fluvial_image::Anatomist;
@@ -37,6 +38,25 @@ fn patches(folder: &Path, new: &[u8]) {
         write(folder, &format!("header-{name}"), &[&[1], &patch[45..]].concat());
         write(folder, &format!("parts-{name}"), &disassemble(&patch));
     }
+    let many = from_many(new);
+    write(folder, "whole-many", &[&[0], &many[..]].concat());
+    write(folder, "header-many", &[&[1], &many[45..]].concat());
+}
+
+/// A patch from so many sources that they are told together.
+fn from_many(new: &[u8]) -> Vec<u8> {
+    let count = 2 * WHOLE_SOURCES_MAX;
+    let files: Vec<(String, &[u8])> = new
+        .chunks(new.len().div_ceil(count))
+        .enumerate()
+        .map(|(index, bytes)| (format!("usr/lib/{index}"), bytes))
+        .collect();
+    let old: Vec<Named<'_>> = files.iter().map(|(name, bytes)| Named { name, bytes }).collect();
+    let new = [Named { name: "new", bytes: &new }];
+    let mut patch = Vec::new();
+    let options = DiffOptions::default();
+    diff(&old, &new, &Anatomist, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
+    patch
 }
 
 /// From each stream of `prove`: its recipe, corrections and content.

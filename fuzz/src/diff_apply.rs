@@ -5,7 +5,7 @@
 //! or edits of OLD: offset, bytes to leave out (two bytes each), bytes to put in (one byte for their
 //! count).
 
-use fluvial_delta::apply::{Checkpoint, Patch, Target, check_source, check_target};
+use fluvial_delta::apply::{Checkpoint, Patch, Target, check_sources, check_target};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::header::Header;
 use fluvial_image::Anatomist;
@@ -43,7 +43,7 @@ pub fn run(bytes: &[u8]) {
     assert!(header.apply_memory_bytes <= options.apply_memory_bytes);
 
     let opened = Patch::open(&patch).expect("the patch is read");
-    check_source(&old, &header.sources[0], &mut |_| true).expect("it is the source");
+    check_sources(&[&old], &header, &mut |_| true).expect("it is the source");
     let target = target(header.targets[0].size);
     let targets: [&dyn Target; 1] = [&target];
     opened

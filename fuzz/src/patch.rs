@@ -8,7 +8,7 @@
 //!   (string). Numbers and strings as in docs/format.md.
 
 use fluvial_delta::apply::{ApplyError, ApplyObserver, Checkpoint, Patch, Target};
-use fluvial_delta::header::{FORMAT_VERSION, FrameInfo, Header, MAGIC, StreamInfo};
+use fluvial_delta::header::{FORMAT_VERSION, FrameInfo, Header, MAGIC, SourceCheck, SourceInfo, StreamInfo};
 use fluvial_delta::map::PatchMap;
 use fluvial_delta::stream::{Effort, read_stream, write_stream};
 use fluvial_delta::structure::ReadAt;
@@ -65,7 +65,7 @@ fn assemble(bytes: &[u8]) -> Result<(Vec<u8>, usize), WireError> {
     let mut targets = Vec::new();
     for _ in 0..reader.limited("targets", TARGETS_MAX)? {
         let size = reader.number()?;
-        targets.push(StreamInfo { name: "new".into(), size, sha256: [0; 32], blake3: None });
+        targets.push(StreamInfo { name: "new".into(), size, sha256: [0; 32] });
     }
     let map = reader.string("the map", STRING_BYTES_MAX)?;
     let from = reader.limited("the first frame", FRAMES_MAX)? as usize;
@@ -80,14 +80,11 @@ fn assemble(bytes: &[u8]) -> Result<(Vec<u8>, usize), WireError> {
     }
     let mut packed_map = WireWriter::default();
     write_stream(map, Effort::Zstd(1), &mut packed_map);
-    let source = StreamInfo {
-        name: "old".into(),
-        size: OLD.len() as u64,
-        sha256: Sha256::digest(OLD).into(),
-        blake3: None,
-    };
+    let check = SourceCheck::Whole { sha256: Sha256::digest(OLD).into(), blake3: None };
+    let source = SourceInfo { name: "old".into(), size: OLD.len() as u64, check };
     let header = Header {
         sources: vec![source],
+        sources_blake3: None,
         targets,
         apply_memory_bytes: 64 << 20,
         scratch_bytes: 8 << 20,

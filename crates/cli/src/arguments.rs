@@ -26,6 +26,9 @@ pub enum Command {
     /// Shows what a patch needs, what it makes, and which files cost the most.
     Inspect(InspectArguments),
     /// The same for container images.
+    ///
+    /// An image is named by where it is kept: oci:FOLDER[:TAG], oci-archive:FILE[:TAG] or
+    /// docker-archive:FILE[:NAME].
     Image(ImageArguments),
 }
 
@@ -38,9 +41,6 @@ impl Command {
 }
 
 /// `fluvial image`.
-///
-/// An image is named by where it is kept: oci:FOLDER[:TAG], oci-archive:FILE[:TAG],
-/// docker-archive:FILE[:NAME].
 #[derive(Debug, Args)]
 pub struct ImageArguments {
     /// What to do.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fluvial_delta::header::StreamInfo;
+use fluvial_delta::header::SourceInfo;
 use fluvial_delta::structure::ReadAt;
 
 use crate::fault::{Fault, Kind};
@@ -68,7 +68,7 @@ impl Old {
     ///
     /// # Errors
     /// [`Kind::WrongSource`] where one is missing or of another length.
-    pub fn named(self, infos: &[StreamInfo]) -> Result<Vec<Box<dyn ReadAt>>, Fault> {
+    pub fn named(self, infos: &[SourceInfo]) -> Result<Vec<Box<dyn ReadAt>>, Fault> {
         match self {
             Self::Single(_) if infos.len() != 1 => Err(Fault::new(
                 Kind::WrongSource,
@@ -76,7 +76,7 @@ impl Old {
             )),
             Self::Single(medium) => Ok(vec![Box::new(medium)]),
             Self::Folder(folder, root) => {
-                let open = |info: &StreamInfo| -> Result<Box<dyn ReadAt>, Fault> {
+                let open = |info: &SourceInfo| -> Result<Box<dyn ReadAt>, Fault> {
                     let len = folder
                         .len_of(&info.name)
                         .map_err(|error| Fault::wrong_source(&root.join(&info.name), error))?;

@@ -1,6 +1,6 @@
 //! Applying a patch: sources in, targets out, memory bounded by the number in the header.
 //!
-//! The order is: header ([`Patch::open`]), sources ([`check_source`]), then frames one after
+//! The order is: header ([`Patch::open`]), sources ([`check_sources`]), then frames one after
 //! another ([`Patch::apply`]), at last the whole targets ([`check_target`]). Flattened bytes go to
 //! their places as they are made; between frames the caller may note a [`Checkpoint`] and later go
 //! on from there.
@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::frame::FrameError;
 use crate::hash::{HashError, blake3_of, sha256_of};
-use crate::header::{Header, HeaderError, StreamInfo};
+use crate::header::{Header, HeaderError, SourceCheck, SourceInfo, StreamInfo};
 use crate::layout::{Node, Root};
 use crate::limits::STREAM_DICTIONARY_BYTES_MAX;
 use crate::map::{MapError, PatchMap, SourceBlock};
@@ -409,37 +409,64 @@ fn check_arity(what: &'static str, need: usize, have: usize) -> Result<(), Apply
     if need == have { Ok(()) } else { Err(ApplyError::Arity { what, need, have }) }
 }
 
-fn check_size(size: u64, info: &StreamInfo) -> Result<(), ApplyError> {
+fn check_size(size: u64, info: &SourceInfo) -> Result<(), ApplyError> {
     if size == info.size {
         return Ok(());
     }
-    let difference = format!("it has {size} bytes, the patch needs {}", info.size);
-    Err(ApplyError::WrongSource { name: info.name.clone(), difference })
+    Err(wrong_source(info, format!("it has {size} bytes, the patch needs {}", info.size)))
 }
 
-/// Reads a source and compares it with what the header says, by its BLAKE3 where that is known: on
-/// processors without instructions for SHA-256 this is several times as fast. `progress` hears how many
-/// bytes have been read since its last call, and cancels by answering `false`.
+fn wrong_source(info: &SourceInfo, difference: String) -> ApplyError {
+    ApplyError::WrongSource { name: info.name.clone(), difference }
+}
+
+/// Reads all sources and compares them with what the header says: first their sizes, then each by its
+/// BLAKE3 where that is known. On processors without instructions for SHA-256 this is several times as
+/// fast. `progress` hears how many bytes have been read since its last call, and cancels by answering
+/// `false`.
 ///
 /// # Errors
-/// [`ApplyError::WrongSource`], [`ApplyError::ReadSource`], [`ApplyError::Cancelled`].
-pub fn check_source(
-    source: &dyn ReadAt,
-    info: &StreamInfo,
+/// [`ApplyError::WrongSource`], [`ApplyError::ReadSource`], [`ApplyError::Arity`],
+/// [`ApplyError::Cancelled`].
+pub fn check_sources(
+    sources: &[&dyn ReadAt],
+    header: &Header,
     progress: &mut (dyn FnMut(u64) -> bool + Send),
 ) -> Result<(), ApplyError> {
-    check_size(source.len(), info)?;
-    let (is_right, hash) = match info.blake3 {
-        Some(blake3) => (blake3_of(source, progress).map(|digest| digest == blake3), "BLAKE3"),
-        None => (sha256_of(source, progress).map(|digest| digest == info.sha256), "SHA-256"),
-    };
-    let is_right = is_right.map_err(|source| match source {
-        HashError::Cancelled => ApplyError::Cancelled,
-        HashError::Read(source) => ApplyError::ReadSource { name: info.name.clone(), source },
-    })?;
-    if !is_right {
-        let difference = format!("its {hash} differs, so it was changed or is another version");
-        return Err(ApplyError::WrongSource { name: info.name.clone(), difference });
+    check_arity("sources", header.sources.len(), sources.len())?;
+    for (source, info) in sources.iter().zip(&header.sources) {
+        check_size(source.len(), info)?;
+    }
+    let mut all = blake3::Hasher::new();
+    for (source, info) in sources.iter().zip(&header.sources) {
+        let failed = |error| match error {
+            HashError::Cancelled => ApplyError::Cancelled,
+            HashError::Read(source) => ApplyError::ReadSource { name: info.name.clone(), source },
+        };
+        let (is_right, hash) = match &info.check {
+            SourceCheck::Whole { blake3: Some(blake3), .. } => {
+                (blake3_of(*source, progress).map_err(failed)? == *blake3, "BLAKE3")
+            }
+            SourceCheck::Whole { sha256, blake3: None } => {
+                (sha256_of(*source, progress).map_err(failed)? == *sha256, "SHA-256")
+            }
+            SourceCheck::Brief(brief) => {
+                let blake3 = blake3_of(*source, progress).map_err(failed)?;
+                all.update(&blake3);
+                (blake3.starts_with(brief), "BLAKE3")
+            }
+        };
+        if !is_right {
+            return Err(wrong_source(
+                info,
+                format!("its {hash} differs, so it was changed or is another version"),
+            ));
+        }
+    }
+    if header.sources_blake3.is_some_and(|blake3| *all.finalize().as_bytes() != blake3) {
+        let name = format!("one of {}", header.sources.len());
+        let difference = "their BLAKE3 together differs".to_owned();
+        return Err(ApplyError::WrongSource { name, difference });
     }
     Ok(())
 }

@@ -15,7 +15,9 @@ use thiserror::Error;
 
 use crate::apply::{ApplyError, base_memory_bytes};
 use crate::hash::{HashError, both_of, sha256_of};
-use crate::header::{Header, StreamInfo};
+use crate::header::{
+    BRIEF_BYTES, Blake3Digest, Header, Sha256Digest, SourceCheck, SourceInfo, StreamInfo, WHOLE_SOURCES_MAX,
+};
 use crate::map::{PatchMap, SourceBlock};
 use crate::scratch::ScratchStore;
 use crate::space::Space;
@@ -255,6 +257,9 @@ pub fn diff(
         observer,
     };
     let (mut pieces, left) = comparison.pieces()?;
+    if old.len() > WHOLE_SOURCES_MAX {
+        sources::drop_weak(&space, &old_streams, &mut pieces);
+    }
     let (mut lean, mut blocks, mut old_files) =
         lean::keep_used_blocks(&space, &old_streams, scratch, &files, &mut pieces);
     let kept = Kept::new(&old_streams, &blocks, &pieces);
@@ -289,12 +294,15 @@ pub fn diff(
         left: &left,
         preset: options.preset,
     };
-    let Fitted { frames, map_len, packed_map, needed } =
-        fit(&covered, &mut map, &unpacking, options.apply_memory_bytes)?;
+    let sources_bytes = sources_memory_bytes(&sources);
+    let allowed = options.apply_memory_bytes.saturating_sub(sources_bytes);
+    let Fitted { frames, map_len, packed_map, needed } = fit(&covered, &mut map, &unpacking, allowed)?;
+    let (sources, sources_blake3) = named(sources);
     let header = Header {
         sources,
+        sources_blake3,
         targets,
-        apply_memory_bytes: needed,
+        apply_memory_bytes: needed + sources_bytes,
         scratch_bytes: map.scratch_bytes(),
         map_packed_len: packed_map.len() as u32,
         map_len,
@@ -387,27 +395,53 @@ fn space_of<'a>(
     space
 }
 
-fn source_infos(old: &[Named<'_>], observer: &dyn DiffObserver) -> Result<Vec<StreamInfo>, DiffError> {
+/// A source and what its content hashes to.
+struct Hashed {
+    name: String,
+    size: u64,
+    sha256: Sha256Digest,
+    blake3: Blake3Digest,
+}
+
+fn source_infos(old: &[Named<'_>], observer: &dyn DiffObserver) -> Result<Vec<Hashed>, DiffError> {
     let info = |stream: &Named<'_>| {
         let advance = &mut |bytes| observer.advance(bytes);
-        let size = stream.bytes.len();
-        let (sha256, blake3) = if size < BLAKE3_FROM_BYTES {
-            (sha256_of(stream.bytes, advance).map_err(|error| hashing(error, DiffError::ReadOld))?, None)
-        } else {
-            let (sha256, blake3) =
-                both_of(stream.bytes, advance).map_err(|error| hashing(error, DiffError::ReadOld))?;
-            (sha256, Some(blake3))
-        };
-        Ok(StreamInfo { name: stream.name.to_owned(), size, sha256, blake3 })
+        let (sha256, blake3) =
+            both_of(stream.bytes, advance).map_err(|error| hashing(error, DiffError::ReadOld))?;
+        Ok(Hashed { name: stream.name.to_owned(), size: stream.bytes.len(), sha256, blake3 })
     };
     old.iter().map(info).collect()
+}
+
+/// What many sources take while a patch is applied, in bytes: in the header, and with whoever opens them.
+fn sources_memory_bytes(sources: &[Hashed]) -> u64 {
+    if sources.len() <= WHOLE_SOURCES_MAX {
+        return 0;
+    }
+    sources.iter().map(|source| (size_of::<SourceInfo>() + 128 + 3 * source.name.len()) as u64).sum()
+}
+
+/// Sources as a header names them.
+fn named(sources: Vec<Hashed>) -> (Vec<SourceInfo>, Option<Blake3Digest>) {
+    let are_many = sources.len() > WHOLE_SOURCES_MAX;
+    let mut all = blake3::Hasher::new();
+    let info = |Hashed { name, size, sha256, blake3 }| {
+        all.update(&blake3);
+        let mut brief = [0; BRIEF_BYTES];
+        brief.copy_from_slice(&blake3[..BRIEF_BYTES]);
+        let blake3 = (size >= BLAKE3_FROM_BYTES).then_some(blake3);
+        let check = if are_many { SourceCheck::Brief(brief) } else { SourceCheck::Whole { sha256, blake3 } };
+        SourceInfo { name, size, check }
+    };
+    let sources = sources.into_iter().map(info).collect();
+    (sources, are_many.then(|| all.finalize().into()))
 }
 
 fn target_infos(new: &[Named<'_>], observer: &dyn DiffObserver) -> Result<Vec<StreamInfo>, DiffError> {
     let info = |stream: &Named<'_>| {
         let sha256 = sha256_of(stream.bytes, &mut |bytes| observer.advance(bytes))
             .map_err(|error| hashing(error, DiffError::ReadNew))?;
-        Ok(StreamInfo { name: stream.name.to_owned(), size: stream.bytes.len(), sha256, blake3: None })
+        Ok(StreamInfo { name: stream.name.to_owned(), size: stream.bytes.len(), sha256 })
     };
     new.iter().map(info).collect()
 }

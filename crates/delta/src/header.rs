@@ -10,6 +10,7 @@ use crate::limits::{
     FRAME_PACKED_BYTES_MAX, FRAMES_MAX, HEADER_BYTES_MAX, MAP_BYTES_MAX, MAP_PACKED_BYTES_MAX,
     NAME_BYTES_MAX, SOURCES_MAX, STREAM_SIZE_MAX, TARGETS_MAX,
 };
+use crate::stream::{Effort, read_stream, write_stream};
 use crate::structure::ReadAt;
 use crate::wire::{WireError, WireReader, WireWriter};
 
@@ -25,17 +26,47 @@ pub type Sha256Digest = [u8; 32];
 /// A BLAKE3 digest.
 pub type Blake3Digest = [u8; 32];
 
-/// A byte stream by name, size and content.
+/// Up to so many sources are each named by their SHA-256. Of more, which are the files of a root file
+/// system, each has the first bytes of its BLAKE3, enough to tell which one differs, and all have one
+/// digest together: thousands of digests would be larger than many a patch.
+pub const WHOLE_SOURCES_MAX: usize = 16;
+/// Bytes of its BLAKE3 that one of many sources has.
+pub const BRIEF_BYTES: usize = 4;
+
+/// A byte stream that the patch makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamInfo {
-    /// Its name: a path in the old root file system, or what the maker of the patch called it.
+    /// What the maker of the patch called it.
     pub name: String,
     /// Its length in bytes.
     pub size: u64,
     /// The SHA-256 of all of it.
     pub sha256: Sha256Digest,
-    /// The BLAKE3 of all of it, by which a large source is checked faster. Targets have none.
-    pub blake3: Option<Blake3Digest>,
+}
+
+/// A byte stream that the device must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceInfo {
+    /// Its name: a path in the old root file system, or what the maker of the patch called it.
+    pub name: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// By what it is recognised.
+    pub check: SourceCheck,
+}
+
+/// By what a source is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceCheck {
+    /// It alone.
+    Whole {
+        /// The SHA-256 of all of it.
+        sha256: Sha256Digest,
+        /// The BLAKE3 of all of it, by which a large source is checked faster.
+        blake3: Option<Blake3Digest>,
+    },
+    /// One of many: the first bytes of its BLAKE3. [`Header::sources_blake3`] tells the rest.
+    Brief([u8; BRIEF_BYTES]),
 }
 
 /// One frame: a run of operations that is fetched, checked, decoded and repaired on its own.
@@ -53,7 +84,9 @@ pub struct FrameInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// The byte streams that the device must have.
-    pub sources: Vec<StreamInfo>,
+    pub sources: Vec<SourceInfo>,
+    /// The BLAKE3 of the BLAKE3 digests of all sources, in order, where they are many.
+    pub sources_blake3: Option<Blake3Digest>,
     /// The byte streams that the patch makes.
     pub targets: Vec<StreamInfo>,
     /// The most memory that applying takes, in bytes, everything included.
@@ -100,12 +133,13 @@ impl Header {
     /// The header as it stands in a patch, prefix included.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = WireWriter::default();
-        write_streams(&mut body, &self.sources);
-        for source in &self.sources {
-            body.number(u64::from(source.blake3.is_some()));
-            source.blake3.iter().for_each(|blake3| body.raw(blake3));
+        write_sources(&mut body, &self.sources, self.sources_blake3.as_ref());
+        body.number(self.targets.len() as u64);
+        for target in &self.targets {
+            body.string(target.name.as_bytes());
+            body.number(target.size);
+            body.raw(&target.sha256);
         }
-        write_streams(&mut body, &self.targets);
         body.number(self.apply_memory_bytes);
         body.number(self.scratch_bytes);
         body.number(u64::from(self.map_packed_len));
@@ -162,13 +196,16 @@ impl Header {
 
     fn parse(body: &[u8]) -> Result<Self, WireError> {
         let mut reader = WireReader::new(body);
-        let mut sources = parse_streams(&mut reader, "the number of sources", SOURCES_MAX)?;
-        for source in &mut sources {
-            if reader.limited("whether there is a BLAKE3", 1)? == 1 {
-                source.blake3 = Some(digest(&mut reader)?);
-            }
+        let (sources, sources_blake3) = parse_sources(&mut reader)?;
+        let count = reader.count("the number of targets", TARGETS_MAX)?;
+        let mut targets = Vec::with_capacity(count);
+        for _ in 0..count {
+            targets.push(StreamInfo {
+                name: reader.name(NAME_BYTES_MAX)?,
+                size: reader.limited("a target's size", STREAM_SIZE_MAX)?,
+                sha256: digest(&mut reader)?,
+            });
         }
-        let targets = parse_streams(&mut reader, "the number of targets", TARGETS_MAX)?;
         let apply_memory_bytes = reader.number()?;
         let scratch_bytes = reader.limited("the temporary storage", STREAM_SIZE_MAX)?;
         let map_packed_len = reader.limited("the map's packed length", MAP_PACKED_BYTES_MAX as u64)? as u32;
@@ -186,6 +223,7 @@ impl Header {
         reader.finish()?;
         Ok(Self {
             sources,
+            sources_blake3,
             targets,
             apply_memory_bytes,
             scratch_bytes,
@@ -197,33 +235,148 @@ impl Header {
     }
 }
 
-fn write_streams(body: &mut WireWriter, streams: &[StreamInfo]) {
-    body.number(streams.len() as u64);
-    for stream in streams {
-        body.string(stream.name.as_bytes());
-        body.number(stream.size);
-        body.raw(&stream.sha256);
+/// Names, sizes, digests. Many names are told by what they do not share with the one before, and packed.
+fn write_sources(body: &mut WireWriter, sources: &[SourceInfo], all: Option<&Blake3Digest>) {
+    body.number(sources.len() as u64);
+    body.number(u64::from(all.is_some()));
+    let Some(all) = all else {
+        for source in sources {
+            body.string(source.name.as_bytes());
+            body.number(source.size);
+            if let SourceCheck::Whole { sha256, blake3 } = &source.check {
+                body.raw(sha256);
+                body.number(u64::from(blake3.is_some()));
+                if let Some(blake3) = blake3 {
+                    body.raw(blake3);
+                }
+            }
+        }
+        return;
+    };
+    let (mut names, mut sizes) = (WireWriter::default(), WireWriter::default());
+    let mut before: &[u8] = &[];
+    for source in sources {
+        let name = source.name.as_bytes();
+        let shared = before.iter().zip(name).take_while(|(a, b)| a == b).count();
+        names.number(shared as u64);
+        names.string(&name[shared..]);
+        sizes.number(source.size);
+        before = name;
     }
+    write_stream(&names.bytes, Effort::Smallest, body);
+    write_stream(&sizes.bytes, Effort::Smallest, body);
+    for source in sources {
+        if let SourceCheck::Brief(brief) = &source.check {
+            body.raw(brief);
+        }
+    }
+    body.raw(all);
+}
+
+fn parse_sources(reader: &mut WireReader<'_>) -> Result<(Vec<SourceInfo>, Option<Blake3Digest>), WireError> {
+    let count = reader.count("the number of sources", SOURCES_MAX)?;
+    let mut sources = Vec::with_capacity(count);
+    if reader.limited("whether sources are many", 1)? == 0 {
+        for _ in 0..count {
+            let name = reader.name(NAME_BYTES_MAX)?;
+            let size = reader.limited("a source's size", STREAM_SIZE_MAX)?;
+            let sha256 = digest(reader)?;
+            let has_blake3 = reader.limited("whether there is a BLAKE3", 1)? == 1;
+            let blake3 = if has_blake3 { Some(digest(reader)?) } else { None };
+            sources.push(SourceInfo { name, size, check: SourceCheck::Whole { sha256, blake3 } });
+        }
+        return Ok((sources, None));
+    }
+    let mut unpacked = || {
+        let stream = read_stream(reader)?;
+        stream
+            .read_all(HEADER_BYTES_MAX)
+            .map_err(|_| WireError::Invalid("a list of sources cannot be unpacked"))
+    };
+    let (names, sizes) = (unpacked()?, unpacked()?);
+    let (mut names, mut sizes) = (WireReader::new(&names), WireReader::new(&sizes));
+    let mut before: Vec<u8> = Vec::new();
+    let mut names_bytes = 0;
+    for _ in 0..count {
+        let shared = names.limited("what a name shares with the one before", before.len() as u64)? as usize;
+        before.truncate(shared);
+        before
+            .extend_from_slice(names.string("a name's length", NAME_BYTES_MAX - shared.min(NAME_BYTES_MAX))?);
+        names_bytes += before.len();
+        if names_bytes > HEADER_BYTES_MAX {
+            let (value, limit) = (names_bytes as u64, HEADER_BYTES_MAX as u64);
+            return Err(WireError::Limit { what: "the names of all sources", value, limit });
+        }
+        let name = String::from_utf8(before.clone()).map_err(|_| WireError::NotUtf8)?;
+        let size = sizes.limited("a source's size", STREAM_SIZE_MAX)?;
+        sources.push(SourceInfo { name, size, check: SourceCheck::Brief([0; BRIEF_BYTES]) });
+    }
+    names.finish()?;
+    sizes.finish()?;
+    for source in &mut sources {
+        let brief = reader.raw(BRIEF_BYTES)?.try_into().map_err(|_| WireError::Truncated)?;
+        source.check = SourceCheck::Brief(brief);
+    }
+    Ok((sources, Some(digest(reader)?)))
 }
 
 fn digest(reader: &mut WireReader<'_>) -> Result<Sha256Digest, WireError> {
     reader.raw(32)?.try_into().map_err(|_| WireError::Truncated)
 }
 
-fn parse_streams(
-    reader: &mut WireReader<'_>,
-    what: &'static str,
-    limit: usize,
-) -> Result<Vec<StreamInfo>, WireError> {
-    let count = reader.count(what, limit)?;
-    let mut streams = Vec::with_capacity(count);
-    for _ in 0..count {
-        streams.push(StreamInfo {
-            name: reader.name(NAME_BYTES_MAX)?,
-            size: reader.limited("a stream's size", STREAM_SIZE_MAX)?,
-            sha256: digest(reader)?,
-            blake3: None,
-        });
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn header(sources: Vec<SourceInfo>, sources_blake3: Option<Blake3Digest>) -> Header {
+        Header {
+            sources,
+            sources_blake3,
+            targets: vec![StreamInfo { name: "new".into(), size: 7, sha256: [3; 32] }],
+            apply_memory_bytes: 1 << 20,
+            scratch_bytes: 5,
+            map_packed_len: 1,
+            map_len: 2,
+            map_sha256: [4; 32],
+            frames: vec![FrameInfo { packed_len: 9, flat_len: 10, sha256: [5; 32] }],
+        }
     }
-    Ok(streams)
+
+    proptest! {
+        #[test]
+        fn sources_come_back(
+            list in prop::collection::vec(("[a-c/é]{0,12}", 0..STREAM_SIZE_MAX, any::<[u8; 32]>()), 0..60),
+            are_many: bool,
+        ) {
+            let check = |digest: [u8; 32]| {
+                if are_many {
+                    SourceCheck::Brief([digest[0], digest[1], digest[2], digest[3]])
+                } else {
+                    let blake3 = (digest[0] & 1 == 1).then_some(digest);
+                    SourceCheck::Whole { sha256: digest, blake3 }
+                }
+            };
+            let sources =
+                list.into_iter().map(|(name, size, digest)| SourceInfo { name, size, check: check(digest) });
+            let header = header(sources.collect(), are_many.then_some([6; 32]));
+            let bytes = header.to_bytes();
+            let (read, len) = Header::read(&bytes).unwrap();
+            prop_assert_eq!(read, header);
+            prop_assert_eq!(len, bytes.len() as u64);
+        }
+    }
+
+    #[test]
+    fn names_that_grow_without_end_are_refused() {
+        // Each name shares all of the one before: a few bytes each make gigabytes.
+        let name = "x".repeat(NAME_BYTES_MAX);
+        let source = |name| SourceInfo { name, size: 1, check: SourceCheck::Brief([0; 4]) };
+        let sources = vec![source(name); 2 * HEADER_BYTES_MAX / NAME_BYTES_MAX];
+        let bytes = header(sources, Some([0; 32])).to_bytes();
+        assert!(bytes.len() < 1 << 20);
+        let error = Header::read(&bytes).unwrap_err();
+        assert!(matches!(error, HeaderError::Field(WireError::Limit { .. })), "{error:?}");
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use fluvial_delta::apply::{
-    ApplyError, ApplyObserver, Checkpoint, Patch, Target, check_source, check_target,
+    ApplyError, ApplyObserver, Checkpoint, Patch, Target, check_sources, check_target,
 };
 use fluvial_delta::header::{Header, HeaderError};
 use fluvial_delta::structure::ReadAt;
@@ -58,9 +58,8 @@ fn apply(arguments: &ApplyArguments, progress: &Progress) -> Result<Outcome, Fau
     let old_identity = old.identity();
     let sources = old.named(&header.sources)?;
     progress.phase("checking", header.sources.iter().map(|source| source.size).sum());
-    for (source, info) in sources.iter().zip(&header.sources) {
-        check_source(&**source, info, &mut |bytes| progress.advance(bytes))?;
-    }
+    let sources: Vec<&dyn ReadAt> = sources.iter().map(|source| &**source).collect();
+    check_sources(&sources, &header, &mut |bytes| progress.advance(bytes))?;
     let patch = Patch::open(&bytes)?;
     let [target] = patch.header.targets.as_slice() else {
         return Err(ApplyError::Arity { what: "targets", need: patch.header.targets.len(), have: 1 }.into());
@@ -82,14 +81,8 @@ fn apply(arguments: &ApplyArguments, progress: &Progress) -> Result<Outcome, Fau
         journal.remove().map_err(|error| Fault::writing(journal.path(), error))?;
         destination.clear()?;
     }
-    let mut job = Job {
-        patch: &patch,
-        sources: sources.iter().map(|source| &**source).collect(),
-        scratch: DiskScratch::new(scratch_folder),
-        journal,
-        progress,
-        restart,
-    };
+    let mut job =
+        Job { patch: &patch, sources, scratch: DiskScratch::new(scratch_folder), journal, progress, restart };
     let made = destination
         .reserve(target.size, header.scratch_bytes, scratch_folder)
         .and_then(|medium| job.run(&medium, from));

@@ -81,10 +81,8 @@ fn name_of(path: &Path) -> String {
 }
 
 fn show(arguments: &DiffArguments, report: &DiffReport, duration_s: f64) -> Result<(), Fault> {
-    let size_of = |streams: &[fluvial_delta::header::StreamInfo]| -> u64 {
-        streams.iter().map(|stream| stream.size).sum()
-    };
-    let (old_bytes, new_bytes) = (size_of(&report.header.sources), size_of(&report.header.targets));
+    let old_bytes: u64 = report.header.sources.iter().map(|source| source.size).sum();
+    let new_bytes: u64 = report.header.targets.iter().map(|target| target.size).sum();
     let patch_percent = percent(report.patch_bytes, new_bytes);
     if arguments.json {
         let object = serde_json::json!({

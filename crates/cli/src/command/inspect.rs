@@ -5,7 +5,7 @@ use std::fmt;
 
 use fluvial_codec::Format;
 use fluvial_delta::apply::Patch;
-use fluvial_delta::header::{FORMAT_VERSION, StreamInfo};
+use fluvial_delta::header::{FORMAT_VERSION, SourceCheck, SourceInfo, StreamInfo};
 use fluvial_delta::layout::{Node, Packed};
 use fluvial_delta::map::{FileCost, PatchMap};
 use fluvial_delta::structure::ReadAt as _;
@@ -118,10 +118,15 @@ impl<'a> Findings<'a> {
 
     fn json(&self) -> Value {
         let header = &self.patch.header;
-        let streams = |streams: &[StreamInfo]| -> Value {
-            let stream = |stream: &StreamInfo| json!({ "name": stream.name, "size_bytes": stream.size, "sha256": hex(&stream.sha256) });
-            streams.iter().map(stream).collect()
+        let source = |source: &SourceInfo| {
+            let mut object = json!({ "name": source.name, "size_bytes": source.size });
+            match &source.check {
+                SourceCheck::Whole { sha256, .. } => object["sha256"] = hex(sha256).into(),
+                SourceCheck::Brief(brief) => object["blake3_start"] = hex(brief).into(),
+            }
+            object
         };
+        let target = |target: &StreamInfo| json!({ "name": target.name, "size_bytes": target.size, "sha256": hex(&target.sha256) });
         let tally = |tally: &Tally| {
             json!({
                 "count": tally.count,
@@ -144,8 +149,9 @@ impl<'a> Findings<'a> {
             "patch_percent": percent(self.patch_bytes, self.target_bytes()),
             "apply_memory_bytes": header.apply_memory_bytes,
             "scratch_bytes": header.scratch_bytes,
-            "sources": streams(&header.sources),
-            "targets": streams(&header.targets),
+            "sources": header.sources.iter().map(source).collect::<Value>(),
+            "sources_blake3": header.sources_blake3.as_ref().map(|blake3| hex(blake3)),
+            "targets": header.targets.iter().map(target).collect::<Value>(),
             "map": { "packed_bytes": header.map_packed_len, "plain_bytes": header.map_len },
             "frames": {
                 "count": header.frames.len(),
@@ -180,8 +186,19 @@ impl fmt::Display for Findings<'_> {
             self.patch_bytes,
             percent(self.patch_bytes, self.target_bytes())
         )?;
-        show_streams("source", &header.sources, f)?;
-        show_streams("target", &header.targets, f)?;
+        let sources = header.sources.iter().map(|source| {
+            let check = match &source.check {
+                SourceCheck::Whole { sha256, .. } => format!("SHA-256 {}", hex(sha256)),
+                SourceCheck::Brief(brief) => format!("BLAKE3 {}...", hex(brief)),
+            };
+            (source.name.as_str(), source.size, check)
+        });
+        show_streams("source", sources, f)?;
+        let targets = header
+            .targets
+            .iter()
+            .map(|target| (target.name.as_str(), target.size, format!("SHA-256 {}", hex(&target.sha256))));
+        show_streams("target", targets, f)?;
         writeln!(f, "memory    {:>12} bytes to apply it", header.apply_memory_bytes)?;
         writeln!(f, "scratch   {:>12} bytes of temporary storage", header.scratch_bytes)?;
         writeln!(f, "map       {:>12} bytes, {} unpacked", header.map_packed_len, header.map_len)?;
@@ -221,14 +238,19 @@ impl fmt::Display for Findings<'_> {
     }
 }
 
-fn show_streams(title: &str, streams: &[StreamInfo], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for stream in streams.iter().take(STREAMS_SHOWN_MAX) {
-        writeln!(f, "{title:8}  {:>12} bytes  {}", stream.size, printable(&stream.name))?;
-        writeln!(f, "{:8}  SHA-256 {}", "", hex(&stream.sha256))?;
+/// Shows name, size in bytes and digest of the first streams, and how many more there are.
+fn show_streams<'s>(
+    title: &str,
+    mut streams: impl Iterator<Item = (&'s str, u64, String)>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    for (name, size, digest) in streams.by_ref().take(STREAMS_SHOWN_MAX) {
+        writeln!(f, "{title:8}  {size:>12} bytes  {}", printable(name))?;
+        writeln!(f, "{:8}  {digest}", "")?;
     }
-    if let Some(more) = streams.get(STREAMS_SHOWN_MAX..).filter(|more| !more.is_empty()) {
-        let bytes: u64 = more.iter().map(|stream| stream.size).sum();
-        writeln!(f, "{title:8}  {bytes:>12} bytes  in {} more", more.len())?;
+    let (count, bytes) = streams.fold((0, 0), |(count, bytes), (_, size, _)| (count + 1, bytes + size));
+    if count > 0 {
+        writeln!(f, "{title:8}  {bytes:>12} bytes  in {count} more")?;
     }
     Ok(())
 }

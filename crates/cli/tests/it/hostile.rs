@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use fluvial_codec::{Format, Recipe};
-use fluvial_delta::header::{FrameInfo, Header, PREFIX_BYTES, StreamInfo};
+use fluvial_delta::header::{FrameInfo, Header, PREFIX_BYTES, SourceCheck, SourceInfo, StreamInfo};
 use fluvial_delta::layout::{Node, Packed, Piece, Root};
 use fluvial_delta::map::{Packing, PatchMap, SourceBlock};
 use fluvial_delta::stream::{Effort, write_stream};
@@ -31,15 +31,16 @@ const NEW_BYTES: u64 = 50_000;
 
 impl Forger {
     fn new(old: &[u8]) -> Self {
-        let stream = |name: &str, bytes: &[u8]| StreamInfo {
-            name: name.into(),
-            size: bytes.len() as u64,
-            sha256: Sha256::digest(bytes).into(),
-            blake3: None,
-        };
+        let check = SourceCheck::Whole { sha256: Sha256::digest(old).into(), blake3: None };
+        let new = &old[..NEW_BYTES as usize];
         let header = Header {
-            sources: vec![stream("old", old)],
-            targets: vec![stream("new", &old[..NEW_BYTES as usize])],
+            sources: vec![SourceInfo { name: "old".into(), size: old.len() as u64, check }],
+            sources_blake3: None,
+            targets: vec![StreamInfo {
+                name: "new".into(),
+                size: NEW_BYTES,
+                sha256: Sha256::digest(new).into(),
+            }],
             apply_memory_bytes: 32 << 20,
             scratch_bytes: 0,
             map_packed_len: 0,

@@ -4,6 +4,7 @@
 mod damage;
 mod folder;
 mod hostile;
+mod image;
 mod media;
 mod resume;
 mod round_trip;

@@ -44,10 +44,16 @@ fn prepared() -> Workplace {
 #[test]
 fn help() {
     let work = Workplace::new();
-    let help: Vec<_> = [&["--help"][..], &["diff", "--help"], &["apply", "--help"], &["inspect", "--help"]]
-        .iter()
-        .map(|arguments| shown(&work, arguments, false))
-        .collect();
+    let commands = [
+        &["--help"][..],
+        &["diff", "--help"],
+        &["apply", "--help"],
+        &["inspect", "--help"],
+        &["image", "--help"],
+        &["image", "diff", "--help"],
+        &["image", "apply", "--help"],
+    ];
+    let help: Vec<_> = commands.iter().map(|arguments| shown(&work, arguments, false)).collect();
     insta::assert_snapshot!(help.join("\n"));
 }
 

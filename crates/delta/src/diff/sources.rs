@@ -3,7 +3,46 @@
 
 use super::encode::Piece;
 use crate::map::SourceBlock;
+use crate::space::Space;
 use crate::structure::{Extent, ReadAt};
+
+/// What a cover costs, in bytes, roughly: its length, its address and what it differs by.
+const COVER_BYTES: u64 = 6;
+/// A byte that packs as a literal costs a third of a byte, roughly.
+const LITERAL_SHARE: u64 = 3;
+/// What naming a source costs, in bytes, roughly.
+const SOURCE_BYTES: u64 = 24;
+/// Every device reads a source to check it: one byte of the patch for so many bytes read.
+const READ_BYTES: u64 = 32 << 10;
+
+/// Takes out the covers of sources that save less than naming and reading them costs: in a root file
+/// system there is always some file that holds the same few bytes.
+pub(super) fn drop_weak(space: &Space<'_>, sources: &[&dyn ReadAt], pieces: &mut Vec<Piece>) {
+    let mut starts = Vec::with_capacity(sources.len());
+    let mut end = 0;
+    for source in sources {
+        starts.push(end);
+        end += source.len();
+    }
+    let source_of = |mut address: u64| {
+        // What is unpacked of a block stands in the source that the block stands in.
+        while let Some(block) = space.block_at(address) {
+            if space.blocks()[block].is_zeros() {
+                return None;
+            }
+            address = space.blocks()[block].packed.offset;
+        }
+        (address < end).then(|| starts.partition_point(|&start| start <= address) - 1)
+    };
+    let mut saved = vec![0_u64; sources.len()];
+    for piece in pieces.iter() {
+        if let Some(source) = source_of(piece.cover.address) {
+            saved[source] += (piece.cover.len / LITERAL_SHARE).saturating_sub(COVER_BYTES);
+        }
+    }
+    let is_worth_it = |source: usize| saved[source] >= SOURCE_BYTES + sources[source].len() / READ_BYTES;
+    pieces.retain(|piece| source_of(piece.cover.address).is_none_or(is_worth_it));
+}
 
 /// Where the sources that are kept move to.
 pub(super) struct Kept {
@@ -71,6 +110,29 @@ mod tests {
 
     use super::*;
     use crate::frame::Cover;
+
+    #[test]
+    fn sources_that_save_little_are_not_read() {
+        let bytes = [vec![0_u8; 1000], vec![0; 5000], vec![0; 100]];
+        let sources: Vec<&dyn ReadAt> = bytes.iter().map(|bytes| bytes as &dyn ReadAt).collect();
+        let scratch = crate::scratch::MemoryScratch;
+        let mut space = Space::new(&sources, &scratch);
+        let packed = Extent { offset: 6000, len: 100 };
+        let block = SourceBlock { packed, plain_len: 900, format: Format::Gzip, often: false };
+        let unpacked = space.push(block);
+        let cover = |address, len| Piece { cover: Cover { flat: 0, address, len }, exact: true };
+        let mut pieces = vec![
+            cover(10, 30),
+            cover(200, 40),
+            cover(1000, 400),
+            cover(2000, 8),
+            cover(unpacked, 500),
+            cover(space.len() + 7, 5),
+        ];
+        drop_weak(&space, &sources, &mut pieces);
+        let left: Vec<u64> = pieces.iter().map(|piece| piece.cover.address).collect();
+        assert_eq!(left, [1000, 2000, unpacked, space.len() + 7], "the first source saves a few bytes only");
+    }
 
     #[test]
     fn addresses_move_down_by_what_is_left_out() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::{DiffError, Named, exact};
+use super::{DiffError, Hashed, Named, exact};
 use crate::header::StreamInfo;
 use crate::structure::{Content, Dissector, Extent, Gathered, ReadAt, Structure};
 
@@ -21,14 +21,14 @@ impl Unchanged {
     pub(super) fn find(
         old: &[Named<'_>],
         new: &[Named<'_>],
-        sources: &[StreamInfo],
+        sources: &[Hashed],
         targets: &[StreamInfo],
         dissector: &dyn Dissector,
     ) -> Result<Self, DiffError> {
         let paths = if let ([old], [new]) = (old, new) {
             same_parts(old, new, dissector)?
         } else {
-            let hashes: HashMap<&str, &StreamInfo> =
+            let hashes: HashMap<&str, &Hashed> =
                 sources.iter().map(|info| (info.name.as_str(), info)).collect();
             let is_same =
                 |new: &&StreamInfo| hashes.get(new.name.as_str()).is_some_and(|old| old.sha256 == new.sha256);

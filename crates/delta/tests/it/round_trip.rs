@@ -1,6 +1,6 @@
 //! `apply(diff(old, new), old) = new`, for any bytes.
 
-use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, check_source, check_target};
+use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, check_sources, check_target};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::memory::MemoryTarget;
 use fluvial_delta::scratch::MemoryScratch;
@@ -18,7 +18,7 @@ fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
 
 fn apply(old: &[u8], bytes: &[u8]) -> Result<Vec<u8>, ApplyError> {
     let patch = Patch::open(&bytes)?;
-    check_source(&old, &patch.header.sources[0], &mut |_| true)?;
+    check_sources(&[&old], &patch.header, &mut |_| true)?;
     let info = &patch.header.targets[0];
     let target = MemoryTarget::new(info.size as usize);
     patch.apply(&[&old], &[&target], &MemoryScratch, Checkpoint::default(), &mut Unobserved)?;
@@ -136,10 +136,10 @@ fn another_source_is_refused_by_the_header_alone() {
     let (mut old, _, patch) = sample();
     let (header, _) = fluvial_delta::header::Header::read(&patch).unwrap();
     old[777] ^= 1;
-    let error = check_source(&old, &header.sources[0], &mut |_| true).unwrap_err();
+    let error = check_sources(&[&old], &header, &mut |_| true).unwrap_err();
     assert!(matches!(error, ApplyError::WrongSource { .. }), "{error}");
     old.pop();
-    let error = check_source(&old, &header.sources[0], &mut |_| true).unwrap_err();
+    let error = check_sources(&[&old], &header, &mut |_| true).unwrap_err();
     assert!(matches!(error, ApplyError::WrongSource { .. }), "{error}");
 }
 

@@ -5,9 +5,9 @@ use std::io;
 use std::time::Instant;
 
 use fluvial_delta::apply::{
-    ApplyError, ApplyObserver, Checkpoint, Patch, Target, check_source, check_target,
+    ApplyError, ApplyObserver, Checkpoint, Patch, Target, check_sources, check_target,
 };
-use fluvial_delta::header::{Header, StreamInfo};
+use fluvial_delta::header::{Header, SourceInfo, StreamInfo};
 use fluvial_delta::structure::ReadAt;
 use fluvial_image::oci::{Announced, Image, LayerSource, MergedFile, Writer, diff_ids_of, merge};
 use indicatif::HumanBytes;
@@ -57,9 +57,7 @@ fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Result<Outcome
     let files = merge(&layers)?;
     let sources = sources_of(&files, &header.sources)?;
     progress.phase("checking", header.sources.iter().map(|source| source.size).sum());
-    for (source, info) in sources.iter().zip(&header.sources) {
-        check_source(*source, info, &mut |bytes| progress.advance(bytes))?;
-    }
+    check_sources(&sources, &header, &mut |bytes| progress.advance(bytes))?;
     let patch = Patch::open(&bytes)?;
 
     let announced: Vec<Announced> =
@@ -111,9 +109,9 @@ fn check_header(header: &Header, arguments: &ImageApplyArguments) -> Result<(), 
 }
 
 /// The files that the patch names, in its order.
-fn sources_of<'a>(files: &'a [MergedFile], infos: &[StreamInfo]) -> Result<Vec<&'a dyn ReadAt>, Fault> {
+fn sources_of<'a>(files: &'a [MergedFile], infos: &[SourceInfo]) -> Result<Vec<&'a dyn ReadAt>, Fault> {
     let by_path: HashMap<&str, &MergedFile> = files.iter().map(|file| (file.path.as_str(), file)).collect();
-    let find = |info: &StreamInfo| match by_path.get(info.name.as_str()) {
+    let find = |info: &SourceInfo| match by_path.get(info.name.as_str()) {
         Some(file) => Ok(&file.content as &dyn ReadAt),
         None => Err(Fault::new(
             Kind::WrongSource,
