@@ -313,6 +313,7 @@ impl<'a> Patch<'a> {
             check_size(source.len(), info)?;
         }
         let mut space = Space::new(sources, scratch);
+        space.reserve(self.map.blocks.len());
         for &block in &self.map.blocks {
             space.push(block);
         }
@@ -522,7 +523,8 @@ pub(crate) fn base_memory_bytes(map: &PatchMap, map_len: u64) -> u64 {
         written::CACHE_BYTES,
     );
     PROGRAM_BYTES
-        + 4 * map_len
+        + map_len
+        + map.memory_bytes()
         + old
         + new
         + (pipeline::BATCHES * pipeline::BATCH_BYTES + BUFFER_BYTES) as u64

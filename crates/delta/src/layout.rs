@@ -63,6 +63,20 @@ pub struct Root {
 }
 
 impl Node {
+    /// What is behind the node, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        /// What the allocator adds to two lists.
+        const LISTS_BYTES: usize = 32;
+        let Self::Packed(packed) = self else { return 0 };
+        let children = packed.children.iter().map(|child| size_of::<Self>() + child.memory_bytes());
+        LISTS_BYTES + size_of_val(&packed.pieces[..]) + children.sum::<usize>()
+    }
+
+    /// How many pieces the node itself has.
+    pub(crate) fn pieces_len(&self) -> usize {
+        if let Self::Packed(packed) = self { packed.pieces.len() } else { 0 }
+    }
+
     /// How many flattened bytes the node takes.
     pub fn flat_len(&self) -> u64 {
         match self {

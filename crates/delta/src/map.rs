@@ -174,6 +174,27 @@ impl PatchMap {
         writer.bytes
     }
 
+    /// What the map takes in memory while a patch is applied, in bytes, with the lists that are made of it.
+    pub fn memory_bytes(&self) -> u64 {
+        /// What the allocator adds to each list.
+        const LIST_BYTES: usize = 16;
+        // Beside the list itself: its copy in the space, with where each block starts and is spooled.
+        let blocks = self.blocks.len() * (2 * size_of::<SourceBlock>() + 48);
+        let packings = self.packings.len() * (size_of::<Packing>() + LIST_BYTES);
+        let costs: usize =
+            self.costs.iter().map(|cost| size_of::<FileCost>() + cost.path.len() + LIST_BYTES).sum();
+        let layout: usize = self
+            .roots
+            .iter()
+            .map(|root| {
+                size_of::<Root>() + LIST_BYTES + size_of_val(&root.extents[..]) + root.node.memory_bytes()
+            })
+            .sum();
+        // The list of what can be read back has an entry for each root and each piece.
+        let readable = self.roots.iter().map(|root| 1 + root.node.pieces_len()).sum::<usize>() * 72;
+        (blocks + packings + costs + layout + readable) as u64
+    }
+
     /// Reads a map for sources of `source_len` bytes together and targets of the given sizes.
     ///
     /// # Errors
@@ -243,5 +264,6 @@ fn read_blocks(reader: &mut WireReader<'_>, source_len: u64) -> Result<Vec<Sourc
             .ok_or(WireError::Invalid("the sources unpack to more than any device holds"))?;
         blocks.push(SourceBlock { packed: Extent { offset, len: packed_len }, plain_len, format, often });
     }
+    blocks.shrink_to_fit();
     Ok(blocks)
 }

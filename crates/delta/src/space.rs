@@ -60,6 +60,13 @@ impl<'a> Space<'a> {
         }
     }
 
+    /// Takes memory for so many blocks more.
+    pub fn reserve(&mut self, blocks: usize) {
+        self.blocks.reserve_exact(blocks);
+        self.block_starts.reserve_exact(blocks);
+        self.spooled.reserve_exact(blocks);
+    }
+
     /// Appends what a block unpacks to; answers its address.
     ///
     /// The block must stand inside what the space holds so far; maps are checked for that when

@@ -159,10 +159,10 @@ impl PackedStream<'_> {
 /// How much memory a stream of `len` bytes, packed with this effort, takes while it is read, in
 /// bytes, at most.
 pub fn decode_memory_bytes(len: u64, effort: Effort) -> u64 {
-    // LZMA2 keeps its dictionary and about 40 KiB of state, Zstandard its window and 300 KiB; the
-    // window of a short stream is within these.
+    // LZMA2 keeps its dictionary and about 40 KiB of state, Zstandard its window, two blocks of 128 KiB and
+    // 94 KiB of state; the window of a short stream is within these.
     match effort {
-        Effort::Zstd(_) => u64::from(dictionary_len(len).next_power_of_two()) + (320 << 10),
+        Effort::Zstd(_) => u64::from(dictionary_len(len).next_power_of_two()) + (384 << 10),
         Effort::Smallest => u64::from(dictionary_len(len)) + (64 << 10),
     }
 }

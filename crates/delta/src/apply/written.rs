@@ -69,6 +69,7 @@ impl<'a> Written<'a> {
             }
             flat += root.node.flat_len();
         }
+        segments.shrink_to_fit();
         Self { space, targets, segments, cache: BlockCache::new(CACHE_BYTES), progress, made: 0 }
     }
 
