@@ -74,7 +74,7 @@ pub struct ImageDiffArguments {
     #[arg(long, value_enum, default_value_t)]
     pub preset: PresetName,
     /// The most memory that applying may take.
-    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "40MiB", value_parser = parse_size)]
     pub apply_memory: u64,
     /// Whether the patch is applied before it is given away: `auto` does so but for `--preset fast`.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]

@@ -227,6 +227,8 @@ pub fn diff(
     let new_streams: Vec<&dyn ReadAt> = new.iter().map(|stream| stream.bytes).collect();
     let mut space = Space::new(&old_streams, scratch);
     let mut files = OldFiles::default();
+    // Packers may not take what the sources may come to take.
+    let sources_bytes_max = sources_memory_bytes(&sources);
     let same = sources.len() == targets.len()
         && sources.iter().zip(&targets).all(|(source, target)| source.sha256 == target.sha256);
     // Equal sides need no look inside.
@@ -234,7 +236,7 @@ pub fn diff(
     let unchanged = Unchanged::find(old, new, &sources, &targets, dissector)?;
     let in_haste = InHaste { dissector, unchanged: &unchanged };
     let dissector: &dyn Dissector = if options.preset == Preset::Fast { &in_haste } else { dissector };
-    let memory_bytes_max = budget(options).memory_bytes;
+    let memory_bytes_max = budget(options, sources_bytes_max).memory_bytes;
     let mut start = 0;
     for stream in old {
         let extent = Extent { offset: start, len: stream.bytes.len() };
@@ -242,7 +244,7 @@ pub fn diff(
         start = extent.end();
     }
     let spool = scratch.create().map_err(DiffError::Scratch)?;
-    let opener = Opener::new(dissector, &unchanged, &files, budget(options), spool);
+    let opener = Opener::new(dissector, &unchanged, &files, budget(options, sources_bytes_max), spool);
     let Openings { built, packings, spool } = opener.open_all(new)?;
     let flat = Flat::new(built, &new_streams, &*spool);
 
@@ -418,7 +420,7 @@ fn sources_memory_bytes(sources: &[Hashed]) -> u64 {
     if sources.len() <= WHOLE_SOURCES_MAX {
         return 0;
     }
-    sources.iter().map(|source| (size_of::<SourceInfo>() + 128 + 3 * source.name.len()) as u64).sum()
+    sources.iter().map(|source| (size_of::<SourceInfo>() + 32 + 2 * source.name.len()) as u64).sum()
 }
 
 /// Sources as a header names them.
@@ -453,11 +455,11 @@ fn hashing(error: HashError, reading: fn(io::Error) -> DiffError) -> DiffError {
     }
 }
 
-fn budget(options: &DiffOptions) -> Budget {
+fn budget(options: &DiffOptions, sources_bytes: u64) -> Budget {
     // What applying takes besides packing, at most: see the parts that are added up in `diff`.
     const OTHER_BYTES: u64 = 27 << 20;
     Budget {
-        memory_bytes: options.apply_memory_bytes.saturating_sub(OTHER_BYTES),
+        memory_bytes: options.apply_memory_bytes.saturating_sub(OTHER_BYTES + sources_bytes),
         plain_bytes_max: PLAIN_BYTES_MAX,
         effort: match options.preset {
             Preset::Fast => SearchEffort::Fast,

@@ -60,6 +60,11 @@ impl<'a> Space<'a> {
         }
     }
 
+    /// How many sources there are.
+    pub fn sources_count(&self) -> usize {
+        self.sources.len()
+    }
+
     /// Takes memory for so many blocks more.
     pub fn reserve(&mut self, blocks: usize) {
         self.blocks.reserve_exact(blocks);

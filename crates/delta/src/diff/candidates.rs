@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::flat::FlatPart;
 use super::old::OldPart;
 use crate::frame::Cover;
+use crate::header::WHOLE_SOURCES_MAX;
 use crate::space::Space;
 use crate::structure::{Extent, ReadAt as _};
 use fluvial_codec::Format;
@@ -48,7 +49,12 @@ pub(super) fn groups(
 ) -> Vec<Group> {
     let mut items: BTreeMap<String, Group> = BTreeMap::new();
     let old_len = space.len();
-    for (path, gap) in gaps(new_parts, covers, flat_len) {
+    // Where the sources are files, nothing of them is like what stands between files in a target: headers of
+    // a tar. Covers of a few bytes of something else would cost more than such bytes pack to.
+    let are_files = space.sources_count() > WHOLE_SOURCES_MAX;
+    let found =
+        gaps(new_parts, covers, flat_len).into_iter().filter(|(path, _)| !are_files || path.is_some());
+    for (path, gap) in found {
         let group = items.entry(key(path)).or_default();
         let reach = gap.extent.len + 64;
         let old_address = |address: Option<u64>| address.filter(|&address| address <= old_len);

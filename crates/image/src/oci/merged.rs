@@ -23,6 +23,8 @@ pub struct MergedFile {
     pub path: String,
     /// Which layer it stands in, from the lowest.
     pub layer: usize,
+    /// Where its bytes start in that layer's tar.
+    pub offset: u64,
     /// Its bytes.
     pub content: Slice,
 }
@@ -103,7 +105,7 @@ pub fn merge(layers: &[LayerTar]) -> Result<Vec<MergedFile>, ImageError> {
         if path.contains(char::REPLACEMENT_CHARACTER) {
             return None;
         }
-        Some(MergedFile { path, layer, content: layers[layer].tar.part(extent) })
+        Some(MergedFile { path, layer, offset: extent.offset, content: layers[layer].tar.part(extent) })
     };
     Ok(tree.into_iter().filter_map(file).collect())
 }

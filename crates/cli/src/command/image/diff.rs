@@ -1,13 +1,13 @@
 //! `fluvial image diff`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufWriter, Write as _};
 use std::time::Instant;
 
 use fluvial_delta::diff::{DiffOptions, DiffReport, Named, diff};
 use fluvial_delta::structure::ReadAt as _;
 use fluvial_image::Anatomist;
-use fluvial_image::oci::{Image, merge};
+use fluvial_image::oci::{Image, MergedFile, merge};
 use indicatif::HumanBytes;
 
 use super::{CONFIG_TARGET, open_layers};
@@ -61,7 +61,7 @@ fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fau
     // Where nothing is missing, nothing is compared.
     let old_layers = if new.layers.is_empty() { Vec::new() } else { open_layers(&old, &scratch, progress)? };
     let new_layers = open_layers(&new, &scratch, progress)?;
-    let files = merge(&old_layers)?;
+    let files = in_order_of(merge(&old_layers)?, &merge(&new_layers)?);
     let sources: Vec<_> =
         files.iter().map(|file| Named { name: file.path.as_str(), bytes: &file.content }).collect();
     let names: Vec<String> = new_layers.iter().map(|layer| hex(&layer.diff_id)).collect();
@@ -79,6 +79,16 @@ fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fau
     draft.publish().map_err(failed)?;
     let image_digest = format!("sha256:{}", hex(&new.config_digest));
     Ok(Made { report, image_digest, pull_bytes, layers, new_layers: new_layers.len() })
+}
+
+/// Old files in the order in which the new layers hold files of the same path, the others behind them: who
+/// reads one then mostly reads the next one after it, and where it stands costs nothing to tell.
+fn in_order_of(mut old: Vec<MergedFile>, new: &[MergedFile]) -> Vec<MergedFile> {
+    let places: HashMap<&str, (usize, u64)> =
+        new.iter().map(|file| (file.path.as_str(), (file.layer, file.offset))).collect();
+    // Stable: what has no place stays in the order of paths.
+    old.sort_by_key(|file| places.get(file.path.as_str()).copied().unwrap_or((usize::MAX, 0)));
+    old
 }
 
 fn show(arguments: &ImageDiffArguments, made: &Made, duration_s: f64) -> Result<(), Fault> {
