@@ -113,16 +113,22 @@ fn check_header(
     if have < need {
         return Err(ApplyError::Truncated { what: "its frames", have, need }.into());
     }
-    if header.apply_memory_bytes > arguments.memory_limit {
-        let message = format!(
-            "applying takes {} of memory, {} are allowed",
-            HumanBytes(header.apply_memory_bytes),
-            HumanBytes(arguments.memory_limit)
-        );
-        return Err(Fault::new(Kind::OverMemory, message)
-            .hint("raise --memory-limit, or make the patch again with less --apply-memory"));
-    }
+    check_memory(header, arguments.memory_limit)?;
     Ok(need)
+}
+
+/// Refuses a patch that takes more memory than `limit` bytes.
+pub(super) fn check_memory(header: &Header, limit: u64) -> Result<(), Fault> {
+    if header.apply_memory_bytes <= limit {
+        return Ok(());
+    }
+    let message = format!(
+        "applying takes {} of memory, {} are allowed",
+        HumanBytes(header.apply_memory_bytes),
+        HumanBytes(limit)
+    );
+    Err(Fault::new(Kind::OverMemory, message)
+        .hint("raise --memory-limit, or make the patch again with less --apply-memory"))
 }
 
 /// A file's journal stands beside it; a device's beside the patch.

@@ -1,7 +1,8 @@
 //! `fluvial diff`.
 
 use std::fs;
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
 
@@ -32,11 +33,7 @@ pub fn run(arguments: &DiffArguments, interrupt: Interrupt) -> Result<(), Fault>
 }
 
 fn make(arguments: &DiffArguments, progress: &Progress) -> Result<DiffReport, Fault> {
-    let jobs = arguments.jobs.map_or(0, std::num::NonZeroUsize::get);
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs)
-        .build_global()
-        .map_err(|error| Fault::new(Kind::Internal, error))?;
+    use_threads(arguments.jobs)?;
     let old = Old::open(&arguments.old)?;
     let new = open(&arguments.new)?;
     let new_identity = new.identity().map_err(|error| Fault::reading(&arguments.new, error))?;
@@ -48,23 +45,41 @@ fn make(arguments: &DiffArguments, progress: &Progress) -> Result<DiffReport, Fa
         sources.iter().map(|(name, bytes)| Named { name: name.as_str(), bytes: &**bytes }).collect();
     let targets = [Named { name: &name_of(&arguments.new), bytes: &new }];
 
-    let failed = |error| Fault::writing(&arguments.patch, error);
-    let mut draft = BufWriter::new(Draft::create(&arguments.patch).map_err(failed)?);
-    let scratch = DiskScratch::new(folder_of(&arguments.patch));
     let options = DiffOptions {
         preset: arguments.preset.into(),
         apply_memory_bytes: arguments.apply_memory,
         verify: arguments.verify.applies_to(arguments.preset),
     };
-    let report = diff(&sources, &targets, &Anatomist, &scratch, &options, progress, &mut draft)?;
+    let scratch = DiskScratch::new(folder_of(&arguments.patch));
+    write_patch(&arguments.patch, |draft| {
+        Ok(diff(&sources, &targets, &Anatomist, &scratch, &options, progress, draft)?)
+    })
+}
+
+/// Sets how many threads work; as many as there are cores if not given.
+pub(super) fn use_threads(jobs: Option<NonZeroUsize>) -> Result<(), Fault> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs.map_or(0, NonZeroUsize::get))
+        .build_global()
+        .map_err(|error| Fault::new(Kind::Internal, error))
+}
+
+/// Gives PATCH its name once `make` has written all of it.
+pub(super) fn write_patch<T>(
+    patch: &Path,
+    make: impl FnOnce(&mut dyn io::Write) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let failed = |error| Fault::writing(patch, error);
+    let mut draft = BufWriter::new(Draft::create(patch).map_err(failed)?);
+    let result = make(&mut draft)?;
     draft.flush().map_err(failed)?;
     let draft = draft.into_inner().map_err(|error| failed(error.into_error()))?;
     draft.publish().map_err(failed)?;
-    Ok(report)
+    Ok(result)
 }
 
 /// Refuses to put the patch in the place of something else.
-fn check_patch_path(patch: &Path, input: Option<Identity>, what: &str) -> Result<(), Fault> {
+pub(super) fn check_patch_path(patch: &Path, input: Option<Identity>, what: &str) -> Result<(), Fault> {
     let Ok(metadata) = fs::metadata(patch) else { return Ok(()) };
     if !metadata.is_file() {
         return Err(Fault::new(Kind::Usage, format!("{} is not a file", patch.display())));

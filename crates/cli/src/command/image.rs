@@ -6,11 +6,12 @@ mod diff;
 
 use fluvial_delta::scratch::ScratchStore;
 use fluvial_delta::structure::ReadAt as _;
-use fluvial_image::oci::{Image, LayerTar};
+use fluvial_image::oci::{Image, ImageReference, Layer, LayerTar};
 
 use crate::arguments::{ImageArguments, ImageCommand};
 use crate::fault::Fault;
 use crate::interrupt::Interrupt;
+use crate::medium::{Identity, Medium};
 use crate::progress::Progress;
 
 /// The name of the target that is the new image's config.
@@ -37,6 +38,12 @@ impl ImageArguments {
     }
 }
 
+/// Which file an archive is; a layout is none.
+fn identity_of(image: &ImageReference) -> Option<Identity> {
+    let path = image.path();
+    if path.is_file() { Medium::open(path).ok()?.identity().ok() } else { None }
+}
+
 /// Opens all layers of an image as tars, checked.
 fn open_layers(
     image: &Image,
@@ -44,6 +51,6 @@ fn open_layers(
     progress: &Progress,
 ) -> Result<Vec<LayerTar>, Fault> {
     progress.phase("unpacking", image.layers.iter().map(|layer| layer.blob.len()).sum());
-    let open = |layer: &fluvial_image::oci::Layer| layer.open(scratch, &|bytes| progress.advance(bytes));
+    let open = |layer: &Layer| layer.open(scratch, &|bytes| progress.advance(bytes));
     Ok(image.layers.iter().map(open).collect::<Result<_, _>>()?)
 }

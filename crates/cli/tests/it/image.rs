@@ -191,6 +191,14 @@ fn what_makes_no_sense_is_refused() {
     let fault = |arguments: &[&str]| work.fault(arguments).0;
     let apply = |old: &str, to: &str| fault(&["image", "apply", old, "patch", "--to", to]);
     assert_eq!(apply("docker-archive:old.tar", "docker-archive:old.tar"), "usage", "over OLD");
+    std::os::unix::fs::symlink("old.tar", work.path("link")).unwrap();
+    assert_eq!(apply("docker-archive:old.tar", "docker-archive:link"), "usage", "over OLD by another name");
+    assert_eq!(apply("docker-archive:old.tar", "docker-archive:patch"), "usage", "over PATCH");
+    for patch in ["old.tar", "new.tar", "link"] {
+        let diff = ["image", "diff", "docker-archive:old.tar", "docker-archive:new.tar", "-o", patch];
+        assert_eq!(fault(&diff), "usage", "a patch over {patch}");
+    }
+    assert_eq!(work.read("old.tar"), archive);
     assert_eq!(apply("docker-archive:cut.tar", "oci:made"), "not_an_image");
     assert_eq!(apply("docker-archive:noise", "oci:made"), "not_an_image");
     assert_eq!(apply("oci-archive:old.tar", "oci:made"), "not_an_image");

@@ -12,12 +12,14 @@ use fluvial_delta::structure::ReadAt;
 use fluvial_image::oci::{Announced, Image, LayerSource, MergedFile, Writer, diff_ids_of, merge};
 use indicatif::HumanBytes;
 
-use super::{CONFIG_TARGET, open_layers};
+use super::{CONFIG_TARGET, identity_of, open_layers};
 use crate::arguments::ImageApplyArguments;
+use crate::command::apply::check_memory;
 use crate::command::{hex, open, say};
 use crate::durable::folder_of;
 use crate::fault::{Fault, Kind};
 use crate::interrupt::Interrupt;
+use crate::medium::is_at;
 use crate::progress::Progress;
 use crate::scratch::DiskScratch;
 
@@ -48,8 +50,10 @@ fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Result<Outcome
     let bytes = open(&arguments.patch)?;
     let (header, _) = Header::read(&bytes).map_err(ApplyError::Header)?;
     check_header(&header, arguments)?;
-    if arguments.to.path() == arguments.old.path() && !arguments.to.path().is_dir() {
-        return Err(Fault::overwriting(arguments.to.path(), "OLD"));
+    for (input, what) in [(identity_of(&arguments.old), "OLD"), (bytes.identity().ok(), "PATCH")] {
+        if is_at(arguments.to.path(), input) {
+            return Err(Fault::overwriting(arguments.to.path(), what).hint("choose another place with --to"));
+        }
     }
     let scratch = DiskScratch::new(folder_of(arguments.to.path()));
     let old = Image::open(&arguments.old, arguments.platform.as_ref())?;
@@ -96,16 +100,7 @@ fn check_header(header: &Header, arguments: &ImageApplyArguments) -> Result<(), 
         let message = format!("the image's config has {} bytes", header.targets[0].size);
         return Err(Fault::new(Kind::DamagedPatch, message));
     }
-    if header.apply_memory_bytes > arguments.memory_limit {
-        let message = format!(
-            "applying takes {} of memory, {} are allowed",
-            HumanBytes(header.apply_memory_bytes),
-            HumanBytes(arguments.memory_limit)
-        );
-        return Err(Fault::new(Kind::OverMemory, message)
-            .hint("raise --memory-limit, or make the patch again with less --apply-memory"));
-    }
-    Ok(())
+    check_memory(header, arguments.memory_limit)
 }
 
 /// The files that the patch names, in its order.

@@ -1,7 +1,6 @@
 //! `fluvial image diff`.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{BufWriter, Write as _};
 use std::time::Instant;
 
 use fluvial_delta::diff::{DiffOptions, DiffReport, Named, diff};
@@ -10,11 +9,12 @@ use fluvial_image::Anatomist;
 use fluvial_image::oci::{Image, MergedFile, merge};
 use indicatif::HumanBytes;
 
-use super::{CONFIG_TARGET, open_layers};
+use super::{CONFIG_TARGET, identity_of, open_layers};
 use crate::arguments::ImageDiffArguments;
+use crate::command::diff::{check_patch_path, use_threads, write_patch};
 use crate::command::{hex, percent, say};
-use crate::durable::{Draft, folder_of};
-use crate::fault::{Fault, Kind};
+use crate::durable::folder_of;
+use crate::fault::Fault;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::scratch::DiskScratch;
@@ -42,11 +42,10 @@ pub fn run(arguments: &ImageDiffArguments, interrupt: Interrupt) -> Result<(), F
 }
 
 fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fault> {
-    let jobs = arguments.jobs.map_or(0, std::num::NonZeroUsize::get);
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs)
-        .build_global()
-        .map_err(|error| Fault::new(Kind::Internal, error))?;
+    use_threads(arguments.jobs)?;
+    for (image, what) in [(&arguments.old, "OLD"), (&arguments.new, "NEW")] {
+        check_patch_path(&arguments.patch, identity_of(image), what)?;
+    }
     let old = Image::open(&arguments.old, arguments.platform.as_ref())?;
     let mut new = Image::open(&arguments.new, arguments.platform.as_ref())?;
     let layers = new.layers.len();
@@ -55,8 +54,6 @@ fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fau
     new.layers.retain(|layer| known.insert(layer.diff_id));
     let pull_bytes = new.config.len() as u64 + new.layers.iter().map(|layer| layer.blob.len()).sum::<u64>();
 
-    let failed = |error| Fault::writing(&arguments.patch, error);
-    let mut draft = BufWriter::new(Draft::create(&arguments.patch).map_err(failed)?);
     let scratch = DiskScratch::new(folder_of(&arguments.patch));
     // Where nothing is missing, nothing is compared.
     let old_layers = if new.layers.is_empty() { Vec::new() } else { open_layers(&old, &scratch, progress)? };
@@ -73,10 +70,9 @@ fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fau
         apply_memory_bytes: arguments.apply_memory,
         verify: arguments.verify.applies_to(arguments.preset),
     };
-    let report = diff(&sources, &targets, &Anatomist, &scratch, &options, progress, &mut draft)?;
-    draft.flush().map_err(failed)?;
-    let draft = draft.into_inner().map_err(|error| failed(error.into_error()))?;
-    draft.publish().map_err(failed)?;
+    let report = write_patch(&arguments.patch, |draft| {
+        Ok(diff(&sources, &targets, &Anatomist, &scratch, &options, progress, draft)?)
+    })?;
     let image_digest = format!("sha256:{}", hex(&new.config_digest));
     Ok(Made { report, image_digest, pull_bytes, layers, new_layers: new_layers.len() })
 }
