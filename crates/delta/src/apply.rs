@@ -522,9 +522,12 @@ pub(crate) fn base_memory_bytes(map: &PatchMap, map_len: u64) -> u64 {
             .map(|piece| piece.plain_len),
         written::CACHE_BYTES,
     );
+    let segments: usize = map.roots.iter().map(|root| 1 + root.node.pieces_len()).sum();
     PROGRAM_BYTES
         + map_len
         + map.memory_bytes()
+        + map.blocks.len() as u64 * crate::space::BLOCK_MEMORY_BYTES
+        + segments as u64 * written::SEGMENT_MEMORY_BYTES
         + old
         + new
         + (pipeline::BATCHES * pipeline::BATCH_BYTES + BUFFER_BYTES) as u64

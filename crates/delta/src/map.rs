@@ -174,12 +174,11 @@ impl PatchMap {
         writer.bytes
     }
 
-    /// What the map takes in memory while a patch is applied, in bytes, with the lists that are made of it.
+    /// What the map takes in memory, in bytes.
     pub fn memory_bytes(&self) -> u64 {
         /// What the allocator adds to each list.
         const LIST_BYTES: usize = 16;
-        // Beside the list itself: its copy in the space, with where each block starts and is spooled.
-        let blocks = self.blocks.len() * (2 * size_of::<SourceBlock>() + 48);
+        let blocks = size_of_val(&self.blocks[..]);
         let packings = self.packings.len() * (size_of::<Packing>() + LIST_BYTES);
         let costs: usize =
             self.costs.iter().map(|cost| size_of::<FileCost>() + cost.path.len() + LIST_BYTES).sum();
@@ -190,9 +189,7 @@ impl PatchMap {
                 size_of::<Root>() + LIST_BYTES + size_of_val(&root.extents[..]) + root.node.memory_bytes()
             })
             .sum();
-        // The list of what can be read back has an entry for each root and each piece.
-        let readable = self.roots.iter().map(|root| 1 + root.node.pieces_len()).sum::<usize>() * 72;
-        (blocks + packings + costs + layout + readable) as u64
+        (blocks + packings + costs + layout) as u64
     }
 
     /// Reads a map for sources of `source_len` bytes together and targets of the given sizes.

@@ -32,6 +32,10 @@ pub struct Space<'a> {
     cache: BlockCache,
 }
 
+/// What a space takes for each of its blocks, in bytes.
+pub(crate) const BLOCK_MEMORY_BYTES: u64 =
+    (size_of::<SourceBlock>() + size_of::<u64>() + size_of::<OnceLock<Spooled>>()) as u64;
+
 /// Where the content of a block stands in temporary storage.
 #[derive(Clone)]
 struct Spooled {

@@ -25,6 +25,9 @@ pub(super) struct Written<'a> {
     pub(super) made: u64,
 }
 
+/// What the list of bytes that can be read again takes for each root and each piece at most, in bytes.
+pub(super) const SEGMENT_MEMORY_BYTES: u64 = size_of::<Segment<'_>>() as u64;
+
 /// A run of flattened bytes that can be read again.
 struct Segment<'a> {
     flat: u64,
