@@ -1,11 +1,14 @@
 //! The command line.
 
+mod image;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fluvial_delta::diff::Preset;
-use fluvial_image::oci::{ImageReference, Platform};
+
+pub use image::{ImageApplyArguments, ImageArguments, ImageCommand, ImageDiffArguments};
 
 /// Delta updates: makes, applies and inspects patches.
 #[derive(Debug, Parser)]
@@ -29,7 +32,7 @@ pub enum Command {
     ///
     /// An image is named by where it is kept: `oci:FOLDER[:TAG]`, `oci-archive:FILE[:TAG]` or
     /// `docker-archive:FILE[:NAME]`.
-    Image(ImageArguments),
+    Image(Box<ImageArguments>),
 }
 
 impl Command {
@@ -38,74 +41,6 @@ impl Command {
         let image = |image: &ImageArguments| matches!(image.command, ImageCommand::Apply(_));
         matches!(self, Self::Apply(_)) || matches!(self, Self::Image(arguments) if image(arguments))
     }
-}
-
-/// `fluvial image`.
-#[derive(Debug, Args)]
-pub struct ImageArguments {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: ImageCommand,
-}
-
-/// The commands for images.
-#[derive(Debug, Subcommand)]
-pub enum ImageCommand {
-    /// Makes a patch from the files of OLD to the config and layers of NEW that OLD lacks.
-    Diff(ImageDiffArguments),
-    /// Makes the new image from OLD and a patch.
-    Apply(ImageApplyArguments),
-}
-
-/// `fluvial image diff`.
-#[derive(Debug, Args)]
-pub struct ImageDiffArguments {
-    /// The image that devices have.
-    pub old: ImageReference,
-    /// The image that they shall have.
-    pub new: ImageReference,
-    /// Where the patch goes.
-    #[arg(short = 'o', long = "output", value_name = "PATCH")]
-    pub patch: PathBuf,
-    /// The platform, where an image is there for several; this machine's if not given.
-    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
-    pub platform: Option<Platform>,
-    /// How much work goes into a small patch.
-    #[arg(long, value_enum, default_value_t)]
-    pub preset: PresetName,
-    /// The most memory that applying may take.
-    #[arg(long, value_name = "SIZE", default_value = "40MiB", value_parser = parse_size)]
-    pub apply_memory: u64,
-    /// Whether the patch is applied before it is given away: `auto` does so but for `--preset fast`.
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub verify: Verify,
-    /// Threads to use; as many as there are cores if not given.
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
-    /// Prints one JSON object instead of text.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `fluvial image apply`.
-#[derive(Debug, Args)]
-pub struct ImageApplyArguments {
-    /// The image that the patch was made from.
-    pub old: ImageReference,
-    /// The patch.
-    pub patch: PathBuf,
-    /// Where the new image goes. An archive is made anew; a layout keeps the images that it has.
-    #[arg(long, value_name = "IMAGE")]
-    pub to: ImageReference,
-    /// The platform, where OLD is there for several; this machine's if not given.
-    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
-    pub platform: Option<Platform>,
-    /// Refuses a patch that takes more memory.
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
-    pub memory_limit: u64,
-    /// Prints one JSON object instead of text.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `fluvial diff`.

@@ -18,6 +18,6 @@ pub use error::{ImageError, ReferenceError};
 pub use image::{Image, Platform, PlatformError, diff_ids_of};
 pub use layer::{LAYER_BYTES_MAX, Layer, LayerTar};
 pub use merged::{MergedFile, merge};
-pub use reference::ImageReference;
+pub use reference::{EngineKind, EngineReference, FileReference, ImageReference};
 pub use slice::Slice;
 pub use writer::{Announced, Blob, LayerSource, Writer};

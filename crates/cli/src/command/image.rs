@@ -6,10 +6,10 @@ mod diff;
 
 use fluvial_delta::scratch::ScratchStore;
 use fluvial_delta::structure::ReadAt as _;
-use fluvial_image::oci::{Image, ImageReference, Layer, LayerTar};
+use fluvial_image::oci::{FileReference, Image, ImageReference, Layer, LayerTar, Platform};
 
 use crate::arguments::{ImageArguments, ImageCommand};
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::interrupt::Interrupt;
 use crate::medium::{Identity, Medium};
 use crate::progress::Progress;
@@ -40,8 +40,23 @@ impl ImageArguments {
 
 /// Which file an archive is; a layout is none.
 fn identity_of(image: &ImageReference) -> Option<Identity> {
-    let path = image.path();
+    let path = image.path()?;
     if path.is_file() { Medium::open(path).ok()?.identity().ok() } else { None }
+}
+
+/// Opens an image, wherever it is kept.
+fn open_image(image: &ImageReference, platform: Option<&Platform>) -> Result<Image, Fault> {
+    Ok(Image::open(in_files(image)?, platform)?)
+}
+
+/// Where an image is kept in files.
+fn in_files(image: &ImageReference) -> Result<&FileReference, Fault> {
+    match image {
+        ImageReference::File(file) => Ok(file),
+        ImageReference::Registry(_) | ImageReference::Engine(_) => {
+            Err(Fault::new(Kind::Usage, format!("{image} is not in files")))
+        }
+    }
 }
 
 /// Opens all layers of an image as tars, checked.

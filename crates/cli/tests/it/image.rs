@@ -111,11 +111,16 @@ fn layers() -> [Vec<Vec<u8>>; 2] {
     [old, new]
 }
 
+fn open(reference: &str) -> Image {
+    let Ok(ImageReference::File(file)) = reference.parse() else { panic!("{reference} is not in files") };
+    Image::open(&file, None).unwrap()
+}
+
 /// Opens an image and all its layers, which compares them with their diff ids.
 fn config_digest(work: &Workplace, reference: &str) -> String {
     let (transport, rest) = reference.split_once(':').unwrap();
     let absolute = format!("{transport}:{}", work.path(rest).display());
-    let image = Image::open(&absolute.parse::<ImageReference>().unwrap(), None).unwrap();
+    let image = open(&absolute);
     for layer in &image.layers {
         layer.open(&MemoryScratch, &|_| true).unwrap();
     }

@@ -10,11 +10,19 @@ use thiserror::Error;
 pub enum ReferenceError {
     /// There is no such transport, or none is named.
     #[error(
-        "{text:?} does not say where the image is kept: oci:FOLDER[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME]"
+        "{text:?} does not say where the image is kept: oci:FOLDER[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], docker://HOST/NAME[:TAG], docker-daemon:NAME, podman:NAME"
     )]
     Transport {
         /// The text.
         text: String,
+    },
+    /// What stands behind `docker://` is no name of an image.
+    #[error("{text:?} names no image of a registry: {reason}")]
+    Name {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// Nothing stands behind the transport.
     #[error("{text:?} names no file or folder")]

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::layer::digest_text;
 use super::store::Store;
-use super::{ImageError, ImageReference, Layer};
+use super::{FileReference, ImageError, Layer};
 
 /// A manifest, an index or a config at most, in bytes (as in containers/image).
 const DOCUMENT_BYTES_MAX: u64 = 4 << 20;
@@ -124,23 +124,23 @@ impl Image {
     ///
     /// # Errors
     /// [`ImageError`].
-    pub fn open(reference: &ImageReference, platform: Option<&Platform>) -> Result<Self, ImageError> {
+    pub fn open(reference: &FileReference, platform: Option<&Platform>) -> Result<Self, ImageError> {
         match reference {
-            ImageReference::Layout { folder, tag } => {
+            FileReference::Layout { folder, tag } => {
                 let store = Store::folder(folder);
                 if !store.has(INDEX_FILE) {
                     return Err(not_a(&store, "OCI image layout", "it has no index.json"));
                 }
                 Self::from_layout(&store, tag.as_deref(), platform)
             }
-            ImageReference::OciArchive { file, tag } => {
+            FileReference::OciArchive { file, tag } => {
                 let store = Store::archive(file, "OCI archive")?;
                 if !store.has(INDEX_FILE) {
                     return Err(not_a(&store, "OCI archive", "it has no index.json"));
                 }
                 Self::from_layout(&store, tag.as_deref(), platform)
             }
-            ImageReference::DockerArchive { file, name } => {
+            FileReference::DockerArchive { file, name } => {
                 let store = Store::archive(file, "Docker archive")?;
                 if !store.has(DOCKER_MANIFEST_FILE) {
                     return Err(not_a(&store, "Docker archive", "it has no manifest.json"));

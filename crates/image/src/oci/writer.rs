@@ -14,7 +14,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::layer::{Layer, digest_text};
-use super::{ImageError, ImageReference};
+use super::{FileReference, ImageError};
 
 const RECORD_BYTES: u64 = 512;
 const COPY_BYTES: usize = 256 << 10;
@@ -51,7 +51,7 @@ pub struct Announced {
 /// before, what was made is removed.
 #[derive(Debug)]
 pub struct Writer {
-    reference: ImageReference,
+    reference: FileReference,
     place: Place,
     blobs: Vec<Blob>,
 }
@@ -104,15 +104,15 @@ impl Writer {
     ///
     /// # Errors
     /// [`ImageError::Write`].
-    pub fn begin(reference: &ImageReference, announced: &[Announced]) -> Result<Self, ImageError> {
+    pub fn begin(reference: &FileReference, announced: &[Announced]) -> Result<Self, ImageError> {
         let mut writer = match reference {
-            ImageReference::Layout { folder, .. } => {
+            FileReference::Layout { folder, .. } => {
                 let blobs = folder.join("blobs/sha256");
                 fs::create_dir_all(&blobs).map_err(|source| ImageError::Write { path: blobs, source })?;
                 let place = Place::Folder { folder: folder.clone() };
                 Self { reference: reference.clone(), place, blobs: Vec::new() }
             }
-            ImageReference::OciArchive { file, .. } | ImageReference::DockerArchive { file, .. } => {
+            FileReference::OciArchive { file, .. } | FileReference::DockerArchive { file, .. } => {
                 let part = beside(file, ".part");
                 let place = Place::Archive { file: Arc::new(create(&part)?), part, end: 0 };
                 Self { reference: reference.clone(), place, blobs: Vec::new() }
@@ -129,7 +129,7 @@ impl Writer {
                 }
                 Place::Archive { part, file, end } => {
                     let name = match reference {
-                        ImageReference::DockerArchive { .. } => docker_name(index, &one.sha256),
+                        FileReference::DockerArchive { .. } => docker_name(index, &one.sha256),
                         _ => blob_name(&one.sha256),
                     };
                     let failed = |source| ImageError::Write { path: part.clone(), source };
@@ -156,10 +156,8 @@ impl Writer {
     /// [`ImageError::Write`], [`ImageError::Read`] for what is copied.
     pub fn finish(mut self, layers: &[LayerSource]) -> Result<(), ImageError> {
         match self.reference.clone() {
-            ImageReference::DockerArchive { file, name } => {
-                self.finish_docker(&file, name.as_deref(), layers)
-            }
-            ImageReference::OciArchive { file, tag } => {
+            FileReference::DockerArchive { file, name } => self.finish_docker(&file, name.as_deref(), layers),
+            FileReference::OciArchive { file, tag } => {
                 let manifest = self.manifest(layers, false)?;
                 let index = index_with(json!([]), &manifest, tag.as_deref());
                 self.append(LAYOUT_FILE, LAYOUT.as_bytes())?;
@@ -167,7 +165,7 @@ impl Writer {
                 self.append(INDEX_FILE, &index)?;
                 self.publish_archive(&file)
             }
-            ImageReference::Layout { folder, tag } => self.finish_layout(&folder, tag.as_deref(), layers),
+            FileReference::Layout { folder, tag } => self.finish_layout(&folder, tag.as_deref(), layers),
         }
     }
 

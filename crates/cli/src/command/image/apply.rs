@@ -12,7 +12,7 @@ use fluvial_delta::structure::ReadAt;
 use fluvial_image::oci::{Announced, Image, LayerSource, MergedFile, Writer, diff_ids_of, merge};
 use indicatif::HumanBytes;
 
-use super::{CONFIG_TARGET, identity_of, open_layers};
+use super::{CONFIG_TARGET, identity_of, in_files, open_image, open_layers};
 use crate::arguments::ImageApplyArguments;
 use crate::command::apply::check_memory;
 use crate::command::{hex, open, say};
@@ -50,13 +50,14 @@ fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Result<Outcome
     let bytes = open(&arguments.patch)?;
     let (header, _) = Header::read(&bytes).map_err(ApplyError::Header)?;
     check_header(&header, arguments)?;
+    let to = in_files(&arguments.to)?;
     for (input, what) in [(identity_of(&arguments.old), "OLD"), (bytes.identity().ok(), "PATCH")] {
-        if is_at(arguments.to.path(), input) {
-            return Err(Fault::overwriting(arguments.to.path(), what).hint("choose another place with --to"));
+        if is_at(to.path(), input) {
+            return Err(Fault::overwriting(to.path(), what).hint("choose another place with --to"));
         }
     }
-    let scratch = DiskScratch::new(folder_of(arguments.to.path()));
-    let old = Image::open(&arguments.old, arguments.platform.as_ref())?;
+    let scratch = DiskScratch::new(folder_of(to.path()));
+    let old = open_image(&arguments.old, arguments.platform.as_ref())?;
     let layers = open_layers(&old, &scratch, progress)?;
     let files = merge(&layers)?;
     let sources = sources_of(&files, &header.sources)?;
@@ -66,7 +67,7 @@ fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Result<Outcome
 
     let announced: Vec<Announced> =
         header.targets.iter().map(|target| Announced { sha256: target.sha256, len: target.size }).collect();
-    let writer = Writer::begin(&arguments.to, &announced)?;
+    let writer = Writer::begin(to, &announced)?;
     progress.phase("applying", header.frames.iter().map(|frame| frame.flat_len).sum());
     let targets: Vec<&dyn Target> = writer.blobs().iter().map(|blob| blob as &dyn Target).collect();
     patch.apply(&sources, &targets, &scratch, Checkpoint::default(), &mut Watch(progress))?;

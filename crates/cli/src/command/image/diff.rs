@@ -6,10 +6,10 @@ use std::time::Instant;
 use fluvial_delta::diff::{DiffOptions, DiffReport, Named, diff};
 use fluvial_delta::structure::ReadAt as _;
 use fluvial_image::Anatomist;
-use fluvial_image::oci::{Image, MergedFile, merge};
+use fluvial_image::oci::{MergedFile, merge};
 use indicatif::HumanBytes;
 
-use super::{CONFIG_TARGET, identity_of, open_layers};
+use super::{CONFIG_TARGET, identity_of, open_image, open_layers};
 use crate::arguments::ImageDiffArguments;
 use crate::command::diff::{check_patch_path, use_threads, write_patch};
 use crate::command::{hex, percent, say};
@@ -46,8 +46,8 @@ fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fau
     for (image, what) in [(&arguments.old, "OLD"), (&arguments.new, "NEW")] {
         check_patch_path(&arguments.patch, identity_of(image), what)?;
     }
-    let old = Image::open(&arguments.old, arguments.platform.as_ref())?;
-    let mut new = Image::open(&arguments.new, arguments.platform.as_ref())?;
+    let old = open_image(&arguments.old, arguments.platform.as_ref())?;
+    let mut new = open_image(&arguments.new, arguments.platform.as_ref())?;
     let layers = new.layers.len();
     // A layer may stand in an image more than once: an empty one does so easily.
     let mut known: HashSet<_> = old.layers.iter().map(|layer| layer.diff_id).collect();
