@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use fluvial_image::oci::{ImageReference, Platform};
 
+/// Large files that shall outlive a restart: `/tmp` is memory on many devices.
+const WORK_FOLDER: &str = "/var/tmp";
+
 use super::{PresetName, Verify, parse_size};
 
 /// `fluvial image`.
@@ -35,6 +38,9 @@ pub struct ImageDiffArguments {
     /// Where the patch goes.
     #[arg(short = 'o', long = "output", value_name = "PATCH")]
     pub patch: PathBuf,
+    /// Where the engine listens, if not where it usually does.
+    #[arg(long, value_name = "PATH")]
+    pub engine_socket: Option<PathBuf>,
     /// The platform, where an image is there for several; this machine's if not given.
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     pub platform: Option<Platform>,
@@ -62,9 +68,16 @@ pub struct ImageApplyArguments {
     pub old: ImageReference,
     /// The patch.
     pub patch: PathBuf,
-    /// Where the new image goes. An archive is made anew; a layout keeps the images that it has.
+    /// Where the new image goes. An archive is made anew; a layout or an engine keeps the images that it has.
     #[arg(long, value_name = "IMAGE")]
     pub to: ImageReference,
+    /// Where the engine listens, if not where it usually does.
+    #[arg(long, value_name = "PATH")]
+    pub engine_socket: Option<PathBuf>,
+    /// Where layers are made that go to an engine. They take no more there than the engine takes for them
+    /// afterwards, and are removed as it takes them.
+    #[arg(long, value_name = "FOLDER", default_value = WORK_FOLDER)]
+    pub work_folder: PathBuf,
     /// The platform, where OLD is there for several; this machine's if not given.
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     pub platform: Option<Platform>,
