@@ -17,6 +17,7 @@ mod archive;
 mod feed;
 mod load;
 mod pipes;
+mod serve;
 
 pub use feed::Content;
 pub use load::{LoadLayer, LoadedBy};
@@ -90,6 +91,7 @@ pub struct Engine {
     kind: EngineKind,
     runtime: Runtime,
     docker: Docker,
+    socket: PathBuf,
     info: SystemInfo,
 }
 
@@ -129,7 +131,7 @@ impl Engine {
         let docker = connected.map_err(failed)?;
         let docker = runtime.block_on(docker.negotiate_version()).map_err(failed)?;
         let info = runtime.block_on(docker.info()).map_err(failed)?;
-        Ok(Self { kind, runtime, docker, info })
+        Ok(Self { kind, runtime, docker, socket, info })
     }
 
     /// Which engine it is.
@@ -200,6 +202,12 @@ impl Engine {
         let (repository, tag) = split_name(name);
         let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
         self.ask("name the image", self.docker.tag_image(&digest_text(id), Some(options)))
+    }
+
+    /// Takes one of several names from an image.
+    fn forget(&self, name: &str) -> Result<(), EngineError> {
+        let options = None::<bollard::query_parameters::RemoveImageOptions>;
+        self.ask("forget a name of the image", self.docker.remove_image(name, options, None)).map(drop)
     }
 
     /// Writes an image with all its layers as an archive, as `docker save` does. `progress` hears how many

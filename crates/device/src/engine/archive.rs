@@ -11,9 +11,9 @@ use sha2::{Digest as _, Sha256};
 use super::feed::Content;
 use super::load::LoadLayer;
 
-const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
+pub(super) const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
+pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// A member of an archive.
 pub(super) struct Member<'a> {
@@ -72,36 +72,44 @@ pub(super) fn docker<'a>(config: &[u8], layers: &[LoadLayer<'a>]) -> Vec<Member<
     [config].into_iter().chain(layers).chain([manifest]).collect()
 }
 
-/// A whole archive of an OCI image layout.
-pub(super) fn oci<'a>(config: &[u8], layers: &[LoadLayer<'a>]) -> Vec<Member<'a>> {
-    let name = |digest: &str| format!("blobs/{}", digest.replacen(':', "/", 1));
-    let blob = |bytes: Vec<u8>| Member::bytes(name(&digest_of_bytes(&bytes)), bytes);
-    // Plain tars: their digests are the diff ids, by which the engine finds those that it has. It does not
-    // ask for their length.
-    let descriptors: Vec<_> = layers
-        .iter()
-        .map(|layer| {
+/// The documents of an image whose layers are plain tars. Their digests are the diff ids, by which an engine
+/// finds those that it has; it does not ask for the length of these.
+pub(super) struct Documents {
+    pub(super) manifest: Vec<u8>,
+    pub(super) manifest_digest: String,
+    pub(super) config_digest: String,
+}
+
+impl Documents {
+    pub(super) fn of(config: &[u8], layers: &[LoadLayer<'_>]) -> Self {
+        let descriptor = |layer: &LoadLayer<'_>| {
             let len = layer.tar.map_or(0, ReadAt::len);
             json!({ "mediaType": LAYER_TYPE, "digest": digest_text(&layer.diff_id), "size": len })
-        })
-        .collect();
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "config": { "mediaType": CONFIG_TYPE, "digest": digest_of_bytes(config), "size": config.len() },
-        "layers": descriptors,
-    });
-    let manifest = manifest.to_string().into_bytes();
-    let descriptor = json!({
-        "mediaType": MANIFEST_TYPE, "digest": digest_of_bytes(&manifest), "size": manifest.len()
-    });
+        };
+        let config_digest = digest_of_bytes(config);
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": { "mediaType": CONFIG_TYPE, "digest": config_digest, "size": config.len() },
+            "layers": layers.iter().map(descriptor).collect::<Vec<_>>(),
+        });
+        let manifest = manifest.to_string().into_bytes();
+        Self { manifest_digest: digest_of_bytes(&manifest), manifest, config_digest }
+    }
+}
+
+/// A whole archive of an OCI image layout.
+pub(super) fn oci<'a>(config: &[u8], layers: &[LoadLayer<'a>]) -> Vec<Member<'a>> {
+    let Documents { manifest, manifest_digest, config_digest } = Documents::of(config, layers);
+    let name = |digest: &str| format!("blobs/{}", digest.replacen(':', "/", 1));
+    let descriptor = json!({ "mediaType": MANIFEST_TYPE, "digest": manifest_digest, "size": manifest.len() });
     let index = json!({ "schemaVersion": 2, "manifests": [descriptor] });
     let layout = json!({ "imageLayoutVersion": "1.0.0" });
     let mut members = vec![
         Member::bytes("oci-layout".into(), layout.to_string().into_bytes()),
         Member::bytes("index.json".into(), index.to_string().into_bytes()),
-        blob(manifest),
-        blob(config.to_vec()),
+        Member::bytes(name(&manifest_digest), manifest),
+        Member::bytes(name(&config_digest), config.to_vec()),
     ];
     // Where a layer stands twice, its blob stands once.
     let last_uses = (0..layers.len()).filter(|&index| is_last_use(layers, index));

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::archive::{self, Member, MemberContent, is_last_use};
 use super::feed::{Body, Content, Stop, body, copy};
 use super::pipes::PipeFolder;
-use super::{Engine, EngineError};
+use super::serve::PullError;
+use super::{Engine, EngineError, check_name};
 
 /// A layer of an image that is loaded.
 #[derive(Clone, Copy)]
@@ -27,21 +28,24 @@ pub struct LoadLayer<'a> {
 pub enum LoadedBy {
     /// Layers went through named pipes straight to where they are unpacked.
     Pipes,
+    /// The engine pulled from here, as from a registry, and kept each layer in its temporary storage first.
+    Pull,
     /// The engine kept the archive in its temporary storage first.
     Archive,
 }
 
 /// Takes bytes as they go, and answers whether to go on.
-type Progress<'a> = &'a (dyn Fn(u64) -> bool + Sync);
+pub(super) type Progress<'a> = &'a (dyn Fn(u64) -> bool + Sync);
 
 impl Engine {
-    /// Loads an image. Layers are given back to the disk as the engine takes them. When it fails, the engine
-    /// has what it had before. `progress` hears how many bytes of layers have gone since its last call, and
-    /// cancels by answering `false`.
+    /// Loads an image and gives it a name. Layers are given back to the disk as the engine takes them. When it
+    /// fails, the engine has what it had before. `progress` hears how many bytes of layers have gone since its
+    /// last call, and cancels by answering `false`.
     ///
     /// `dockerd` unpacks an archive to its temporary storage before it looks at the layers. A layer that
     /// stands in the archive as a **named pipe** is made as one there, and then read from: so nothing is
-    /// kept twice. Where the pipes do not appear, it gets a plain archive.
+    /// kept twice. Podman pulls from a registry on this machine that has just this image. Where an engine does
+    /// not do so, it gets an archive.
     ///
     /// # Errors
     /// [`EngineError`]; [`EngineError::Load`] where the engine refuses it.
@@ -49,34 +53,60 @@ impl Engine {
         &self,
         config: &[u8],
         layers: &[LoadLayer<'_>],
+        name: &str,
         progress: Progress<'_>,
     ) -> Result<LoadedBy, EngineError> {
+        check_name(name)?;
         let id = Sha256::digest(config).into();
-        let loaded_by = self.load_somehow(config, layers, progress)?;
+        let mut other_name = None;
+        let loaded_by = match self.kind {
+            EngineKind::Docker => self.load_by_pipes(config, layers, progress)?,
+            EngineKind::Podman => match self.pull_from_here(config, layers, progress) {
+                Ok(name) => {
+                    other_name = Some(name);
+                    Some(LoadedBy::Pull)
+                }
+                Err(PullError { error, has_begun }) if has_begun => return Err(error),
+                Err(_) => None,
+            },
+        };
+        let loaded_by = match loaded_by {
+            Some(loaded_by) => loaded_by,
+            None => self.load_archive(config, layers, progress)?,
+        };
         if !self.has(&id)? {
             return Err(EngineError::Lost { digest: digest_text(&id) });
+        }
+        self.tag(&id, name)?;
+        if let Some(other_name) = other_name {
+            self.forget(&other_name)?;
         }
         Ok(loaded_by)
     }
 
-    fn load_somehow(
+    /// Answers `None` where the engine makes no pipes that can be found here.
+    fn load_by_pipes(
+        &self,
+        config: &[u8],
+        layers: &[LoadLayer<'_>],
+        progress: Progress<'_>,
+    ) -> Result<Option<LoadedBy>, EngineError> {
+        let Some(folder) = self.pipe_folder() else { return Ok(None) };
+        folder.let_go_of_stale();
+        let sent = self.send(|body, is_over| feed_pipes(config, layers, &folder, body, is_over, progress));
+        match sent {
+            Ok(()) => Ok(Some(LoadedBy::Pipes)),
+            Err(SendError::NoPipes) => Ok(None),
+            Err(SendError::Engine(error)) => Err(error),
+        }
+    }
+
+    fn load_archive(
         &self,
         config: &[u8],
         layers: &[LoadLayer<'_>],
         progress: Progress<'_>,
     ) -> Result<LoadedBy, EngineError> {
-        if self.kind == EngineKind::Docker
-            && let Some(folder) = self.pipe_folder()
-        {
-            folder.let_go_of_stale();
-            let sent =
-                self.send(|body, is_over| feed_pipes(config, layers, &folder, body, is_over, progress));
-            match sent {
-                Err(SendError::NoPipes) => {}
-                Err(SendError::Engine(error)) => return Err(error),
-                Ok(()) => return Ok(LoadedBy::Pipes),
-            }
-        }
         let members = match self.kind {
             EngineKind::Docker => archive::docker(config, layers),
             EngineKind::Podman => archive::oci(config, layers),

@@ -75,8 +75,7 @@ impl Goal {
                 Ok(writer.finish(&layers)?)
             }
             Self::Engine { engine, name, blobs } => {
-                load(&engine, config, diff_ids, &blobs, old, access)?;
-                Ok(engine.tag(&blobs[0].announced().sha256, &name)?)
+                load((&engine, &name), config, diff_ids, &blobs, old, access)
             }
         }
     }
@@ -122,7 +121,7 @@ fn layer_sources(
 
 /// Hands an engine the layers that it lacks.
 fn load(
-    engine: &Engine,
+    (engine, name): (&Engine, &str),
     config: &[u8],
     diff_ids: &[Sha256Digest],
     blobs: &Blobs,
@@ -150,6 +149,6 @@ fn load(
     };
     let layers: Vec<LoadLayer<'_>> = diff_ids.iter().enumerate().map(layer).collect();
     access.progress.phase("loading", layers.iter().filter_map(|layer| layer.tar).map(ReadAt::len).sum());
-    engine.load(config, &layers, &|bytes| access.progress.advance(bytes))?;
+    engine.load(config, &layers, name, &|bytes| access.progress.advance(bytes))?;
     Ok(())
 }
