@@ -5,6 +5,7 @@
 //! be made again in general; what names a layer for good is its **diff id**, the SHA-256 of its tar as
 //! it is. So an [`Image`] gives layers by diff id, and opens them as plain tars.
 
+mod document;
 mod error;
 mod image;
 mod layer;
@@ -14,9 +15,10 @@ mod slice;
 mod store;
 mod writer;
 
+pub use document::{DOCUMENT_BYTES_MAX, Document, INDEXES_MAX, manifest_for, sha256_of};
 pub use error::{ImageError, ReferenceError};
 pub use image::{Image, Platform, PlatformError, diff_ids_of};
-pub use layer::{LAYER_BYTES_MAX, Layer, LayerTar};
+pub use layer::{LAYER_BYTES_MAX, Layer, LayerTar, digest_text};
 pub use merged::{MergedFile, merge};
 pub use reference::{EngineKind, EngineReference, FileReference, ImageReference};
 pub use slice::Slice;

@@ -3,6 +3,9 @@
 
 mod apply;
 mod diff;
+mod fetch;
+mod pull;
+mod push_delta;
 
 use fluvial_delta::scratch::ScratchStore;
 use fluvial_delta::structure::ReadAt as _;
@@ -23,8 +26,10 @@ const CONFIG_TARGET: &str = "config";
 /// Every way that it fails.
 pub fn run(arguments: &ImageArguments, interrupt: Interrupt) -> Result<(), Fault> {
     match &arguments.command {
-        ImageCommand::Diff(diff) => diff::run(diff, interrupt),
-        ImageCommand::Apply(apply) => apply::run(apply, interrupt),
+        ImageCommand::Diff(diff) => fetch::before_diff(diff, interrupt),
+        ImageCommand::Apply(apply) => fetch::before_apply(apply, interrupt),
+        ImageCommand::PushDelta(push) => push_delta::run(push, interrupt),
+        ImageCommand::Pull(pull) => pull::run(pull, interrupt),
     }
 }
 
@@ -34,6 +39,8 @@ impl ImageArguments {
         match &self.command {
             ImageCommand::Diff(diff) => diff.json,
             ImageCommand::Apply(apply) => apply.json,
+            ImageCommand::PushDelta(push) => push.json,
+            ImageCommand::Pull(pull) => pull.json,
         }
     }
 }

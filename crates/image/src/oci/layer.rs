@@ -112,6 +112,6 @@ impl Layer {
 }
 
 /// A digest as images write it.
-pub(super) fn digest_text(digest: &Sha256Digest) -> String {
+pub fn digest_text(digest: &Sha256Digest) -> String {
     digest.iter().fold("sha256:".into(), |text: String, byte| text + &format!("{byte:02x}"))
 }

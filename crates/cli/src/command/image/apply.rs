@@ -27,11 +27,11 @@ use crate::scratch::DiskScratch;
 const CONFIG_BYTES_MAX: u64 = 4 << 20;
 
 /// What an apply came to.
-struct Outcome {
-    image_digest: String,
-    layers: usize,
-    layers_made: usize,
-    made_bytes: u64,
+pub(super) struct Outcome {
+    pub(super) image_digest: String,
+    pub(super) layers: usize,
+    pub(super) layers_made: usize,
+    pub(super) made_bytes: u64,
 }
 
 /// Makes the new image.
@@ -46,7 +46,11 @@ pub fn run(arguments: &ImageApplyArguments, interrupt: Interrupt) -> Result<(), 
     show(arguments, &result?, started.elapsed().as_secs_f64())
 }
 
-fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Result<Outcome, Fault> {
+/// Makes the new image, and says nothing.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Result<Outcome, Fault> {
     let bytes = open(&arguments.patch)?;
     let (header, _) = Header::read(&bytes).map_err(ApplyError::Header)?;
     check_header(&header, arguments)?;
@@ -105,7 +109,10 @@ fn check_header(header: &Header, arguments: &ImageApplyArguments) -> Result<(), 
 }
 
 /// The files that the patch names, in its order.
-fn sources_of<'a>(files: &'a [MergedFile], infos: &[SourceInfo]) -> Result<Vec<&'a dyn ReadAt>, Fault> {
+pub(super) fn sources_of<'a>(
+    files: &'a [MergedFile],
+    infos: &[SourceInfo],
+) -> Result<Vec<&'a dyn ReadAt>, Fault> {
     let by_path: HashMap<&str, &MergedFile> = files.iter().map(|file| (file.path.as_str(), file)).collect();
     let find = |info: &SourceInfo| match by_path.get(info.name.as_str()) {
         Some(file) => Ok(&file.content as &dyn ReadAt),

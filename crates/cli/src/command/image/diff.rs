@@ -20,11 +20,11 @@ use crate::progress::Progress;
 use crate::scratch::DiskScratch;
 
 /// What was made.
-struct Made {
-    report: DiffReport,
+pub(super) struct Made {
+    pub(super) report: DiffReport,
     image_digest: String,
     /// What a pull would fetch: the layers that OLD lacks, as NEW keeps them, and the config.
-    pull_bytes: u64,
+    pub(super) pull_bytes: u64,
     layers: usize,
     new_layers: usize,
 }
@@ -41,7 +41,11 @@ pub fn run(arguments: &ImageDiffArguments, interrupt: Interrupt) -> Result<(), F
     show(arguments, &result?, started.elapsed().as_secs_f64())
 }
 
-fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fault> {
+/// Makes a patch, and says nothing.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fault> {
     use_threads(arguments.jobs)?;
     for (image, what) in [(&arguments.old, "OLD"), (&arguments.new, "NEW")] {
         check_patch_path(&arguments.patch, identity_of(image), what)?;
