@@ -146,11 +146,6 @@ impl RegistryError {
             _ => false,
         }
     }
-
-    /// Whether nothing at all can be had from the registry: another request would fail the same way.
-    pub fn is_general(&self) -> bool {
-        matches!(self, Self::Client { .. } | Self::Credentials { .. } | Self::Unreachable { .. })
-    }
 }
 
 /// 408 and 429 ask for another try, as do faults of the server.

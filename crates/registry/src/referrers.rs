@@ -128,7 +128,7 @@ impl Repository {
                         Err(error) => error,
                     }
                 }
-                Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(None),
+                Ok(answer) if lacks_api(answer.status()) => return Ok(None),
                 Ok(answer) => self.refusal(what, answer.status()),
                 Err(error) => error,
             };
@@ -175,6 +175,18 @@ fn add_entry(index: &mut Value, entry: &Value) -> bool {
         None => entries.push(entry.clone()),
     }
     true
+}
+
+/// How registries say that they have no referrers API: 404 as specified, others as older ones answer to paths
+/// that they do not know.
+fn lacks_api(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_FOUND
+            | StatusCode::BAD_REQUEST
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED
+    )
 }
 
 fn fallback_tag(subject: &str) -> String {

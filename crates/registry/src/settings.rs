@@ -12,7 +12,7 @@ pub struct Settings {
     pub connect_timeout_ms: u64,
     /// A connection that is silent for longer is given up, in milliseconds.
     pub read_timeout_ms: u64,
-    /// How often a request is repeated; 0 for never. Tries that brought bytes do not count.
+    /// How often a request is repeated in a row; 0 for never. The count starts anew when bytes have come.
     pub retry_count: u32,
     /// The longest pause between tries, in milliseconds. The first one takes an eighth of it, each further
     /// one twice as long as the one before.

@@ -21,7 +21,7 @@ pub struct RegistryArguments {
     /// A connection that is silent for longer is given up.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().read_timeout_ms)]
     pub read_timeout_ms: u64,
-    /// How often a request is repeated; tries that brought something do not count.
+    /// How often a request is repeated in a row, with nothing that came.
     #[arg(long, value_name = "N", default_value_t = Settings::default().retry_count)]
     pub retry_count: u32,
     /// The longest pause between tries; the first one takes an eighth of it.

@@ -6,6 +6,7 @@ mod folder;
 mod hostile;
 mod image;
 mod media;
+mod registry;
 mod resume;
 mod round_trip;
 mod support;
