@@ -11,10 +11,23 @@ use crate::support::{Workplace, noise};
 
 /// How a layer is kept.
 #[derive(Clone, Copy)]
-enum Packing {
+pub enum Packing {
     Plain,
     Gzip,
     Zstd,
+}
+
+/// A layer as it is kept.
+pub fn pack(bytes: &[u8], packing: Packing) -> Vec<u8> {
+    match packing {
+        Packing::Plain => bytes.to_vec(),
+        Packing::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        Packing::Zstd => zstd::encode_all(bytes, 3).unwrap(),
+    }
 }
 
 fn put_layout(folder: &Path, tag: &str, layers: &[Vec<u8>], packing: Packing) {
@@ -29,17 +42,8 @@ fn put_layout(folder: &Path, tag: &str, layers: &[Vec<u8>], packing: Packing) {
         Packing::Gzip => "+gzip",
         Packing::Zstd => "+zstd",
     };
-    let pack = |bytes: &[u8]| match packing {
-        Packing::Plain => bytes.to_vec(),
-        Packing::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            std::io::Write::write_all(&mut encoder, bytes).unwrap();
-            encoder.finish().unwrap()
-        }
-        Packing::Zstd => zstd::encode_all(bytes, 3).unwrap(),
-    };
     let layer_type = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
-    let descriptors: Vec<_> = layers.iter().map(|layer| put(&layer_type, &pack(layer))).collect();
+    let descriptors: Vec<_> = layers.iter().map(|layer| put(&layer_type, &pack(layer, packing))).collect();
     let config = put("application/vnd.oci.image.config.v1+json", &config(layers));
     let manifest = json!({ "schemaVersion": 2, "config": config, "layers": descriptors }).to_string();
     let mut manifest = put("application/vnd.oci.image.manifest.v1+json", manifest.as_bytes());
@@ -50,7 +54,7 @@ fn put_layout(folder: &Path, tag: &str, layers: &[Vec<u8>], packing: Packing) {
 }
 
 /// An old and a new image: a base that both have, an application that changes, a file that goes.
-fn layers() -> [Vec<Vec<u8>>; 2] {
+pub fn layers() -> [Vec<Vec<u8>>; 2] {
     let base: Files = (0..40).map(|i| (format!("usr/lib/base{i}"), noise(i, 3000))).collect();
     let app = |version: u64| -> Files {
         let mut files: Files = (0..60).map(|i| (format!("srv/app/part{i}"), noise(1000 + i, 9000))).collect();
@@ -72,7 +76,7 @@ fn open(reference: &str) -> Image {
 }
 
 /// Opens an image and all its layers, which compares them with their diff ids.
-fn config_digest(work: &Workplace, reference: &str) -> String {
+pub fn config_digest(work: &Workplace, reference: &str) -> String {
     let (transport, rest) = reference.split_once(':').unwrap();
     let absolute = format!("{transport}:{}", work.path(rest).display());
     let image = open(&absolute);

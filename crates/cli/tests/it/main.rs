@@ -8,6 +8,7 @@ mod hostile;
 mod image;
 mod images;
 mod media;
+mod registry;
 mod resume;
 mod round_trip;
 mod support;

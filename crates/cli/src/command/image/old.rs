@@ -1,5 +1,6 @@
 //! The image that a device has.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io::BufWriter;
 use std::path::Path;
@@ -9,7 +10,7 @@ use fluvial_delta::structure::ReadAt;
 use fluvial_device::engine::{Engine, EngineImage};
 use fluvial_device::overlay::LayerFolders;
 use fluvial_image::oci::{
-    EngineReference, FileReference, Image, ImageReference, LayerTar, MergedFile, Platform, merge,
+    EngineReference, FileReference, Image, ImageReference, Layer, MergedFile, Platform, merge,
 };
 
 use super::{open_image, open_layers};
@@ -37,8 +38,8 @@ pub struct OldImage<'a> {
 }
 
 enum OldKind {
-    /// Its layers, and the files of its root file system in them.
-    Layers { image: Image, files: Vec<MergedFile> },
+    /// Its layers, and the files of its root file system in them once somebody has asked for some.
+    Layers { image: Image, files: OnceCell<Vec<MergedFile>> },
     /// Where an engine has unpacked its layers.
     Folders { engine: Box<Engine>, name: String, image: EngineImage, folders: LayerFolders },
 }
@@ -60,9 +61,7 @@ impl<'a> OldImage<'a> {
             }
         }
         let image = open_image(reference, access)?;
-        let scratch = DiskScratch::new(access.folder);
-        let files = merge(&open_layers(&image, &scratch, access.progress)?)?;
-        Ok(Self { access, kind: OldKind::Layers { image, files } })
+        Ok(Self { access, kind: OldKind::Layers { image, files: OnceCell::new() } })
     }
 
     /// Its layers, the lowest first.
@@ -73,14 +72,22 @@ impl<'a> OldImage<'a> {
         }
     }
 
-    /// The files that a patch names, in its order.
+    /// The files that a patch names, in its order. All layers are unpacked for it, and compared with their diff
+    /// ids, where an engine has not done so.
     pub fn sources(&self, infos: &[SourceInfo]) -> Result<Vec<Box<dyn ReadAt + '_>>, Fault> {
         let missing = |info: &SourceInfo| {
             let message = format!("OLD has no file {:?}, which the patch needs", info.name);
             Fault::new(Kind::WrongSource, message)
         };
         match &self.kind {
-            OldKind::Layers { files, .. } => {
+            OldKind::Layers { image, files } => {
+                if files.get().is_none() {
+                    let scratch = DiskScratch::new(self.access.folder);
+                    let layers = open_layers(&image.layers, &scratch, self.access.progress)?;
+                    // Nobody else has set it meanwhile.
+                    let _ = files.set(merge(&layers)?);
+                }
+                let files = files.get().map_or(&[][..], Vec::as_slice);
                 let by_path: HashMap<&str, &MergedFile> =
                     files.iter().map(|file| (file.path.as_str(), file)).collect();
                 let find = |info: &SourceInfo| {
@@ -100,12 +107,25 @@ impl<'a> OldImage<'a> {
         }
     }
 
-    /// The image with all its layers as they are kept. An engine has to save it first.
-    pub fn into_image(self) -> Result<Image, Fault> {
-        match self.kind {
-            OldKind::Layers { image, .. } => Ok(image),
-            OldKind::Folders { engine, name, .. } => save(&engine, &name, self.access),
+    /// Its id: the SHA-256 of its config.
+    pub fn config_digest(&self) -> Sha256Digest {
+        match &self.kind {
+            OldKind::Layers { image, .. } => image.config_digest,
+            OldKind::Folders { image, .. } => image.id,
         }
+    }
+
+    /// Those of these layers that it has, as they are kept. An engine has to save the image first.
+    pub fn layers(&self, wanted: &[Sha256Digest]) -> Result<Vec<Layer>, Fault> {
+        let mut layers = match &self.kind {
+            OldKind::Layers { image, .. } => image.layers.clone(),
+            OldKind::Folders { image, .. } if !wanted.iter().any(|one| image.diff_ids.contains(one)) => {
+                Vec::new()
+            }
+            OldKind::Folders { engine, name, .. } => save(engine, name, self.access)?.layers,
+        };
+        layers.retain(|layer| wanted.contains(&layer.diff_id));
+        Ok(layers)
     }
 }
 
@@ -125,15 +145,4 @@ fn save(engine: &Engine, name: &str, access: &Access<'_>) -> Result<Image, Fault
     archive.into_inner().map_err(|error| failed(error.into_error()))?;
     let saved = FileReference::DockerArchive { file: file.path().into(), name: None };
     Ok(Image::open(&saved, access.platform)?)
-}
-
-/// Opens layers as tars, checked.
-pub fn open_tars(
-    layers: &Image,
-    wanted: &[Sha256Digest],
-    access: &Access<'_>,
-) -> Result<Vec<LayerTar>, Fault> {
-    let mut image = layers.clone();
-    image.layers.retain(|layer| wanted.contains(&layer.diff_id));
-    open_layers(&image, &DiskScratch::new(access.folder), access.progress)
 }
