@@ -20,6 +20,7 @@ enum Packing {
 /// Files of a layer: path and content.
 type Files = Vec<(String, Vec<u8>)>;
 
+/// The SHA-256 of some bytes.
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
@@ -51,7 +52,8 @@ fn config(layers: &[Vec<u8>]) -> Vec<u8> {
     object.to_string().into_bytes()
 }
 
-fn docker_archive(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
+/// What `docker save` would write.
+pub fn docker_archive(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
     let config = config(layers);
     let config_name = format!("{}.json", hex(&config));
     let names: Vec<String> = layers.iter().map(|layer| format!("{}/layer.tar", hex(layer))).collect();

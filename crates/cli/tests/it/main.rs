@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what the tests share is test code too")]
 
 mod damage;
+mod engines;
 mod folder;
 mod hostile;
 mod image;

@@ -15,6 +15,8 @@ use super::super::data::part;
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The annotation that names an image in a layout.
+const TAG: &str = "org.opencontainers.image.ref.name";
 /// Every image is of the same moment: its digest tells what is in it, not when it was built.
 const CREATED: &str = "2026-01-01T00:00:00Z";
 
@@ -45,14 +47,18 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Opens a layout, or begins one. Its blobs may be there before any image is.
+    /// Opens a layout with the images that it has, or begins one. Blobs may be there before any image is.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// When the folder cannot be made, or holds something else.
     pub fn open(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder.join("blobs/sha256"))?;
         fs::write(folder.join("oci-layout"), json!({"imageLayoutVersion": "1.0.0"}).to_string())?;
-        Ok(Self { folder: folder.to_owned(), images: BTreeMap::new() })
+        let images = match fs::read(folder.join("index.json")) {
+            Ok(text) => images_of(&text)?,
+            Err(_) => BTreeMap::new(),
+        };
+        Ok(Self { folder: folder.to_owned(), images })
     }
 
     /// How skopeo and fluvial name an image of it.
@@ -93,7 +99,7 @@ impl Layout {
             "layers": layers.collect::<Vec<_>>(),
         });
         let mut entry = self.put_blob(MANIFEST_TYPE, &manifest)?;
-        entry["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
+        entry["annotations"] = json!({ TAG: tag });
         self.images.insert(tag.to_owned(), entry);
         let manifests: Vec<&Value> = self.images.values().collect();
         write(
@@ -117,6 +123,14 @@ impl Layout {
         let entry = self.images.get(tag).with_context(|| format!("no image {tag}"))?;
         read_manifest(&self.folder, entry)
     }
+}
+
+/// The manifests that an index lists, by tag.
+fn images_of(index: &[u8]) -> Result<BTreeMap<String, Value>> {
+    let index: Value = serde_json::from_slice(index)?;
+    let entries = index["manifests"].as_array().context("index.json lists no images")?;
+    let tag = |entry: &Value| Some(entry["annotations"][TAG].as_str()?.to_owned());
+    Ok(entries.iter().filter_map(|entry| Some((tag(entry)?, entry.clone()))).collect())
 }
 
 /// The only image of a layout that another program wrote.
@@ -201,5 +215,8 @@ mod tests {
         assert_eq!(digest_of(&layout.blob(&image.config)).unwrap().0, image.config);
         layout.put("A-old", &["sh"], &[layer.clone(), layer]).unwrap();
         assert_eq!(only_image(folder.path()).unwrap().layers.len(), 2, "the same tag is replaced");
+        let mut again = Layout::open(folder.path()).unwrap();
+        again.put("B-old", &["sh"], &[]).unwrap();
+        assert_eq!(again.image("A-old").unwrap().layers.len(), 2, "other images stay");
     }
 }
