@@ -6,6 +6,7 @@ mod chart;
 mod contest;
 mod data;
 mod image;
+mod images;
 mod measure;
 mod pair;
 mod peer;
@@ -31,6 +32,8 @@ pub enum Step {
     Run(RunOptions),
     /// Apply the 32 MiB patch of the system pair and the peer's in turn, and report the medians.
     Turns(TurnsOptions),
+    /// Build pairs of container images and measure ours and the peers on them (root; about 6 GB).
+    Images(images::ImagesOptions),
     /// Write the report and the chart again from results.json.
     Report,
 }
@@ -104,6 +107,7 @@ pub fn run(step: Step) -> Result<()> {
         Step::Turns(options) => {
             contest::turns(&folder(options.dir), options.fluvial.as_deref(), options.rounds)
         }
+        Step::Images(options) => images::run(&options),
         Step::Report => results::Results::load(&results::path())?.publish(),
     }
 }

@@ -1,15 +1,21 @@
 //! `cargo xtask ci`: every check a change passes before it lands.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::command::{command, find, run, workspace_root};
+use crate::command::{command, find, output, run, workspace_root};
+use crate::engines::{self, Engines};
 
 #[derive(Args)]
 pub struct Options {
     /// Install no cargo tool: without cargo-nextest run `cargo test`, without cargo-deny skip its check.
     #[arg(long)]
     offline: bool,
+    /// Start no container engines: the tests that need them say so and do nothing.
+    #[arg(long)]
+    no_engines: bool,
 }
 
 /// Runs all checks and stops at the first that fails.
@@ -29,11 +35,38 @@ pub fn run_all(options: &Options) -> Result<()> {
 
 /// Unit, integration and property tests.
 fn tests(options: &Options) -> Result<()> {
+    let engines = engines(options)?;
+    let folder = engines.as_ref().map(|engines| engines.dir().to_string_lossy().into_owned());
+    let environment: Vec<(&str, &str)> =
+        folder.iter().map(|folder| (engines::VARIABLE, folder.as_str())).collect();
     if available("cargo-nextest", &[], options) {
-        cargo("tests", &["nextest", "run", "--workspace", "--locked", "--no-tests", "pass"], &[])
+        let nextest = ["nextest", "run", "--workspace", "--locked", "--no-tests", "pass"];
+        cargo("tests", &nextest, &environment)
     } else {
-        cargo("tests", &["test", "--workspace", "--all-targets", "--locked"], &[])
+        cargo("tests", &["test", "--workspace", "--all-targets", "--locked"], &environment)
     }
+}
+
+/// Container engines for the tests, where they are wanted and this machine can run them; they stop when the tests
+/// are through, and a run that was killed has its engines stopped by the next.
+fn engines(options: &Options) -> Result<Option<Engines>> {
+    let reason = if options.no_engines {
+        Some("--no-engines is given")
+    } else if output(&mut command("id", ["-u"]))? != "0" {
+        Some("it takes root to run them")
+    } else if options.offline && !engines::are_installed() {
+        Some("they are not installed: cargo xtask engines install")
+    } else {
+        None
+    };
+    if let Some(reason) = reason {
+        eprintln!("images are NOT tested with container engines: {reason}");
+        return Ok(None);
+    }
+    engines::install()?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from);
+    Engines::start(&target.join("engines")).context("starting container engines").map(Some)
 }
 
 /// The bodies of the fuzz targets over their committed corpora. `fuzz/` is a workspace of its own, but

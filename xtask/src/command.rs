@@ -64,9 +64,11 @@ pub fn ensure(programs: &[(&str, &str)]) -> Result<()> {
         return Ok(());
     }
     let hint = || format!("install these packages as root: {}", missing.join(" "));
+    // In run level 1 a package's service is not started: nothing here wants the machine's own.
     run(&mut command("apt-get", ["update", "-qq"])).with_context(hint)?;
     let mut install = command("apt-get", ["install", "-y", "-qq", "--no-install-recommends"]);
-    run(install.args(&missing).env("DEBIAN_FRONTEND", "noninteractive")).with_context(hint)
+    run(install.args(&missing).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))
+        .with_context(hint)
 }
 
 fn line(command: &Command) -> String {

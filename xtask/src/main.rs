@@ -1,5 +1,5 @@
 //! The task runner: `cargo xtask ci` checks the workspace, `cargo xtask bench` builds real data and
-//! measures the engine against its peers on it, `cargo xtask fuzz` runs the fuzz targets, `cargo xtask demo` shows the main job on real data.
+//! measures the engine against its peers on it, `cargo xtask engines` runs container engines for tests, `cargo xtask fuzz` runs the fuzz targets, `cargo xtask demo` shows the main job on real data.
 //!
 //! It runs other programs and reads their results; it holds no logic of the product.
 
@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod command;
 mod demo;
+mod engines;
 mod fuzz;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +27,11 @@ enum Task {
     Demo,
     /// Run the fuzz targets; needs a nightly compiler and cargo-fuzz.
     Fuzz(fuzz::Options),
+    /// Install, start or stop a private dockerd, podman service and registry; needs root.
+    Engines {
+        #[command(subcommand)]
+        step: engines::Step,
+    },
     /// Build the benchmark's data, or run the benchmark.
     Bench {
         #[command(subcommand)]
@@ -38,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Task::Ci(options) => ci::run_all(&options),
         Task::Demo => demo::show(),
         Task::Fuzz(options) => fuzz::fuzz(&options),
+        Task::Engines { step } => engines::run(step),
         Task::Bench { step } => bench::run(step),
     }
 }

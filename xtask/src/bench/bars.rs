@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::image::Kind;
+use super::images::pair as image_pair;
 use super::pair::{self, Pair, SYSTEM_TAR, Story};
-use super::peer::{self, FULL, HDIFFPATCH, OURS, OURS_FAST, OURS_SMALL, XDELTA3};
+use super::peer::{self, FULL, HDIFFPATCH, OURS, OURS_FAST, OURS_SMALL, PULL, XDELTA3};
 use super::results::{Results, Turns};
 
 const KIB: f64 = 1024.0;
@@ -88,6 +89,7 @@ pub fn all(results: &Results) -> Vec<Bar> {
         bars.extend(sizes(results, &pair));
     }
     bars.extend(costs(results));
+    bars.extend(images(results));
     bars
 }
 
@@ -135,6 +137,33 @@ fn sizes(results: &Results, pair: &Pair) -> Vec<Bar> {
         }
         (Story::Binary(_), _) => vec![against(HDIFFPATCH, 0.95).moonshot(0.6)],
     }
+}
+
+/// Container images: sizes, and the memory of applying.
+fn images(results: &Results) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    let mut rss_bytes: Option<f64> = None;
+    for pair in &image_pair::ALL {
+        let name = pair.name();
+        let ours = results.figures(&name, OURS);
+        rss_bytes = rss_bytes.into_iter().chain(ours.map(|f| f.apply.rss_bytes as f64)).reduce(f64::max);
+        let ratio = |other: Option<f64>| Some(ours?.patch_bytes as f64 / other?);
+        let against_full = |tool: &str| {
+            let full = results.figures(&name, tool).map(|figures| figures.patch_bytes as f64);
+            Bar::new(format!("{name}: patch / {tool}"), Unit::Ratio, 1.01, ratio(full))
+        };
+        let against_best = |bar| {
+            let best = ratio(best_peer(results, &name));
+            Bar::new(format!("{name}: patch / best peer"), Unit::Ratio, bar, best).moonshot(0.6)
+        };
+        match pair.bar {
+            image_pair::Bar::Below => bars.push(against_best(0.9)),
+            image_pair::Bar::NotAbove => bars.push(against_best(1.0)),
+            image_pair::Bar::WorstCase => bars.extend([PULL, FULL].map(against_full)),
+        }
+    }
+    bars.push(Bar::new("any image: apply, memory", Unit::Mebibytes, 48.0 * MIB, rss_bytes));
+    bars
 }
 
 /// What diff and apply may cost on the system pair.
@@ -201,6 +230,19 @@ mod tests {
         let results = Results { turns: Some(turns), ..Results::default() };
         let bar = all(&results).into_iter().find(|bar| bar.what.contains("in turn")).unwrap();
         assert_eq!((bar.measured, bar.verdict()), (Some(1.2), Verdict::Missed));
+    }
+
+    #[test]
+    fn an_unrelated_image_is_judged_by_both_ways_to_pack_its_layers() {
+        let mut results = Results::default();
+        for (tool, bytes) in [(OURS, 1010), (PULL, 1000), (FULL, 999)] {
+            results.put(row("image-U1", tool, bytes));
+        }
+        let verdict = |tool: &str| {
+            let what = format!("image-U1: patch / {tool}");
+            all(&results).into_iter().find(|bar| bar.what == what).unwrap().verdict()
+        };
+        assert_eq!((verdict(PULL), verdict(FULL)), (Verdict::Passed, Verdict::Missed));
     }
 
     #[test]

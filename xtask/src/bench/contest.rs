@@ -95,10 +95,10 @@ pub fn turns(dir: &Path, fluvial: Option<&Path>, rounds: usize) -> Result<()> {
     results.publish()
 }
 
-struct Contest<'a> {
-    dir: &'a Path,
-    search_path: std::ffi::OsString,
-    hashes: Hashes,
+pub(super) struct Contest<'a> {
+    pub dir: &'a Path,
+    pub search_path: std::ffi::OsString,
+    pub hashes: Hashes,
 }
 
 impl Contest<'_> {
@@ -197,7 +197,8 @@ impl Contest<'_> {
         Ok(Figures { patch_bytes, diff, apply, declared_bytes })
     }
 
-    fn cost(&self, commands: Vec<Command>, scratch: &Path) -> Result<Cost> {
+    /// Runs commands one after the other and sums up what they cost.
+    pub fn cost(&self, commands: Vec<Command>, scratch: &Path) -> Result<Cost> {
         let mut cost = Cost::default();
         // What earlier commands wrote is not to be written back at the cost of these.
         output(&mut command("sync", [] as [&str; 0]))?;
@@ -208,7 +209,7 @@ impl Contest<'_> {
     }
 
     /// What the patch's header says that applying it needs.
-    fn declared_bytes(&self, patch: &Path) -> Option<u64> {
+    pub fn declared_bytes(&self, patch: &Path) -> Option<u64> {
         let mut inspect = command("fluvial", ["inspect", "--json"]);
         let text = output(inspect.arg(patch).env("PATH", &self.search_path)).ok()?;
         let value: serde_json::Value = serde_json::from_str(&text).ok()?;
@@ -227,20 +228,20 @@ fn places(old: &Path, new: &Path, tmp: &Path) -> Places {
 }
 
 /// UTC date and time.
-fn now() -> Result<String> {
+pub(super) fn now() -> Result<String> {
     output(&mut command("date", ["--utc", "+%Y-%m-%d %H:%M"]))
 }
 
 /// A reason without the folder that the data stands in, which is another one elsewhere.
-fn without_folder(reason: &str, dir: &Path) -> String {
+pub(super) fn without_folder(reason: &str, dir: &Path) -> String {
     reason.replace(&format!("{}/", dir.display()), "")
 }
 
 /// A folder for one measurement, removed afterwards.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub PathBuf);
 
 impl Scratch {
-    fn new(path: PathBuf) -> Result<Self> {
+    pub fn new(path: PathBuf) -> Result<Self> {
         fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
         Ok(Self(path))
     }
@@ -256,10 +257,10 @@ impl Drop for Scratch {
 
 /// Hashes of files, each computed once a run.
 #[derive(Default)]
-struct Hashes(HashMap<(PathBuf, u64, u64), String>);
+pub(super) struct Hashes(HashMap<(PathBuf, u64, u64), String>);
 
 impl Hashes {
-    fn of(&mut self, path: &Path) -> Result<String> {
+    pub fn of(&mut self, path: &Path) -> Result<String> {
         let metadata = fs::metadata(path).with_context(|| path.display().to_string())?;
         let modified_ns = metadata.modified()?.duration_since(UNIX_EPOCH)?.as_nanos() as u64;
         let key = (path.to_owned(), metadata.len(), modified_ns);
@@ -312,7 +313,8 @@ fn data_in_words(dir: &Path) -> Vec<String> {
     ]
 }
 
-fn line(row: &Row) -> String {
+/// A row in a line, for whoever waits for the results.
+pub(super) fn line(row: &Row) -> String {
     let head = format!("{:28} {:26}", row.pair, row.tool);
     match &row.outcome {
         Outcome::Proved(figures) => format!(

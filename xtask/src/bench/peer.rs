@@ -23,6 +23,12 @@ pub const XDELTA3: &str = "xdelta3 -9";
 pub const ZSTD: &str = "zstd -19 --patch-from";
 pub const BSDIFF: &str = "bsdiff";
 pub const RDIFF: &str = "rdiff + gzip";
+/// With as much of the old file in view as there is.
+pub const XDELTA3_WIDE: &str = "xdelta3 -9 -B";
+/// As balena's engine makes deltas of images.
+pub const RDIFF_512: &str = "rdiff 512 B + gzip -9";
+/// Not a delta: what a registry sends of an image's layers.
+pub const PULL: &str = "pull, gzip -9";
 /// Not a delta: the new file alone, which no patch should exceed.
 pub const FULL: &str = "full, zstd -19";
 pub const OURS: &str = "fluvial default";
@@ -50,7 +56,7 @@ pub struct Places {
 }
 
 impl Tool {
-    fn new(name: &'static str, version: &str, diff: &[&'static str], apply: &[&'static str]) -> Self {
+    pub fn new(name: &'static str, version: &str, diff: &[&'static str], apply: &[&'static str]) -> Self {
         Self { name, version: version.to_owned(), diff: diff.to_vec(), apply: apply.to_vec() }
     }
 
@@ -210,7 +216,7 @@ fn hdiffpatch_folder(dir: &Path) -> PathBuf {
     dir.join("tools").join(name).join("hdiffpatch/_c_src/HDiffPatch")
 }
 
-fn debian_version(package: &str) -> String {
+pub fn debian_version(package: &str) -> String {
     output(&mut command("dpkg-query", ["-W", "-f", "${Package} ${Version}", package]))
         .unwrap_or_else(|_| format!("{package} of unknown version"))
 }
@@ -226,5 +232,5 @@ pub fn commit(root: &Path) -> Result<String> {
 
 /// Whether a tool makes deltas and is not ours.
 pub fn is_delta_peer(name: &str) -> bool {
-    [HDIFFPATCH, HDIFFPATCH_ZSTD, XDELTA3, ZSTD, BSDIFF, RDIFF].contains(&name)
+    [HDIFFPATCH, HDIFFPATCH_ZSTD, XDELTA3, XDELTA3_WIDE, ZSTD, BSDIFF, RDIFF, RDIFF_512].contains(&name)
 }

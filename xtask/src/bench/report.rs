@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::bars::{self, Bar, Verdict};
+use super::images::pair as image_pair;
 use super::pair;
 use super::results::{Outcome, Results, Row, Turns};
 
@@ -33,6 +34,7 @@ pub fn write(results: &Results) -> String {
             write_pair(&mut text, results, &pair.name, rows);
         }
     }
+    write_images(&mut text, results);
     if let Some(turns) = &results.turns {
         write_turns(&mut text, turns);
     }
@@ -97,6 +99,29 @@ fn write_pair(text: &mut String, results: &Results, name: &str, mut rows: Vec<&R
             Outcome::Skipped(reason) => {
                 let _ = writeln!(text, "| {} | not run: {reason} | | | | | | | | |", row.tool);
             }
+        }
+    }
+}
+
+/// The pairs of container images.
+fn write_images(text: &mut String, results: &Results) {
+    let rows_of = |name: &str| results.rows.iter().filter(|row| row.pair == name).collect::<Vec<_>>();
+    if image_pair::ALL.iter().all(|pair| rows_of(&pair.name()).is_empty()) {
+        return;
+    }
+    text.push_str(
+        "\n## Container images\n\nWritten by `cargo xtask bench images`. Ours goes from image to image, and the \
+         config and every layer are compared with the new image's; the peers go from the old image's layers one \
+         behind the other to those of the new image that the old one lacks, as plain tars; `pull` and `full` are \
+         these layers packed. Sizes are of all old layers and the missing new ones, unpacked.\n\n",
+    );
+    for pair in &image_pair::ALL {
+        let _ = writeln!(text, "- {}: {}.", pair.name(), pair.story);
+    }
+    for pair in &image_pair::ALL {
+        let (name, rows) = (pair.name(), rows_of(&pair.name()));
+        if !rows.is_empty() {
+            write_pair(text, results, &name, rows);
         }
     }
 }

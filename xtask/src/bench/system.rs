@@ -71,7 +71,7 @@ const PACKAGES: [&str; 57] = [
 ];
 
 /// Removes what belongs to one machine or to the moment of the build: keys, ids, logs, caches.
-const CLEAN: &str = "cd \"$1\" && rm -rf etc/ssh/ssh_host_* etc/resolv.conf etc/.resolv* etc/.pwd.lock \
+pub const CLEAN: &str = "cd \"$1\" && rm -rf etc/ssh/ssh_host_* etc/resolv.conf etc/.resolv* etc/.pwd.lock \
     etc/passwd- etc/group- etc/shadow- etc/gshadow- etc/subuid- etc/subgid- var/cache/ldconfig/aux-cache \
     var/cache/debconf/*-old var/lib/dpkg/*-old var/lib/apt/lists/* var/cache/apt/* \
     var/lib/systemd/random-seed var/lib/dbus/machine-id && find var/log -type f -delete && : > etc/machine-id";
@@ -107,24 +107,27 @@ impl Mirrors {
         self.suite(suite).source()
     }
 
-    fn suite(&self, suite: &str) -> Suite {
+    /// A suite at its mirror.
+    pub fn suite(&self, suite: &str) -> Suite {
         let mirror = if suite.ends_with("-security") { &self.security } else { &self.main };
         Suite { mirror: mirror.clone(), name: suite.to_owned() }
     }
 }
 
-struct Suite {
+/// A part of a distribution, as apt knows it.
+pub struct Suite {
     mirror: String,
     name: String,
 }
 
 impl Suite {
-    fn source(&self) -> String {
+    /// Its line of an apt source list.
+    pub fn source(&self) -> String {
         format!("deb {} {} main", self.mirror, self.name)
     }
 
     /// When the suite was last published, in seconds since 1970.
-    fn date(&self, work: &Path) -> Result<u64> {
+    pub fn date(&self, work: &Path) -> Result<u64> {
         let file = work.join(format!("Release.{}", self.name));
         let url = format!("{}/dists/{}/Release", self.mirror, self.name);
         run(command("/usr/lib/apt/apt-helper", ["download-file", &url]).arg(&file))?;
@@ -158,7 +161,7 @@ pub fn bootstrap(
 
 /// Removes a tree if it is there, unless something is mounted in it: mmdebstrap, when it is stopped, can leave
 /// the machine's own /proc, /sys and /dev in there for a while.
-fn remove_tree(tree: &Path) -> Result<()> {
+pub fn remove_tree(tree: &Path) -> Result<()> {
     if !tree.exists() {
         return Ok(());
     }
