@@ -252,6 +252,7 @@ pub fn diff(
         observer,
     };
     let (mut pieces, left) = comparison.pieces()?;
+    sources::drop_weak_blocks(&space, &mut pieces);
     if old.len() > WHOLE_SOURCES_MAX {
         sources::drop_weak(&space, &old_streams, &mut pieces);
     }

@@ -31,7 +31,7 @@ pub type Blake3Digest = [u8; 32];
 /// digest together: thousands of digests would be larger than many a patch.
 pub const WHOLE_SOURCES_MAX: usize = 16;
 /// Bytes of its BLAKE3 that one of many sources has.
-pub const BRIEF_BYTES: usize = 4;
+pub const BRIEF_BYTES: usize = 2;
 
 /// A byte stream that the patch makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -352,7 +352,7 @@ mod tests {
         ) {
             let check = |digest: [u8; 32]| {
                 if are_many {
-                    SourceCheck::Brief([digest[0], digest[1], digest[2], digest[3]])
+                    SourceCheck::Brief([digest[0], digest[1]])
                 } else {
                     let blake3 = (digest[0] & 1 == 1).then_some(digest);
                     SourceCheck::Whole { sha256: digest, blake3 }
@@ -372,7 +372,7 @@ mod tests {
     fn names_that_grow_without_end_are_refused() {
         // Each name shares all of the one before: a few bytes each make gigabytes.
         let name = "x".repeat(NAME_BYTES_MAX);
-        let source = |name| SourceInfo { name, size: 1, check: SourceCheck::Brief([0; 4]) };
+        let source = |name| SourceInfo { name, size: 1, check: SourceCheck::Brief([0; BRIEF_BYTES]) };
         let sources = vec![source(name); 2 * HEADER_BYTES_MAX / NAME_BYTES_MAX];
         let bytes = header(sources, Some([0; 32])).to_bytes();
         assert!(bytes.len() < 1 << 20);

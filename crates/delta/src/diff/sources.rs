@@ -1,5 +1,8 @@
 //! Leaves out the sources that a patch never reads: a root file system has thousands of files, and
-//! each that the header names costs its digest and has to be hashed by every device.
+//! each that the header names costs its digest and has to be hashed by every device. So do packed blocks of
+//! them that would be unpacked for a few bytes.
+
+use fluvial_codec::Format;
 
 use super::encode::Piece;
 use crate::map::SourceBlock;
@@ -12,6 +15,10 @@ const COVER_BYTES: u64 = 6;
 const LITERAL_SHARE: u64 = 3;
 /// What naming a source costs, in bytes, roughly.
 const SOURCE_BYTES: u64 = 24;
+/// What naming a packed block costs, in bytes, roughly.
+const BLOCK_BYTES: u64 = 9;
+/// Every device unpacks a block that is read: one byte of the patch for so many bytes unpacked.
+const UNPACK_BYTES: u64 = 256;
 /// Every device reads a source to check it: one byte of the patch for so many bytes read.
 const READ_BYTES: u64 = 32 << 10;
 
@@ -42,6 +49,23 @@ pub(super) fn drop_weak(space: &Space<'_>, sources: &[&dyn ReadAt], pieces: &mut
     }
     let is_worth_it = |source: usize| saved[source] >= SOURCE_BYTES + sources[source].len() / READ_BYTES;
     pieces.retain(|piece| source_of(piece.cover.address).is_none_or(is_worth_it));
+}
+
+/// Takes out the covers of packed blocks that save less than unpacking them costs: a page of a manual shares
+/// phrases with hundreds of others.
+pub(super) fn drop_weak_blocks(space: &Space<'_>, pieces: &mut Vec<Piece>) {
+    let block_of = |address: u64| {
+        space.block_at(address).filter(|&block| space.blocks()[block].format != Format::Stored)
+    };
+    let mut saved = vec![0_u64; space.blocks().len()];
+    for piece in pieces.iter() {
+        if let Some(block) = block_of(piece.cover.address) {
+            saved[block] += (piece.cover.len / LITERAL_SHARE).saturating_sub(COVER_BYTES);
+        }
+    }
+    let is_worth_it =
+        |block: usize| saved[block] >= BLOCK_BYTES + space.blocks()[block].plain_len / UNPACK_BYTES;
+    pieces.retain(|piece| block_of(piece.cover.address).is_none_or(is_worth_it));
 }
 
 /// Where the sources that are kept move to.
@@ -106,8 +130,6 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use fluvial_codec::Format;
-
     use super::*;
     use crate::frame::Cover;
 
@@ -132,6 +154,26 @@ mod tests {
         drop_weak(&space, &sources, &mut pieces);
         let left: Vec<u64> = pieces.iter().map(|piece| piece.cover.address).collect();
         assert_eq!(left, [1000, 2000, unpacked, space.len() + 7], "the first source saves a few bytes only");
+    }
+
+    #[test]
+    fn blocks_that_save_little_are_not_unpacked() {
+        let bytes = vec![0_u8; 1000];
+        let sources: [&dyn ReadAt; 1] = [&bytes];
+        let scratch = crate::scratch::MemoryScratch;
+        let mut space = Space::new(&sources, &scratch);
+        let block = |offset, format| {
+            let packed = Extent { offset, len: if format == Format::Stored { 9000 } else { 100 } };
+            SourceBlock { packed, plain_len: 9000, format, often: false }
+        };
+        let [weak, strong] = [0, 100].map(|offset| space.push(block(offset, Format::Gzip)));
+        let alias = space.push(block(200, Format::Stored));
+        let cover = |address, len| Piece { cover: Cover { flat: 0, address, len }, exact: true };
+        let mut pieces =
+            vec![cover(5, 20), cover(weak, 40), cover(weak + 50, 60), cover(strong, 400), cover(alias, 20)];
+        drop_weak_blocks(&space, &mut pieces);
+        let left: Vec<u64> = pieces.iter().map(|piece| piece.cover.address).collect();
+        assert_eq!(left, [5, strong, alias], "what is not unpacked costs nothing");
     }
 
     #[test]
