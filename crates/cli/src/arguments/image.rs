@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use fluvial_image::oci::{ImageReference, Platform};
+use fluvial_image::oci::{ImageReference, Platform, ReferenceError};
 
 use super::{PresetName, Verify, parse_size};
 
@@ -23,6 +23,63 @@ pub enum ImageCommand {
     Diff(ImageDiffArguments),
     /// Makes the new image from OLD and a patch.
     Apply(ImageApplyArguments),
+    /// Publishes NEW in chunks, for devices that fetch what they lack from any server of static files.
+    Publish(ImagePublishArguments),
+    /// Fetches a published image, using the files of OLD.
+    Fetch(ImageFetchArguments),
+}
+
+/// `fluvial image publish`.
+#[derive(Debug, Args)]
+pub struct ImagePublishArguments {
+    /// The image.
+    pub new: ImageReference,
+    /// The folder that is served; images in it share their layers.
+    #[arg(long, value_name = "FOLDER")]
+    pub to: PathBuf,
+    /// The platform, where the image is there for several; this machine's if not given.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
+    pub platform: Option<Platform>,
+    /// How much work goes into packing: a level of Zstandard.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub level: i32,
+    /// Threads to use; as many as there are cores if not given.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fluvial image fetch`.
+#[derive(Debug, Args)]
+pub struct ImageFetchArguments {
+    /// The image that is there; `none` if there is none.
+    #[arg(value_parser = parse_old)]
+    pub old: OldImage,
+    /// The published folder and the new image's digest: `http[s]://HOST/FOLDER/DIGEST`, or a path.
+    #[arg(value_name = "URL")]
+    pub from: String,
+    /// Where the new image goes. An archive is made anew; a layout keeps the images that it has.
+    #[arg(long, value_name = "IMAGE")]
+    pub to: ImageReference,
+    /// The platform, where OLD is there for several; this machine's if not given.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
+    pub platform: Option<Platform>,
+    /// Connections to the server at a time, 8 at most.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub connections: u8,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An image that may be there.
+#[derive(Debug, Clone)]
+pub struct OldImage(pub Option<ImageReference>);
+
+fn parse_old(text: &str) -> Result<OldImage, ReferenceError> {
+    if text == "none" { Ok(OldImage(None)) } else { text.parse().map(|image| OldImage(Some(image))) }
 }
 
 /// `fluvial image diff`.

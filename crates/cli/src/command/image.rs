@@ -3,6 +3,8 @@
 
 mod apply;
 mod diff;
+mod fetch;
+mod publish;
 
 use fluvial_delta::scratch::ScratchStore;
 use fluvial_delta::structure::ReadAt as _;
@@ -25,6 +27,8 @@ pub fn run(arguments: &ImageArguments, interrupt: Interrupt) -> Result<(), Fault
     match &arguments.command {
         ImageCommand::Diff(diff) => diff::run(diff, interrupt),
         ImageCommand::Apply(apply) => apply::run(apply, interrupt),
+        ImageCommand::Publish(publish) => publish::run(publish, interrupt),
+        ImageCommand::Fetch(fetch) => fetch::run(fetch, interrupt),
     }
 }
 
@@ -34,6 +38,8 @@ impl ImageArguments {
         match &self.command {
             ImageCommand::Diff(diff) => diff.json,
             ImageCommand::Apply(apply) => apply.json,
+            ImageCommand::Publish(publish) => publish.json,
+            ImageCommand::Fetch(fetch) => fetch.json,
         }
     }
 }

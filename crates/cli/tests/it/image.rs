@@ -18,9 +18,9 @@ enum Packing {
 }
 
 /// Files of a layer: path and content.
-type Files = Vec<(String, Vec<u8>)>;
+pub type Files = Vec<(String, Vec<u8>)>;
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
@@ -35,12 +35,12 @@ fn tar_of<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn layer(files: &Files) -> Vec<u8> {
+pub fn layer(files: &Files) -> Vec<u8> {
     tar_of(files.iter().map(|(path, content)| (path.as_str(), content.as_slice())))
 }
 
 /// The config of an image of these layers.
-fn config(layers: &[Vec<u8>]) -> Vec<u8> {
+pub fn config(layers: &[Vec<u8>]) -> Vec<u8> {
     let diff_ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", hex(layer))).collect();
     let object = json!({
         "architecture": "amd64",
@@ -51,7 +51,7 @@ fn config(layers: &[Vec<u8>]) -> Vec<u8> {
     object.to_string().into_bytes()
 }
 
-fn docker_archive(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
+pub fn docker_archive(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
     let config = config(layers);
     let config_name = format!("{}.json", hex(&config));
     let names: Vec<String> = layers.iter().map(|layer| format!("{}/layer.tar", hex(layer))).collect();
@@ -95,7 +95,7 @@ fn put_layout(folder: &Path, tag: &str, layers: &[Vec<u8>], packing: Packing) {
 }
 
 /// An old and a new image: a base that both have, an application that changes, a file that goes.
-fn layers() -> [Vec<Vec<u8>>; 2] {
+pub fn layers() -> [Vec<Vec<u8>>; 2] {
     let base: Files = (0..40).map(|i| (format!("usr/lib/base{i}"), noise(i, 3000))).collect();
     let app = |version: u64| -> Files {
         let mut files: Files = (0..60).map(|i| (format!("srv/app/part{i}"), noise(1000 + i, 9000))).collect();
@@ -117,7 +117,7 @@ fn open(reference: &str) -> Image {
 }
 
 /// Opens an image and all its layers, which compares them with their diff ids.
-fn config_digest(work: &Workplace, reference: &str) -> String {
+pub fn config_digest(work: &Workplace, reference: &str) -> String {
     let (transport, rest) = reference.split_once(':').unwrap();
     let absolute = format!("{transport}:{}", work.path(rest).display());
     let image = open(&absolute);

@@ -6,6 +6,8 @@ mod folder;
 mod hostile;
 mod image;
 mod media;
+mod range_server;
+mod ranges;
 mod resume;
 mod round_trip;
 mod support;

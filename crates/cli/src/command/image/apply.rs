@@ -24,7 +24,7 @@ use crate::progress::Progress;
 use crate::scratch::DiskScratch;
 
 /// A config that is read back from what was made at most, in bytes.
-const CONFIG_BYTES_MAX: u64 = 4 << 20;
+pub(super) const CONFIG_BYTES_MAX: u64 = 4 << 20;
 
 /// What an apply came to.
 struct Outcome {
@@ -118,7 +118,11 @@ fn sources_of<'a>(files: &'a [MergedFile], infos: &[SourceInfo]) -> Result<Vec<&
 }
 
 /// Where each layer of the new image comes from.
-fn layer_sources(config: &[u8], made: &[StreamInfo], old: &Image) -> Result<Vec<LayerSource>, Fault> {
+pub(super) fn layer_sources(
+    config: &[u8],
+    made: &[StreamInfo],
+    old: &Image,
+) -> Result<Vec<LayerSource>, Fault> {
     let diff_ids = diff_ids_of(config)
         .map_err(|reason| Fault::new(Kind::DamagedPatch, format!("the patch makes no image: {reason}")))?;
     let find = |diff_id: &fluvial_delta::header::Sha256Digest| {
