@@ -152,7 +152,8 @@ fn little_is_wanted_where_little_has_changed() {
     let (made, wanted, tally) = assemble(&index, &published, &old).unwrap();
     assert!(made == bytes);
     assert!(tally.found_bytes > 595_000, "{tally:?}");
-    assert!(wanted < 6000, "{wanted}");
+    // Most of it is the pages of the two runs, which list runs beside them.
+    assert!(wanted < 14_000, "{wanted}");
     // With the old archive's headers nothing else is left to fetch.
     let (_, everything, _) = assemble(&index, &published, &[]).unwrap();
     assert!(everything > 280_000, "{everything}");

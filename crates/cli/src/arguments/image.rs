@@ -41,7 +41,7 @@ pub struct ImagePublishArguments {
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     pub platform: Option<Platform>,
     /// How much work goes into packing: a level of Zstandard.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(i32).range(1..=22))]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
     /// Threads to use; as many as there are cores if not given.
     #[arg(long, value_name = "N")]
