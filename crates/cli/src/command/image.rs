@@ -2,8 +2,9 @@
 //! the new image's config and those of its layers that the old image lacks.
 
 mod apply;
+mod by_ranges;
 mod diff;
-mod fetch;
+
 mod publish;
 
 use fluvial_delta::scratch::ScratchStore;
@@ -28,7 +29,7 @@ pub fn run(arguments: &ImageArguments, interrupt: Interrupt) -> Result<(), Fault
         ImageCommand::Diff(diff) => diff::run(diff, interrupt),
         ImageCommand::Apply(apply) => apply::run(apply, interrupt),
         ImageCommand::Publish(publish) => publish::run(publish, interrupt),
-        ImageCommand::Fetch(fetch) => fetch::run(fetch, interrupt),
+        ImageCommand::Fetch(fetch) => by_ranges::run(fetch, interrupt),
     }
 }
 
