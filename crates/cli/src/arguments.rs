@@ -33,8 +33,8 @@ pub enum Command {
     Inspect(InspectArguments),
     /// The same for container images.
     ///
-    /// An image is named by where it is kept: `oci:FOLDER[:TAG]`, `oci-archive:FILE[:TAG]` or
-    /// `docker-archive:FILE[:NAME]`.
+    /// An image is named by where it is kept: `oci:FOLDER[:TAG]`, `oci-archive:FILE[:TAG]`,
+    /// `docker-archive:FILE[:NAME]`, `docker-daemon:NAME` or `podman:NAME`.
     Image(Box<ImageArguments>),
 }
 

@@ -12,6 +12,7 @@ use fluvial_delta::diff::DiffError;
 use fluvial_delta::frame::FrameError;
 use fluvial_delta::header::HeaderError;
 use fluvial_delta::map::MapError;
+use fluvial_device::engine::EngineError;
 use fluvial_image::oci::ImageError;
 use thiserror::Error;
 
@@ -119,6 +120,7 @@ fn usual_hint(kind: Kind) -> Option<&'static str> {
         }
         Kind::Busy => "wait for the other program, or unmount the device",
         Kind::NotAnImage => "`skopeo inspect` shows what others see in it",
+        Kind::Engine => "the engine's own log tells more; it has what it had before",
         Kind::Usage | Kind::Io | Kind::OverMemory | Kind::Cancelled => return None,
     })
 }
@@ -175,6 +177,7 @@ impl From<ImageError> for Fault {
             ImageError::Kind { .. } | ImageError::Content { .. } | ImageError::Limit { .. } => {
                 Kind::NotAnImage
             }
+            ImageError::Busy { .. } => Kind::Busy,
             ImageError::Cancelled => Kind::Cancelled,
         };
         Self::new(kind, error)
@@ -231,5 +234,23 @@ impl From<DiffError> for Fault {
         let over_budget = matches!(error, DiffError::OverBudget { .. });
         let fault = Self::new(kind, error);
         if over_budget { fault.hint("raise --apply-memory, if the devices have it") } else { fault }
+    }
+}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Self {
+        let kind = match &error {
+            EngineError::NoImage { .. } | EngineError::Name { .. } => Kind::Usage,
+            EngineError::Read(_) | EngineError::System(_) => Kind::Io,
+            EngineError::Write(source) => kind_of_write(source),
+            EngineError::Connect { .. }
+            | EngineError::Request { .. }
+            | EngineError::Load { .. }
+            | EngineError::Lost { .. } => Kind::Engine,
+            EngineError::Cancelled => Kind::Cancelled,
+        };
+        let is_away = matches!(error, EngineError::Connect { .. });
+        let fault = Self::new(kind, error);
+        if is_away { fault.hint("start the engine, or name its socket with --engine-socket") } else { fault }
     }
 }

@@ -32,17 +32,16 @@ pub struct Notary {
 }
 
 impl Notary {
-    /// Starts to note the checkpoints of `file` in `journal`.
+    /// Starts to note the checkpoints of what stands in `files` in `journal`.
     ///
     /// # Errors
     /// Where no thread can be had.
-    pub fn begin(file: &File, journal: Journal) -> io::Result<Self> {
-        let file = file.try_clone()?;
+    pub fn begin(files: Vec<File>, journal: Journal) -> io::Result<Self> {
         // No queue: an offer is taken only while the thread waits for one.
         let (sender, receiver) = sync_channel::<usize>(0);
         let work = move || {
             for frame in receiver {
-                file.sync_data()?;
+                files.iter().try_for_each(File::sync_data)?;
                 journal.note(frame)?;
             }
             Ok(())
@@ -123,7 +122,7 @@ mod tests {
     fn begin(folder: &tempfile::TempDir) -> (Notary, Journal) {
         let journal = Journal::new(folder.path().join("journal"), [1; 32], 1);
         let file = tempfile::tempfile_in(folder.path()).unwrap();
-        (Notary::begin(&file, journal.clone()).unwrap(), journal)
+        (Notary::begin(vec![file], journal.clone()).unwrap(), journal)
     }
 
     #[test]

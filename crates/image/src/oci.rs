@@ -5,6 +5,7 @@
 //! be made again in general; what names a layer for good is its **diff id**, the SHA-256 of its tar as
 //! it is. So an [`Image`] gives layers by diff id, and opens them as plain tars.
 
+mod blobs;
 mod error;
 mod image;
 mod layer;
@@ -14,10 +15,11 @@ mod slice;
 mod store;
 mod writer;
 
+pub use blobs::{Announced, Blob, Blobs};
 pub use error::{ImageError, ReferenceError};
-pub use image::{Image, Platform, PlatformError, diff_ids_of};
-pub use layer::{LAYER_BYTES_MAX, Layer, LayerTar};
+pub use image::{Image, Platform, PlatformError, diff_ids_of, digest_of};
+pub use layer::{LAYER_BYTES_MAX, Layer, LayerTar, digest_text};
 pub use merged::{MergedFile, merge};
 pub use reference::{EngineKind, EngineReference, FileReference, ImageReference};
 pub use slice::Slice;
-pub use writer::{Announced, Blob, LayerSource, Writer};
+pub use writer::{LayerSource, Writer};

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use fluvial_image::oci::{ImageReference, Platform, ReferenceError};
 
+/// Large files that shall outlive a restart: `/tmp` is memory on many devices.
+const WORK_FOLDER: &str = "/var/tmp";
+
 use super::{PresetName, Verify, parse_size};
 
 /// `fluvial image`.
@@ -40,6 +43,9 @@ pub struct ImagePublishArguments {
     /// The platform, where the image is there for several; this machine's if not given.
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     pub platform: Option<Platform>,
+    /// Where the engine listens, if not where it usually does.
+    #[arg(long, value_name = "PATH")]
+    pub engine_socket: Option<PathBuf>,
     /// How much work goes into packing: a level of Zstandard.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
@@ -56,13 +62,19 @@ pub struct ImagePublishArguments {
 pub struct ImageFetchArguments {
     /// The image that is there; `none` if there is none.
     #[arg(value_parser = parse_old)]
-    pub old: OldImage,
+    pub old: MaybeImage,
     /// The published folder and the new image's digest: `http[s]://HOST/FOLDER/DIGEST`, or a path.
     #[arg(value_name = "URL")]
     pub from: String,
-    /// Where the new image goes. An archive is made anew; a layout keeps the images that it has.
+    /// Where the new image goes. An archive is made anew; a layout or an engine keeps the images that it has.
     #[arg(long, value_name = "IMAGE")]
     pub to: ImageReference,
+    /// Where the engine listens, if not where it usually does.
+    #[arg(long, value_name = "PATH")]
+    pub engine_socket: Option<PathBuf>,
+    /// Where layers are made that go to an engine, and where what was fetched is kept meanwhile.
+    #[arg(long, value_name = "FOLDER", default_value = WORK_FOLDER)]
+    pub work_folder: PathBuf,
     /// The platform, where OLD is there for several; this machine's if not given.
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     pub platform: Option<Platform>,
@@ -76,10 +88,10 @@ pub struct ImageFetchArguments {
 
 /// An image that may be there.
 #[derive(Debug, Clone)]
-pub struct OldImage(pub Option<ImageReference>);
+pub struct MaybeImage(pub Option<ImageReference>);
 
-fn parse_old(text: &str) -> Result<OldImage, ReferenceError> {
-    if text == "none" { Ok(OldImage(None)) } else { text.parse().map(|image| OldImage(Some(image))) }
+fn parse_old(text: &str) -> Result<MaybeImage, ReferenceError> {
+    if text == "none" { Ok(MaybeImage(None)) } else { text.parse().map(|image| MaybeImage(Some(image))) }
 }
 
 /// `fluvial image diff`.
@@ -92,6 +104,9 @@ pub struct ImageDiffArguments {
     /// Where the patch goes.
     #[arg(short = 'o', long = "output", value_name = "PATCH")]
     pub patch: PathBuf,
+    /// Where the engine listens, if not where it usually does.
+    #[arg(long, value_name = "PATH")]
+    pub engine_socket: Option<PathBuf>,
     /// The platform, where an image is there for several; this machine's if not given.
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     pub platform: Option<Platform>,
@@ -119,9 +134,16 @@ pub struct ImageApplyArguments {
     pub old: ImageReference,
     /// The patch.
     pub patch: PathBuf,
-    /// Where the new image goes. An archive is made anew; a layout keeps the images that it has.
+    /// Where the new image goes. An archive is made anew; a layout or an engine keeps the images that it has.
     #[arg(long, value_name = "IMAGE")]
     pub to: ImageReference,
+    /// Where the engine listens, if not where it usually does.
+    #[arg(long, value_name = "PATH")]
+    pub engine_socket: Option<PathBuf>,
+    /// Where layers are made that go to an engine. They take no more there than the engine takes for them
+    /// afterwards, and are removed as it takes them.
+    #[arg(long, value_name = "FOLDER", default_value = WORK_FOLDER)]
+    pub work_folder: PathBuf,
     /// The platform, where OLD is there for several; this machine's if not given.
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     pub platform: Option<Platform>,

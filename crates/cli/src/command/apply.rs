@@ -1,7 +1,7 @@
 //! `fluvial apply`.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fluvial_delta::apply::{
@@ -76,7 +76,7 @@ fn apply(arguments: &ApplyArguments, progress: &Progress) -> Result<Outcome, Fau
     let scratch_folder = folder_of(if destination.is_device() { &journal_path } else { &arguments.new });
     let header_sha256 = read_header_sha256(&bytes, map_start)?;
     let journal = Journal::new(journal_path.clone(), header_sha256, destination.inode()?);
-    let (from, restart) = starting_point(&journal, &destination, target.size, header.frames.len())?;
+    let (from, restart) = starting_point(&journal, destination.holds(target.size), header.frames.len())?;
     if from == 0 {
         journal.remove().map_err(|error| Fault::writing(journal.path(), error))?;
         destination.clear()?;
@@ -108,12 +108,17 @@ fn check_header(
     have: u64,
     arguments: &ApplyArguments,
 ) -> Result<u64, Fault> {
+    check_memory(header, arguments.memory_limit)?;
+    check_whole(header, map_start, have)
+}
+
+/// Refuses a patch that is cut; answers its length in bytes.
+pub(super) fn check_whole(header: &Header, map_start: u64, have: u64) -> Result<u64, Fault> {
     let frames: u64 = header.frames.iter().map(|frame| u64::from(frame.packed_len)).sum();
     let need = map_start + u64::from(header.map_packed_len) + frames;
     if have < need {
         return Err(ApplyError::Truncated { what: "its frames", have, need }.into());
     }
-    check_memory(header, arguments.memory_limit)?;
     Ok(need)
 }
 
@@ -137,17 +142,18 @@ fn journal_path(arguments: &ApplyArguments, destination: &Destination) -> PathBu
     beside(stem, ".journal")
 }
 
-fn read_header_sha256(bytes: &Medium, len: u64) -> Result<[u8; 32], Fault> {
+/// The SHA-256 of a header of `len` bytes.
+pub(super) fn read_header_sha256(bytes: &Medium, len: u64) -> Result<[u8; 32], Fault> {
     let mut header = vec![0; len as usize];
     bytes.read_at(0, &mut header).map_err(|error| ApplyError::Header(HeaderError::Read(error)))?;
     Ok(Sha256::digest(&header).into())
 }
 
-/// The frame to begin at, and why an earlier run's work cannot be used where there is some.
-fn starting_point(
+/// The frame to begin at, and why an earlier run's work cannot be used where there is some. `is_whole` tells
+/// whether that has the length that it should have.
+pub(super) fn starting_point(
     journal: &Journal,
-    destination: &Destination,
-    size: u64,
+    is_whole: bool,
     frames: usize,
 ) -> Result<(usize, Option<String>), Fault> {
     let unusable = |why: &str| {
@@ -158,7 +164,7 @@ fn starting_point(
         Entry::None => Ok((0, None)),
         Entry::Unusable(why) => unusable(why),
         Entry::Frames(frame) if frame > frames => unusable("it names a frame that is not there"),
-        Entry::Frames(_) if !destination.holds(size) => unusable("what it belongs to has another length"),
+        Entry::Frames(_) if !is_whole => unusable("what it belongs to has another length"),
         Entry::Frames(frame) => Ok((frame, None)),
     }
 }
@@ -191,7 +197,8 @@ impl Job<'_> {
         let header = &self.patch.header;
         let flat_bytes = header.frames[from..].iter().map(|frame| frame.flat_len).sum();
         self.progress.phase("applying", flat_bytes);
-        let notary = Notary::begin(target.file(), self.journal.clone()).map_err(ApplyError::Journal)?;
+        let file = target.file().try_clone().map_err(ApplyError::WriteTarget)?;
+        let notary = Notary::begin(vec![file], self.journal.clone()).map_err(ApplyError::Journal)?;
         let mut watch = Watch { progress: self.progress, notary };
         let medium = target.try_clone().map_err(ApplyError::WriteTarget)?;
         let verifier = Verifier::begin(medium, from == 0).map_err(ApplyError::WriteTarget)?;
@@ -228,11 +235,7 @@ impl Job<'_> {
     /// After a fault: keeps what the next run can go on from, removes everything else.
     fn clean_up(&self, destination: &Destination, fault: Fault) -> Fault {
         let frames = self.patch.header.frames.len();
-        let kept = match self.journal.read() {
-            Ok(Entry::Frames(frame)) if fault.kind != Kind::WrongTarget => Some(frame),
-            _ => None,
-        };
-        let Some(frame) = kept else {
+        let Some(frame) = frame_to_resume(&self.journal, fault.kind) else {
             // Should this fail too, the next run starts over: the journal is of no use to it.
             let _ = self.journal.remove();
             let _ = destination.discard();
@@ -245,23 +248,34 @@ impl Job<'_> {
                 _ => fault,
             };
         };
-        let resume = format!(
-            "{} is kept: the same command goes on from frame {frame} of {frames}",
-            destination.part().display()
-        );
-        match fault.kind {
-            Kind::Cancelled | Kind::Io => fault.hint(resume),
-            Kind::DamagedPatch => fault.hint(format!("fetch the patch again; {resume}")),
-            Kind::NoSpace => fault.hint(format!("free some space; {resume}")),
-            _ => fault,
-        }
+        hint_to_resume(fault, destination.part(), frame, frames)
+    }
+}
+
+/// The frame from which a later run goes on after a fault, if what was made is worth keeping.
+pub(super) fn frame_to_resume(journal: &Journal, kind: Kind) -> Option<usize> {
+    match journal.read() {
+        Ok(Entry::Frames(frame)) if kind != Kind::WrongTarget => Some(frame),
+        _ => None,
+    }
+}
+
+/// Tells that what was made stays at `part`.
+pub(super) fn hint_to_resume(fault: Fault, part: &Path, frame: usize, frames: usize) -> Fault {
+    let resume =
+        format!("{} is kept: the same command goes on from frame {frame} of {frames}", part.display());
+    match fault.kind {
+        Kind::Cancelled | Kind::Io => fault.hint(resume),
+        Kind::DamagedPatch => fault.hint(format!("fetch the patch again; {resume}")),
+        Kind::NoSpace => fault.hint(format!("free some space; {resume}")),
+        _ => fault,
     }
 }
 
 /// Hears how applying comes along.
-struct Watch<'a> {
-    progress: &'a Progress,
-    notary: Notary,
+pub(super) struct Watch<'a> {
+    pub(super) progress: &'a Progress,
+    pub(super) notary: Notary,
 }
 
 impl ApplyObserver for Watch<'_> {

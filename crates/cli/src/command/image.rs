@@ -4,13 +4,16 @@
 mod apply;
 mod by_ranges;
 mod diff;
+mod goal;
+mod old;
 
 mod publish;
 
 use fluvial_delta::scratch::ScratchStore;
 use fluvial_delta::structure::ReadAt as _;
-use fluvial_image::oci::{FileReference, Image, ImageReference, Layer, LayerTar, Platform};
+use fluvial_image::oci::{FileReference, Image, ImageReference, Layer, LayerTar};
 
+use self::old::Access;
 use crate::arguments::{ImageArguments, ImageCommand};
 use crate::fault::{Fault, Kind};
 use crate::interrupt::Interrupt;
@@ -51,19 +54,22 @@ fn identity_of(image: &ImageReference) -> Option<Identity> {
     if path.is_file() { Medium::open(path).ok()?.identity().ok() } else { None }
 }
 
-/// Opens an image, wherever it is kept.
-fn open_image(image: &ImageReference, platform: Option<&Platform>) -> Result<Image, Fault> {
-    Ok(Image::open(in_files(image)?, platform)?)
+/// Opens an image with all its layers, wherever it is kept. An engine saves it to a temporary file first.
+fn open_image(image: &ImageReference, access: &Access<'_>) -> Result<Image, Fault> {
+    match image {
+        ImageReference::File(file) => Ok(Image::open(file, access.platform)?),
+        ImageReference::Engine(engine) => old::open_saved(engine, access),
+        ImageReference::Registry(_) => Err(not_in_files(image)),
+    }
 }
 
 /// Where an image is kept in files.
 fn in_files(image: &ImageReference) -> Result<&FileReference, Fault> {
-    match image {
-        ImageReference::File(file) => Ok(file),
-        ImageReference::Registry(_) | ImageReference::Engine(_) => {
-            Err(Fault::new(Kind::Usage, format!("{image} is not in files")))
-        }
-    }
+    if let ImageReference::File(file) = image { Ok(file) } else { Err(not_in_files(image)) }
+}
+
+fn not_in_files(image: &ImageReference) -> Fault {
+    Fault::new(Kind::Usage, format!("{image} is not in files"))
 }
 
 /// Opens all layers of an image as tars, checked.

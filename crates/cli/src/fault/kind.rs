@@ -31,6 +31,8 @@ pub enum Kind {
     Busy,
     /// What should be a container image is none, or damaged.
     NotAnImage,
+    /// The container engine does not answer, or refuses.
+    Engine,
     /// Stopped by a signal.
     Cancelled,
 }
@@ -44,7 +46,7 @@ struct Row {
 }
 
 /// Every kind. 128 + 2 is what a shell makes of SIGINT, and clap ends with 2.
-const TABLE: [Row; 14] = [
+const TABLE: [Row; 15] = [
     row(Kind::Internal, "internal", 1, "a fault of this program"),
     row(Kind::Usage, "usage", 2, "the command line makes no sense"),
     row(Kind::Io, "io", 3, "reading or writing failed"),
@@ -58,6 +60,7 @@ const TABLE: [Row; 14] = [
     row(Kind::WrongTarget, "wrong_target", 17, "the result came out wrong and was thrown away"),
     row(Kind::Busy, "busy", 18, "another program uses the place of the result"),
     row(Kind::NotAnImage, "not_an_image", 19, "what should be a container image is none, or damaged"),
+    row(Kind::Engine, "engine", 20, "the container engine does not answer, or refuses"),
     row(Kind::Cancelled, "cancelled", 130, "stopped by a signal"),
 ];
 

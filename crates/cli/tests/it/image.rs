@@ -5,8 +5,8 @@ use std::path::Path;
 use fluvial_delta::scratch::MemoryScratch;
 use fluvial_image::oci::{Image, ImageReference};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
+use crate::images::{Files, config, docker_archive, hex, layer};
 use crate::support::{Workplace, noise};
 
 /// How a layer is kept.
@@ -15,51 +15,6 @@ enum Packing {
     Plain,
     Gzip,
     Zstd,
-}
-
-/// Files of a layer: path and content.
-pub type Files = Vec<(String, Vec<u8>)>;
-
-pub fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
-fn tar_of<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (path, content) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
-        header.set_size(content.len() as u64);
-        builder.append_data(&mut header, path, content).unwrap();
-    }
-    builder.into_inner().unwrap()
-}
-
-pub fn layer(files: &Files) -> Vec<u8> {
-    tar_of(files.iter().map(|(path, content)| (path.as_str(), content.as_slice())))
-}
-
-/// The config of an image of these layers.
-pub fn config(layers: &[Vec<u8>]) -> Vec<u8> {
-    let diff_ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", hex(layer))).collect();
-    let object = json!({
-        "architecture": "amd64",
-        "os": "linux",
-        "config": { "Cmd": ["/app"] },
-        "rootfs": { "type": "layers", "diff_ids": diff_ids },
-    });
-    object.to_string().into_bytes()
-}
-
-pub fn docker_archive(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
-    let config = config(layers);
-    let config_name = format!("{}.json", hex(&config));
-    let names: Vec<String> = layers.iter().map(|layer| format!("{}/layer.tar", hex(layer))).collect();
-    let manifest = json!([{ "Config": config_name, "RepoTags": [name], "Layers": names }]).to_string();
-    let mut members: Vec<(&str, &[u8])> = vec![(&config_name, &config)];
-    members.extend(names.iter().zip(layers).map(|(name, layer)| (name.as_str(), layer.as_slice())));
-    members.push(("manifest.json", manifest.as_bytes()));
-    tar_of(members)
 }
 
 fn put_layout(folder: &Path, tag: &str, layers: &[Vec<u8>], packing: Packing) {

@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "what the tests share is test code too")]
 
 mod damage;
+mod engine;
 mod folder;
 mod hostile;
 mod image;
+mod images;
 mod media;
 mod range_server;
 mod ranges;

@@ -91,6 +91,12 @@ pub enum ImageError {
         /// How much may be.
         limit: u64,
     },
+    /// Another run writes there.
+    #[error("another run of fluvial is writing {}", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
     /// Temporary storage failed.
     #[error("temporary storage failed")]
     Scratch(#[source] io::Error),

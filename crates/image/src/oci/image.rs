@@ -231,6 +231,12 @@ pub fn diff_ids_of(config: &[u8]) -> Result<Vec<Sha256Digest>, String> {
     diff_ids.iter().map(|digest| sha256_of(digest).ok_or_else(|| format!("{digest} is no SHA-256"))).collect()
 }
 
+/// Reads a SHA-256 as images write it; engines leave `sha256:` out at times.
+pub fn digest_of(text: &str) -> Option<Sha256Digest> {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    sha256_of(&format!("sha256:{hex}").parse().ok()?)
+}
+
 /// The 32 bytes of a digest, if it is a SHA-256.
 fn sha256_of(digest: &Digest) -> Option<Sha256Digest> {
     if *digest.algorithm() != DigestAlgorithm::Sha256 {

@@ -111,7 +111,7 @@ impl Layer {
     }
 }
 
-/// A digest as images write it.
-pub(super) fn digest_text(digest: &Sha256Digest) -> String {
+/// A digest as images write it: `sha256:` and 64 hexadecimal digits.
+pub fn digest_text(digest: &Sha256Digest) -> String {
     digest.iter().fold("sha256:".into(), |text: String, byte| text + &format!("{byte:02x}"))
 }

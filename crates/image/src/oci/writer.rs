@@ -1,23 +1,24 @@
 //! Writes an image: some of its blobs are made by a patch, at any offset and in any order, others are
 //! copied from the image before.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fluvial_delta::apply::Target;
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::ReadAt;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use super::blobs::{Announced, Blobs, beside};
 use super::layer::{Layer, digest_text};
 use super::{FileReference, ImageError};
 
 const RECORD_BYTES: u64 = 512;
 const COPY_BYTES: usize = 256 << 10;
+const BLOBS_FOLDER: &str = "blobs/sha256";
 const LAYOUT_FILE: &str = "oci-layout";
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 const INDEX_FILE: &str = "index.json";
@@ -38,115 +39,57 @@ pub enum LayerSource {
     Kept(Layer),
 }
 
-/// A blob that is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Announced {
-    /// Its SHA-256.
-    pub sha256: Sha256Digest,
-    /// Its length in bytes.
-    pub len: u64,
-}
-
 /// An image in the making. Until [`Writer::finish`] nothing of it has its name; when the writer is dropped
-/// before, what was made is removed.
+/// before, what was made is removed unless it is [kept](Writer::keep).
 #[derive(Debug)]
 pub struct Writer {
     reference: FileReference,
     place: Place,
-    blobs: Vec<Blob>,
+    blobs: Blobs,
 }
 
 #[derive(Debug)]
 enum Place {
     /// Blobs are files of their own.
-    Folder { folder: PathBuf },
+    Folder,
     /// Blobs stand in one file, which ends at `end` so far.
     Archive { part: PathBuf, file: Arc<File>, end: u64 },
 }
 
-/// A blob that a patch writes.
-#[derive(Debug)]
-pub struct Blob {
-    announced: Announced,
-    path: PathBuf,
-    file: Arc<File>,
-    offset: u64,
-}
-
-impl ReadAt for Blob {
-    fn len(&self) -> u64 {
-        self.announced.len
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.check(offset, buf.len())?;
-        self.file.read_exact_at(buf, self.offset + offset)
-    }
-}
-
-impl Target for Blob {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.check(offset, bytes.len())?;
-        self.file.write_all_at(bytes, self.offset + offset)
-    }
-}
-
-impl Blob {
-    /// Its neighbours in the archive are out of reach.
-    fn check(&self, offset: u64, len: usize) -> io::Result<()> {
-        let is_inside = offset.checked_add(len as u64).is_some_and(|end| end <= self.announced.len);
-        if is_inside { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-    }
-}
-
 impl Writer {
-    /// Begins to write an image of which these blobs are made: the config first, then layers.
+    /// Begins to write an image of which these blobs are made: the config first, then layers. What an
+    /// earlier run has kept of the same blobs is still in them; [`Blobs::clear`] throws it away.
     ///
     /// # Errors
-    /// [`ImageError::Write`].
+    /// [`ImageError::Write`], and [`ImageError::Busy`] while another run writes there.
     pub fn begin(reference: &FileReference, announced: &[Announced]) -> Result<Self, ImageError> {
-        let mut writer = match reference {
+        let (place, blobs) = match reference {
             FileReference::Layout { folder, .. } => {
-                let blobs = folder.join("blobs/sha256");
-                fs::create_dir_all(&blobs).map_err(|source| ImageError::Write { path: blobs, source })?;
-                let place = Place::Folder { folder: folder.clone() };
-                Self { reference: reference.clone(), place, blobs: Vec::new() }
+                let blobs = folder.join(BLOBS_FOLDER);
+                fs::create_dir_all(&blobs)
+                    .map_err(|source| ImageError::Write { path: blobs.clone(), source })?;
+                let part = |one: &Announced| blobs.join(format!(".{}.part", hex(&one.sha256)));
+                (Place::Folder, Blobs::in_files_of_their_own(announced, part)?)
             }
             FileReference::OciArchive { file, .. } | FileReference::DockerArchive { file, .. } => {
                 let part = beside(file, ".part");
-                let place = Place::Archive { file: Arc::new(create(&part)?), part, end: 0 };
-                Self { reference: reference.clone(), place, blobs: Vec::new() }
+                let blobs = Blobs::in_one_file(&part, announced, RECORD_BYTES)?;
+                let last = blobs.last().map_or(0, |blob| blob.offset() + blob.announced().len);
+                let (file, end) = (blobs.file(), last.next_multiple_of(RECORD_BYTES));
+                (Place::Archive { part, file, end }, blobs)
             }
         };
-        for (index, one) in announced.iter().enumerate() {
-            let blob = match &mut writer.place {
-                Place::Folder { folder } => {
-                    let path = folder.join("blobs/sha256").join(format!(".{}.part", hex(&one.sha256)));
-                    let file = Arc::new(create(&path)?);
-                    file.set_len(one.len)
-                        .map_err(|source| ImageError::Write { path: path.clone(), source })?;
-                    Blob { announced: *one, path, file, offset: 0 }
-                }
-                Place::Archive { part, file, end } => {
-                    let name = match reference {
-                        FileReference::DockerArchive { .. } => docker_name(index, &one.sha256),
-                        _ => blob_name(&one.sha256),
-                    };
-                    let failed = |source| ImageError::Write { path: part.clone(), source };
-                    let offset = put_header(file, *end, &name, one.len).map_err(failed)?;
-                    *end = offset + one.len.next_multiple_of(RECORD_BYTES);
-                    file.set_len(*end).map_err(failed)?;
-                    Blob { announced: *one, path: part.clone(), file: Arc::clone(file), offset }
-                }
-            };
-            writer.blobs.push(blob);
-        }
-        Ok(writer)
+        Ok(Self { reference: reference.clone(), place, blobs })
     }
 
     /// The blobs, in the order in which they were announced.
-    pub fn blobs(&self) -> &[Blob] {
+    pub fn blobs(&self) -> &Blobs {
         &self.blobs
+    }
+
+    /// Lets what was made so far stay where it is, for a later run to go on from.
+    pub fn keep(&mut self) {
+        self.blobs.keep();
     }
 
     /// Completes the image: all blobs are made and checked, the config is the first one. `layers` are all
@@ -155,6 +98,7 @@ impl Writer {
     /// # Errors
     /// [`ImageError::Write`], [`ImageError::Read`] for what is copied.
     pub fn finish(mut self, layers: &[LayerSource]) -> Result<(), ImageError> {
+        self.put_headers()?;
         match self.reference.clone() {
             FileReference::DockerArchive { file, name } => self.finish_docker(&file, name.as_deref(), layers),
             FileReference::OciArchive { file, tag } => {
@@ -178,7 +122,7 @@ impl Writer {
         let mut names = Vec::with_capacity(layers.len());
         for layer in layers {
             names.push(match layer {
-                LayerSource::Made(index) => docker_name(*index, &self.blobs[*index].announced.sha256),
+                LayerSource::Made(index) => docker_name(*index, &self.blobs[*index].announced().sha256),
                 LayerSource::Kept(layer) => {
                     let name = docker_name(1, &layer.diff_id);
                     if !names.contains(&name) {
@@ -189,7 +133,7 @@ impl Writer {
             });
         }
         let tags: Vec<&str> = name.into_iter().collect();
-        let config = docker_name(0, &self.blobs[0].announced.sha256);
+        let config = docker_name(0, &self.blobs[0].announced().sha256);
         let manifest = json!([{ "Config": config, "RepoTags": tags, "Layers": names }]).to_string();
         self.append("manifest.json", manifest.as_bytes())?;
         self.publish_archive(file)
@@ -202,10 +146,8 @@ impl Writer {
         layers: &[LayerSource],
     ) -> Result<(), ImageError> {
         let manifest = self.manifest(layers, true)?;
-        for blob in std::mem::take(&mut self.blobs) {
-            let path = folder.join(blob_name(&blob.announced.sha256));
-            let moved = blob.file.sync_all().and_then(|()| fs::rename(&blob.path, &path));
-            moved.map_err(|source| ImageError::Write { path, source })?;
+        for blob in self.blobs.iter() {
+            blob.publish(&folder.join(blob_name(&blob.announced().sha256)))?;
         }
         put_file(&folder.join(LAYOUT_FILE), LAYOUT.as_bytes())?;
         put_file(&folder.join(blob_name(&Sha256::digest(&manifest).into())), &manifest)?;
@@ -234,7 +176,7 @@ impl Writer {
         for layer in layers {
             let (media_type, sha256, len) = match layer {
                 LayerSource::Made(index) => {
-                    let announced = self.blobs[*index].announced;
+                    let announced = self.blobs[*index].announced();
                     (LAYER_TYPE.to_owned(), announced.sha256, announced.len)
                 }
                 LayerSource::Kept(layer) => {
@@ -259,7 +201,7 @@ impl Writer {
             };
             descriptors.push(json!({ "mediaType": media_type, "digest": digest_text(&sha256), "size": len }));
         }
-        let config = self.blobs[0].announced;
+        let config = self.blobs[0].announced();
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
@@ -269,10 +211,23 @@ impl Writer {
         Ok(manifest.to_string().into_bytes())
     }
 
+    /// Writes the headers of the blobs' members.
+    fn put_headers(&mut self) -> Result<(), ImageError> {
+        let is_docker = matches!(self.reference, FileReference::DockerArchive { .. });
+        let Place::Archive { part, file, .. } = &self.place else { return Ok(()) };
+        for (index, blob) in self.blobs.iter().enumerate() {
+            let Announced { sha256, len } = blob.announced();
+            let name = if is_docker { docker_name(index, &sha256) } else { blob_name(&sha256) };
+            let put = put_header(file, blob.offset() - RECORD_BYTES, &name, len);
+            put.map_err(|source| ImageError::Write { path: part.clone(), source })?;
+        }
+        Ok(())
+    }
+
     fn archive(&mut self) -> Option<(&PathBuf, &File, &mut u64)> {
         match &mut self.place {
             Place::Archive { part, file, end } => Some((part, file, end)),
-            Place::Folder { .. } => None,
+            Place::Folder => None,
         }
     }
 
@@ -314,18 +269,6 @@ impl Writer {
             .and_then(|()| fs::rename(part, path))
             .and_then(|()| File::open(folder_of(path))?.sync_all());
         published.map_err(|source| ImageError::Write { path: path.into(), source })
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // What has its name already is no longer found; should something stay, the next run takes it over.
-        if let Place::Archive { part, .. } = &self.place {
-            let _ = fs::remove_file(part);
-        }
-        for blob in &self.blobs {
-            let _ = fs::remove_file(&blob.path);
-        }
     }
 }
 
@@ -377,10 +320,9 @@ fn put_header(file: &File, at: u64, name: &str, len: u64) -> io::Result<u64> {
     Ok(at + RECORD_BYTES)
 }
 
-/// Makes an empty file that can be written and read back.
+/// Makes an empty file.
 fn create(path: &Path) -> Result<File, ImageError> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path);
-    opened.map_err(|source| ImageError::Write { path: path.into(), source })
+    File::create(path).map_err(|source| ImageError::Write { path: path.into(), source })
 }
 
 /// Writes a short file so that it is there as a whole or not at all.
@@ -406,10 +348,4 @@ fn copy_to_file(path: &Path, layer: &Layer) -> Result<(), ImageError> {
 
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

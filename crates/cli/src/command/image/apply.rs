@@ -1,25 +1,29 @@
 //! `fluvial image apply`.
 
-use std::collections::HashMap;
-use std::io;
+use std::path::Path;
 use std::time::Instant;
 
-use fluvial_delta::apply::{
-    ApplyError, ApplyObserver, Checkpoint, Patch, Target, check_sources, check_target,
-};
-use fluvial_delta::header::{Header, SourceInfo, StreamInfo};
+use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, Target, check_sources, check_target};
+use fluvial_delta::header::{Header, Sha256Digest};
 use fluvial_delta::structure::ReadAt;
-use fluvial_image::oci::{Announced, Image, LayerSource, MergedFile, Writer, diff_ids_of, merge};
+use fluvial_device::engine::{Engine, EngineError};
+use fluvial_image::oci::{Announced, Blobs, ImageReference, diff_ids_of, digest_text};
 use indicatif::HumanBytes;
 
-use super::{CONFIG_TARGET, identity_of, in_files, open_image, open_layers};
+use super::goal::{Goal, folder_for};
+use super::old::{Access, OldImage};
+use super::{CONFIG_TARGET, identity_of};
 use crate::arguments::ImageApplyArguments;
-use crate::command::apply::check_memory;
-use crate::command::{hex, open, say};
-use crate::durable::folder_of;
+use crate::command::apply::{
+    Watch, check_memory, check_whole, frame_to_resume, hint_to_resume, read_header_sha256, starting_point,
+};
+use crate::command::{open, say};
+use crate::durable::beside;
 use crate::fault::{Fault, Kind};
 use crate::interrupt::Interrupt;
+use crate::journal::Journal;
 use crate::medium::is_at;
+use crate::notary::Notary;
 use crate::progress::Progress;
 use crate::scratch::DiskScratch;
 
@@ -27,11 +31,30 @@ use crate::scratch::DiskScratch;
 pub(super) const CONFIG_BYTES_MAX: u64 = 4 << 20;
 
 /// What an apply came to.
-struct Outcome {
-    image_digest: String,
-    layers: usize,
-    layers_made: usize,
-    made_bytes: u64,
+pub(super) struct Outcome {
+    pub(super) image_digest: String,
+    pub(super) layers: usize,
+    pub(super) layers_made: usize,
+    pub(super) made_bytes: u64,
+    /// The frame at which this run began; 0 where it made everything.
+    first_frame: usize,
+    frames: usize,
+    /// Why an earlier run's work was thrown away.
+    restart: Option<String>,
+}
+
+impl Outcome {
+    fn new(header: &Header, layers: usize) -> Self {
+        Self {
+            image_digest: digest_text(&header.targets[0].sha256),
+            layers,
+            layers_made: header.targets.len() - 1,
+            made_bytes: header.targets.iter().map(|target| target.size).sum(),
+            first_frame: 0,
+            frames: header.frames.len(),
+            restart: None,
+        }
+    }
 }
 
 /// Makes the new image.
@@ -46,52 +69,179 @@ pub fn run(arguments: &ImageApplyArguments, interrupt: Interrupt) -> Result<(), 
     show(arguments, &result?, started.elapsed().as_secs_f64())
 }
 
-fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Result<Outcome, Fault> {
+/// Makes the new image; see [`run`].
+pub(super) fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Result<Outcome, Fault> {
     let bytes = open(&arguments.patch)?;
-    let (header, _) = Header::read(&bytes).map_err(ApplyError::Header)?;
-    check_header(&header, arguments)?;
-    let to = in_files(&arguments.to)?;
-    for (input, what) in [(identity_of(&arguments.old), "OLD"), (bytes.identity().ok(), "PATCH")] {
-        if is_at(to.path(), input) {
-            return Err(Fault::overwriting(to.path(), what).hint("choose another place with --to"));
+    let (header, map_start) = Header::read(&bytes).map_err(ApplyError::Header)?;
+    check_header(&header, map_start, bytes.len(), arguments)?;
+    if let Some(to) = arguments.to.path() {
+        for (input, what) in [(identity_of(&arguments.old), "OLD"), (bytes.identity().ok(), "PATCH")] {
+            if is_at(to, input) {
+                return Err(Fault::overwriting(to, what).hint("choose another place with --to"));
+            }
         }
     }
-    let scratch = DiskScratch::new(folder_of(to.path()));
-    let old = open_image(&arguments.old, arguments.platform.as_ref())?;
-    let layers = open_layers(&old, &scratch, progress)?;
-    let files = merge(&layers)?;
-    let sources = sources_of(&files, &header.sources)?;
+    let (id, socket) = (&header.targets[0].sha256, arguments.engine_socket.as_deref());
+    if let Some(layers) = find_already(id, &arguments.to, socket)? {
+        return Ok(Outcome { layers_made: 0, made_bytes: 0, ..Outcome::new(&header, layers) });
+    }
+    let access = Access {
+        platform: arguments.platform.as_ref(),
+        engine_socket: arguments.engine_socket.as_deref(),
+        folder: folder_for(&arguments.to, &arguments.work_folder),
+        progress,
+    };
+    let old = OldImage::open(&arguments.old, &access)?;
+    let files = old.sources(&header.sources)?;
+    let sources: Vec<&dyn ReadAt> = files.iter().map(|file| &**file).collect();
     progress.phase("checking", header.sources.iter().map(|source| source.size).sum());
     check_sources(&sources, &header, &mut |bytes| progress.advance(bytes))?;
     let patch = Patch::open(&bytes)?;
 
     let announced: Vec<Announced> =
         header.targets.iter().map(|target| Announced { sha256: target.sha256, len: target.size }).collect();
-    let writer = Writer::begin(to, &announced)?;
-    progress.phase("applying", header.frames.iter().map(|frame| frame.flat_len).sum());
-    let targets: Vec<&dyn Target> = writer.blobs().iter().map(|blob| blob as &dyn Target).collect();
-    patch.apply(&sources, &targets, &scratch, Checkpoint::default(), &mut Watch(progress))?;
-    progress.phase("verifying", header.targets.iter().map(|target| target.size).sum());
-    for (blob, info) in writer.blobs().iter().zip(&header.targets) {
-        check_target(blob, info, &mut |bytes| progress.advance(bytes))?;
+    let mut goal = Goal::begin(&arguments.to, &announced, &access)?;
+    let journal_path = beside(goal.blobs().path(), ".journal");
+    let unseen = |source| Fault::reading(goal.blobs().path(), source);
+    let inode = goal.blobs().inode().map_err(unseen)?;
+    let journal = Journal::new(journal_path, read_header_sha256(&bytes, map_start)?, inode);
+    let (from, restart) = starting_point(&journal, true, header.frames.len())?;
+    let scratch = DiskScratch::new(access.folder);
+    let mut job = Job { patch: &patch, sources, blobs: goal.blobs(), scratch, journal, progress, restart };
+    if let Err(fault) = job.run(from) {
+        let (fault, is_kept) = job.clean_up(fault);
+        if is_kept {
+            goal.keep();
+        }
+        return Err(fault);
     }
+    let Job { journal, restart, sources, .. } = job;
+    drop(sources);
+    drop(files);
 
     let mut config = vec![0; header.targets[0].size as usize];
     let failed = |source| ApplyError::ReadTarget { name: CONFIG_TARGET.into(), source };
-    writer.blobs()[0].read_at(0, &mut config).map_err(failed)?;
-    let layers = layer_sources(&config, &header.targets, &old)?;
-    let outcome = Outcome {
-        image_digest: format!("sha256:{}", hex(&header.targets[0].sha256)),
-        layers: layers.len(),
-        layers_made: header.targets.len() - 1,
-        made_bytes: header.targets.iter().map(|target| target.size).sum(),
-    };
-    writer.finish(&layers)?;
+    goal.blobs()[0].read_at(0, &mut config).map_err(failed)?;
+    let diff_ids = diff_ids_of(&config)
+        .map_err(|reason| Fault::new(Kind::DamagedPatch, format!("the patch makes no image: {reason}")))?;
+    // What goes to an engine is given back to the disk on its way: nothing to go on from.
+    journal.remove().map_err(|error| Fault::writing(journal.path(), error))?;
+    goal.finish(&config, &diff_ids, old, &access)?;
+    let mut outcome = Outcome::new(&header, diff_ids.len());
+    outcome.first_frame = if restart.is_some() { 0 } else { from };
+    outcome.restart = restart;
     Ok(outcome)
 }
 
+/// Looks whether the engine has the image already: then that gets the name, and nothing is made. Answers how
+/// many layers it has.
+pub(super) fn find_already(
+    id: &Sha256Digest,
+    to: &ImageReference,
+    engine_socket: Option<&Path>,
+) -> Result<Option<usize>, Fault> {
+    let ImageReference::Engine(to) = to else { return Ok(None) };
+    let engine = Engine::connect(to.kind, engine_socket)?;
+    match engine.image(&digest_text(id)) {
+        Ok(image) => {
+            engine.tag(id, &to.name)?;
+            Ok(Some(image.diff_ids.len()))
+        }
+        Err(EngineError::NoImage { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// One apply, ready to run.
+struct Job<'a> {
+    patch: &'a Patch<'a>,
+    sources: Vec<&'a dyn ReadAt>,
+    blobs: &'a Blobs,
+    scratch: DiskScratch,
+    journal: Journal,
+    progress: &'a Progress,
+    restart: Option<String>,
+}
+
+impl Job<'_> {
+    /// Makes all blobs and checks them. What an earlier run has left is trusted at first; where a blob then
+    /// comes out wrong, everything is made again.
+    fn run(&mut self, from: usize) -> Result<(), Fault> {
+        match self.attempt(from) {
+            Err(Failed::Apply(ApplyError::WrongTarget { .. } | ApplyError::NoSuchCheckpoint(_)))
+                if from > 0 =>
+            {
+                self.restart = Some("what an earlier run has left is damaged: starting over".into());
+                self.attempt(0).map_err(Failed::into)
+            }
+            result => result.map_err(Failed::into),
+        }
+    }
+
+    fn attempt(&self, from: usize) -> Result<(), Failed> {
+        if from == 0 {
+            let removed = self.journal.remove();
+            removed.map_err(|error| Failed::Other(Fault::writing(self.journal.path(), error)))?;
+            self.blobs.clear().map_err(|error| Failed::Other(error.into()))?;
+        }
+        let header = &self.patch.header;
+        self.progress.phase("applying", header.frames[from..].iter().map(|frame| frame.flat_len).sum());
+        let files = self.blobs.files().map_err(ApplyError::WriteTarget)?;
+        let notary = Notary::begin(files, self.journal.clone()).map_err(ApplyError::Journal)?;
+        let mut watch = Watch { progress: self.progress, notary };
+        let targets: Vec<&dyn Target> = self.blobs.iter().map(|blob| blob as &dyn Target).collect();
+        let checkpoint = Checkpoint { frame: from };
+        let made = self.patch.apply(&self.sources, &targets, &self.scratch, checkpoint, &mut watch);
+        // The first error tells more than a journal that cannot be written because of it.
+        let noted = watch.notary.finish().map_err(ApplyError::Journal);
+        made.and(noted)?;
+        self.progress.phase("verifying", header.targets.iter().map(|target| target.size).sum());
+        for (blob, info) in self.blobs.iter().zip(&header.targets) {
+            check_target(blob, info, &mut |bytes| self.progress.advance(bytes))?;
+        }
+        Ok(())
+    }
+
+    /// After a fault: tells whether the next run can go on from what was made.
+    fn clean_up(&self, fault: Fault) -> (Fault, bool) {
+        if let Some(frame) = frame_to_resume(&self.journal, fault.kind) {
+            let frames = self.patch.header.frames.len();
+            return (hint_to_resume(fault, self.blobs.path(), frame, frames), true);
+        }
+        // Should this fail too, the next run starts over: the journal is of no use to it.
+        let _ = self.journal.remove();
+        (fault, false)
+    }
+}
+
+/// Why an attempt failed.
+enum Failed {
+    Apply(ApplyError),
+    Other(Fault),
+}
+
+impl From<ApplyError> for Failed {
+    fn from(error: ApplyError) -> Self {
+        Self::Apply(error)
+    }
+}
+
+impl From<Failed> for Fault {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Apply(error) => error.into(),
+            Failed::Other(fault) => fault,
+        }
+    }
+}
+
 /// Checks what can be told from the header alone.
-fn check_header(header: &Header, arguments: &ImageApplyArguments) -> Result<(), Fault> {
+fn check_header(
+    header: &Header,
+    map_start: u64,
+    have: u64,
+    arguments: &ImageApplyArguments,
+) -> Result<(), Fault> {
     let is_of_image = header.targets.first().is_some_and(|first| first.name == CONFIG_TARGET);
     if !is_of_image {
         let message = "the patch makes no container image";
@@ -101,60 +251,12 @@ fn check_header(header: &Header, arguments: &ImageApplyArguments) -> Result<(), 
         let message = format!("the image's config has {} bytes", header.targets[0].size);
         return Err(Fault::new(Kind::DamagedPatch, message));
     }
+    check_whole(header, map_start, have)?;
     check_memory(header, arguments.memory_limit)
 }
 
-/// The files that the patch names, in its order.
-fn sources_of<'a>(files: &'a [MergedFile], infos: &[SourceInfo]) -> Result<Vec<&'a dyn ReadAt>, Fault> {
-    let by_path: HashMap<&str, &MergedFile> = files.iter().map(|file| (file.path.as_str(), file)).collect();
-    let find = |info: &SourceInfo| match by_path.get(info.name.as_str()) {
-        Some(file) => Ok(&file.content as &dyn ReadAt),
-        None => Err(Fault::new(
-            Kind::WrongSource,
-            format!("OLD has no file {:?}, which the patch needs", info.name),
-        )),
-    };
-    infos.iter().map(find).collect()
-}
-
-/// Where each layer of the new image comes from.
-pub(super) fn layer_sources(
-    config: &[u8],
-    made: &[StreamInfo],
-    old: &Image,
-) -> Result<Vec<LayerSource>, Fault> {
-    let diff_ids = diff_ids_of(config)
-        .map_err(|reason| Fault::new(Kind::DamagedPatch, format!("the patch makes no image: {reason}")))?;
-    let find = |diff_id: &fluvial_delta::header::Sha256Digest| {
-        // The config itself is no layer.
-        if let Some(index) = made.iter().skip(1).position(|target| target.sha256 == *diff_id) {
-            return Ok(LayerSource::Made(index + 1));
-        }
-        let kept = old.layers.iter().find(|layer| layer.diff_id == *diff_id);
-        kept.cloned().map(LayerSource::Kept).ok_or_else(|| {
-            let message =
-                format!("OLD lacks the layer sha256:{}, and the patch does not make it", hex(diff_id));
-            Fault::new(Kind::WrongSource, message)
-        })
-    };
-    diff_ids.iter().map(find).collect()
-}
-
-/// Hears how applying comes along.
-struct Watch<'a>(&'a Progress);
-
-impl ApplyObserver for Watch<'_> {
-    fn made(&mut self, bytes: u64) -> bool {
-        self.0.advance(bytes)
-    }
-
-    fn checkpoint(&mut self, _checkpoint: Checkpoint) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn show(arguments: &ImageApplyArguments, outcome: &Outcome, duration_s: f64) -> Result<(), Fault> {
-    let Outcome { image_digest, layers, layers_made, made_bytes } = outcome;
+    let Outcome { image_digest, layers, layers_made, made_bytes, first_frame, frames, restart } = outcome;
     if arguments.json {
         let object = serde_json::json!({
             "image": arguments.to.to_string(),
@@ -162,9 +264,18 @@ fn show(arguments: &ImageApplyArguments, outcome: &Outcome, duration_s: f64) -> 
             "layers": layers,
             "layers_made": layers_made,
             "made_bytes": made_bytes,
+            "frames": frames,
+            "first_frame": first_frame,
+            "restart": restart,
             "duration_s": duration_s,
         });
         return say(object);
+    }
+    if let Some(restart) = restart {
+        eprintln!("note: {restart}");
+    }
+    if *first_frame > 0 {
+        eprintln!("note: went on from frame {first_frame} of {frames}");
     }
     say(format_args!(
         "{}: {image_digest}, {layers_made} of {layers} layers made ({}), in {duration_s:.1} s",

@@ -4,27 +4,30 @@ mod origin;
 mod ranges;
 mod store;
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::Instant;
 
-use fluvial_bundle::{Assembly, Index, Part, Scatter, Tally, Want};
+use fluvial_bundle::{Assembly, Index, Part, Tally, Want};
 use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::{Sha256Digest, StreamInfo};
 use fluvial_delta::structure::ReadAt;
-use fluvial_image::oci::{Announced, Image, LayerTar, MergedFile, Writer, diff_ids_of, merge};
+use fluvial_image::oci::{Announced, ImageReference, diff_ids_of, digest_text};
 use indicatif::HumanBytes;
 use sha2::{Digest as _, Sha256};
 
-use super::apply::{CONFIG_BYTES_MAX, layer_sources};
-use super::publish::{CONFIG_FILE, INDEX_FILE, between_files};
-use super::{CONFIG_TARGET, identity_of, in_files, open_image, open_layers};
+use super::apply::{CONFIG_BYTES_MAX, find_already};
+use super::goal::{Goal, folder_for};
+use super::old::{Access, OldImage};
+use super::publish::{CONFIG_FILE, INDEX_FILE};
+use super::{CONFIG_TARGET, identity_of};
 use crate::arguments::ImageFetchArguments;
 use crate::command::{hex, say};
-use crate::durable::folder_of;
+use crate::durable::beside;
 use crate::fault::{Fault, Kind};
 use crate::interrupt::Interrupt;
 use crate::medium::is_at;
 use crate::progress::Progress;
-use crate::scratch::DiskScratch;
 
 use origin::{Counters, Origin};
 use store::Store;
@@ -52,68 +55,97 @@ pub fn run(arguments: &ImageFetchArguments, interrupt: Interrupt) -> Result<(), 
 }
 
 fn fetch(arguments: &ImageFetchArguments, progress: &Progress) -> Result<Outcome, Fault> {
-    let to = in_files(&arguments.to)?;
-    if let Some(old) = &arguments.old.0
-        && is_at(to.path(), identity_of(old))
+    if let (Some(to), Some(old)) = (arguments.to.path(), &arguments.old.0)
+        && is_at(to, identity_of(old))
     {
-        return Err(Fault::overwriting(to.path(), "OLD").hint("choose another place with --to"));
+        return Err(Fault::overwriting(to, "OLD").hint("choose another place with --to"));
     }
     let (origin, digest) = Origin::open(&arguments.from, arguments.connections)?;
+    let mut outcome = Outcome {
+        image_digest: digest_text(&digest),
+        layers: 0,
+        layers_made: 0,
+        made_bytes: 0,
+        tally: Tally::default(),
+        counters: Counters::default(),
+    };
+    if let Some(layers) = find_already(&digest, &arguments.to, arguments.engine_socket.as_deref())? {
+        return Ok(Outcome { layers, ..outcome });
+    }
+    let access = Access {
+        platform: arguments.platform.as_ref(),
+        engine_socket: arguments.engine_socket.as_deref(),
+        folder: folder_for(&arguments.to, &arguments.work_folder),
+        progress,
+    };
     let config = fetch_config(&origin, &digest)?;
     let diff_ids = diff_ids_of(&config).map_err(|reason| {
         Fault::new(Kind::DamagedPatch, format!("what is published is no image: {reason}"))
     })?;
     let old = match &arguments.old.0 {
-        Some(reference) => open_image(reference, arguments.platform.as_ref())?,
-        None => Image { config: Vec::new(), config_digest: [0; 32], layers: Vec::new() },
+        Some(reference) => OldImage::open(reference, &access)?,
+        None => OldImage::none(&access),
     };
     let missing = missing_layers(&diff_ids, &old);
     let indexes: Vec<Index> =
         missing.iter().map(|diff_id| fetch_index(&origin, diff_id)).collect::<Result<_, _>>()?;
-
-    let scratch = DiskScratch::new(folder_of(to.path()));
-    // Where nothing is missing, nothing is looked for.
-    let layers = if missing.is_empty() { Vec::new() } else { open_layers(&old, &scratch, progress)? };
-    let files = merge(&layers)?;
     let mut infos = vec![info(CONFIG_TARGET.into(), config.len() as u64, digest)];
     infos.extend(indexes.iter().map(|index| info(index.name.clone(), index.len, index.sha256)));
     let announced: Vec<Announced> =
         infos.iter().map(|info| Announced { sha256: info.sha256, len: info.size }).collect();
-    let writer = Writer::begin(to, &announced)?;
-    writer.blobs()[0].write_at(0, &config).map_err(|error| Fault::writing(to.path(), error))?;
-    let parts: Vec<Part<'_>> = indexes
-        .iter()
-        .zip(&writer.blobs()[1..])
-        .map(|(index, blob)| Part { index, target: blob as &dyn Target })
-        .collect();
-    let store = Store::open(to.path(), &indexes)?;
-    let tally = match assemble(&parts, &layers, &files, &origin, &store, progress) {
-        Err(fault) if fault.kind == Kind::DamagedPatch => {
-            // What was kept may be what is wrong.
-            store.remove()?;
+    let goal = Goal::begin(&arguments.to, &announced, &access)?;
+    let store = Store::open(&store_folder(&arguments.to, &access, &digest), &indexes)?;
+    match make(&goal, &config, &infos, &indexes, (&old, &origin, &store), progress) {
+        Ok(tally) => outcome.tally = tally,
+        Err(fault) => {
+            if matches!(fault.kind, Kind::DamagedPatch | Kind::WrongTarget) {
+                // What was kept may be what is wrong.
+                store.remove()?;
+            }
             return Err(fault);
         }
-        result => result?,
-    };
-    progress.phase("verifying", infos.iter().map(|info| info.size).sum());
-    for (blob, info) in writer.blobs().iter().zip(&infos) {
-        if let Err(error) = check_target(blob, info, &mut |bytes| progress.advance(bytes)) {
-            store.remove()?;
-            return Err(error.into());
-        }
     }
-    let sources = layer_sources(&config, &infos, &old)?;
-    let outcome = Outcome {
-        image_digest: format!("sha256:{}", hex(&digest)),
-        layers: diff_ids.len(),
-        layers_made: indexes.len(),
-        made_bytes: infos.iter().map(|info| info.size).sum(),
-        tally,
-        counters: origin.counters(),
-    };
-    writer.finish(&sources)?;
+    outcome.layers = diff_ids.len();
+    outcome.layers_made = indexes.len();
+    outcome.made_bytes = infos.iter().map(|info| info.size).sum();
+    outcome.counters = origin.counters();
+    goal.finish(&config, &diff_ids, old, &access)?;
     store.remove()?;
     Ok(outcome)
+}
+
+/// Where what was fetched is kept until the image is there.
+fn store_folder(to: &ImageReference, access: &Access<'_>, digest: &Sha256Digest) -> PathBuf {
+    match to.path() {
+        Some(path) => beside(path, ".fetched"),
+        None => access.folder.join(format!("fluvial-{}.fetched", &hex(digest)[..16])),
+    }
+}
+
+/// Makes the blobs, and checks them.
+fn make(
+    goal: &Goal,
+    config: &[u8],
+    infos: &[StreamInfo],
+    indexes: &[Index],
+    (old, origin, store): (&OldImage<'_>, &Origin, &Store),
+    progress: &Progress,
+) -> Result<Tally, Fault> {
+    let blobs = goal.blobs();
+    blobs[0].write_at(0, config).map_err(|error| Fault::writing(blobs.path(), error))?;
+    let parts: Vec<Part<'_>> = indexes
+        .iter()
+        .zip(&blobs[1..])
+        .map(|(index, blob)| Part { index, target: blob as &dyn Target })
+        .collect();
+    // Where nothing is missing, nothing is looked for.
+    let streams = if parts.is_empty() { Vec::new() } else { old.streams()? };
+    let tally = assemble(&parts, streams.iter().map(|stream| &**stream).collect(), origin, store, progress)?;
+    progress.phase("verifying", infos.iter().map(|info| info.size).sum());
+    for (blob, info) in blobs.iter().zip(infos) {
+        check_target(blob, info, &mut |bytes| progress.advance(bytes))?;
+    }
+    Ok(tally)
 }
 
 fn info(name: String, size: u64, sha256: Sha256Digest) -> StreamInfo {
@@ -132,8 +164,8 @@ fn fetch_config(origin: &Origin, digest: &Sha256Digest) -> Result<Vec<u8>, Fault
 }
 
 /// The layers that OLD lacks, each once.
-fn missing_layers(diff_ids: &[Sha256Digest], old: &Image) -> Vec<Sha256Digest> {
-    let mut known: std::collections::HashSet<_> = old.layers.iter().map(|layer| layer.diff_id).collect();
+fn missing_layers(diff_ids: &[Sha256Digest], old: &OldImage<'_>) -> Vec<Sha256Digest> {
+    let mut known: HashSet<_> = old.diff_ids().into_iter().collect();
     diff_ids.iter().copied().filter(|diff_id| known.insert(*diff_id)).collect()
 }
 
@@ -149,20 +181,13 @@ fn fetch_index(origin: &Origin, diff_id: &Sha256Digest) -> Result<Index, Fault> 
 }
 
 /// Makes the layers.
-fn assemble(
-    parts: &[Part<'_>],
-    layers: &[LayerTar],
-    files: &[MergedFile],
+fn assemble<'a>(
+    parts: &[Part<'a>],
+    streams: Vec<&'a dyn ReadAt>,
     origin: &Origin,
     store: &Store,
     progress: &Progress,
 ) -> Result<Tally, Fault> {
-    let mut between = Vec::with_capacity(layers.len());
-    for layer in layers {
-        between.push(Scatter::new(&layer.tar, between_files(layer)?));
-    }
-    let mut streams: Vec<&dyn ReadAt> = between.iter().map(|stream| stream as &dyn ReadAt).collect();
-    streams.extend(files.iter().map(|file| &file.content as &dyn ReadAt));
     let mut assembly = Assembly::new(parts, streams);
     let advance = |bytes| progress.advance(bytes);
     progress.phase("looking", assembly.old_bytes());

@@ -9,6 +9,7 @@ use fluvial_image::Anatomist;
 use fluvial_image::oci::{MergedFile, merge};
 use indicatif::HumanBytes;
 
+use super::old::Access;
 use super::{CONFIG_TARGET, identity_of, open_image, open_layers};
 use crate::arguments::ImageDiffArguments;
 use crate::command::diff::{check_patch_path, use_threads, write_patch};
@@ -46,15 +47,21 @@ fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fau
     for (image, what) in [(&arguments.old, "OLD"), (&arguments.new, "NEW")] {
         check_patch_path(&arguments.patch, identity_of(image), what)?;
     }
-    let old = open_image(&arguments.old, arguments.platform.as_ref())?;
-    let mut new = open_image(&arguments.new, arguments.platform.as_ref())?;
+    let access = Access {
+        platform: arguments.platform.as_ref(),
+        engine_socket: arguments.engine_socket.as_deref(),
+        folder: folder_of(&arguments.patch),
+        progress,
+    };
+    let old = open_image(&arguments.old, &access)?;
+    let mut new = open_image(&arguments.new, &access)?;
     let layers = new.layers.len();
     // A layer may stand in an image more than once: an empty one does so easily.
     let mut known: HashSet<_> = old.layers.iter().map(|layer| layer.diff_id).collect();
     new.layers.retain(|layer| known.insert(layer.diff_id));
     let pull_bytes = new.config.len() as u64 + new.layers.iter().map(|layer| layer.blob.len()).sum::<u64>();
 
-    let scratch = DiskScratch::new(folder_of(&arguments.patch));
+    let scratch = DiskScratch::new(access.folder);
     // Where nothing is missing, nothing is compared.
     let old_layers = if new.layers.is_empty() { Vec::new() } else { open_layers(&old, &scratch, progress)? };
     let new_layers = open_layers(&new, &scratch, progress)?;

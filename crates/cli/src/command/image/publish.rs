@@ -13,6 +13,7 @@ use fluvial_delta::structure::{Extent, ReadAt as _};
 use fluvial_image::oci::{LayerTar, merge};
 use indicatif::HumanBytes;
 
+use super::old::Access;
 use super::{open_image, open_layers};
 use crate::arguments::ImagePublishArguments;
 use crate::command::diff::use_threads;
@@ -56,7 +57,13 @@ fn publish(arguments: &ImagePublishArguments, progress: &Progress) -> Result<Out
     use_threads(arguments.jobs)?;
     let folder = &arguments.to;
     fs::create_dir_all(folder).map_err(|error| Fault::writing(folder, error))?;
-    let mut image = open_image(&arguments.new, arguments.platform.as_ref())?;
+    let access = Access {
+        platform: arguments.platform.as_ref(),
+        engine_socket: arguments.engine_socket.as_deref(),
+        folder,
+        progress,
+    };
+    let mut image = open_image(&arguments.new, &access)?;
     let image_hex = hex(&image.config_digest);
     let mut made = Outcome {
         image_digest: format!("sha256:{image_hex}"),

@@ -1,7 +1,7 @@
 //! What was fetched, on disk: nothing is fetched twice, not even after a kill.
 //!
-//! `TO.fetched/HEX` holds bytes of a layer's chunk file where they stand there, the rest of it being holes;
-//! `TO.fetched/HEX.ranges` lists which ones. Nothing is synced: all that is read is checked.
+//! `HEX` holds bytes of a layer's chunk file where they stand there, the rest of it being holes;
+//! `HEX.ranges` lists which ones. Nothing is synced: all that is read is checked.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -36,19 +36,18 @@ struct Layer {
 }
 
 impl Store {
-    /// Opens what an earlier run has left beside `to`, or begins anew.
+    /// Opens what an earlier run has left in `folder`, or begins anew.
     ///
     /// # Errors
     /// What the system reports.
-    pub fn open(to: &Path, indexes: &[Index]) -> Result<Self, Fault> {
-        let folder = beside(to, ".fetched");
-        fs::create_dir_all(&folder).map_err(|error| Fault::writing(&folder, error))?;
+    pub fn open(folder: &Path, indexes: &[Index]) -> Result<Self, Fault> {
+        fs::create_dir_all(folder).map_err(|error| Fault::writing(folder, error))?;
         let open = |index: &Index| {
             let path = folder.join(&index.name);
             Layer::open(&path, index).map_err(|error| Fault::writing(&path, error))
         };
         let layers = indexes.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { folder, layers })
+        Ok(Self { folder: folder.into(), layers })
     }
 
     /// The name that a layer's chunk file is published by.

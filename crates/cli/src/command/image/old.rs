@@ -1,0 +1,166 @@
+//! The image that a device has.
+
+use std::collections::HashMap;
+use std::io::BufWriter;
+use std::path::Path;
+
+use fluvial_bundle::Scatter;
+use fluvial_delta::header::{Sha256Digest, SourceInfo};
+use fluvial_delta::structure::ReadAt;
+use fluvial_device::engine::{Engine, EngineImage};
+use fluvial_device::overlay::LayerFolders;
+use fluvial_image::oci::{
+    EngineReference, FileReference, Image, ImageReference, LayerTar, MergedFile, Platform, merge,
+};
+
+use super::publish::between_files;
+use super::{open_image, open_layers};
+use crate::command::hex;
+use crate::fault::{Fault, Kind};
+use crate::progress::Progress;
+use crate::scratch::DiskScratch;
+
+/// How to come to images.
+pub struct Access<'a> {
+    /// Which of several images to take.
+    pub platform: Option<&'a Platform>,
+    /// Where the engine listens, if not where it usually does.
+    pub engine_socket: Option<&'a Path>,
+    /// Where temporary files go.
+    pub folder: &'a Path,
+    /// What people see meanwhile.
+    pub progress: &'a Progress,
+}
+
+/// The old image, opened.
+pub struct OldImage<'a> {
+    access: &'a Access<'a>,
+    kind: OldKind,
+}
+
+enum OldKind {
+    /// Its layers, and the files of its root file system in them.
+    Layers { image: Image, tars: Vec<LayerTar>, files: Vec<MergedFile> },
+    /// Where an engine has unpacked its layers.
+    Folders { engine: Box<Engine>, name: String, image: EngineImage, folders: LayerFolders },
+}
+
+impl<'a> OldImage<'a> {
+    /// Opens an image. Of an engine, files are read where its storage driver keeps them; where it does not
+    /// tell, or they cannot be read, the image is saved to a temporary file.
+    pub fn open(reference: &ImageReference, access: &'a Access<'a>) -> Result<Self, Fault> {
+        if let ImageReference::Engine(EngineReference { kind, name }) = reference {
+            let engine = Engine::connect(*kind, access.engine_socket)?;
+            let image = engine.image(name)?;
+            if !image.folders.is_empty()
+                && let Ok(folders) = LayerFolders::open(&image.folders)
+            {
+                // By its id: its name may go to another image meanwhile.
+                let name = format!("sha256:{}", hex(&image.id));
+                let kind = OldKind::Folders { engine: Box::new(engine), name, image, folders };
+                return Ok(Self { access, kind });
+            }
+        }
+        let image = open_image(reference, access)?;
+        let scratch = DiskScratch::new(access.folder);
+        let tars = open_layers(&image, &scratch, access.progress)?;
+        let files = merge(&tars)?;
+        Ok(Self { access, kind: OldKind::Layers { image, tars, files } })
+    }
+
+    /// An image of no layers, where there is none.
+    pub fn none(access: &'a Access<'a>) -> Self {
+        let image = Image { config: Vec::new(), config_digest: [0; 32], layers: Vec::new() };
+        Self { access, kind: OldKind::Layers { image, tars: Vec::new(), files: Vec::new() } }
+    }
+
+    /// All that it has: its files, and what stands between them in its layers where it has those as tars.
+    pub fn streams(&self) -> Result<Vec<Box<dyn ReadAt + '_>>, Fault> {
+        let mut streams: Vec<Box<dyn ReadAt + '_>> = Vec::new();
+        match &self.kind {
+            OldKind::Layers { tars, files, .. } => {
+                for layer in tars {
+                    streams.push(Box::new(Scatter::new(&layer.tar, between_files(layer)?)));
+                }
+                streams.extend(files.iter().map(|file| Box::new(file.content.clone()) as Box<dyn ReadAt>));
+            }
+            OldKind::Folders { folders, image, .. } => {
+                let files = folders.files().map_err(|error| Fault::reading(&image.folders[0], error))?;
+                streams.extend(files.into_iter().map(|file| Box::new(file) as Box<dyn ReadAt>));
+            }
+        }
+        Ok(streams)
+    }
+
+    /// Its layers, the lowest first.
+    pub fn diff_ids(&self) -> Vec<Sha256Digest> {
+        match &self.kind {
+            OldKind::Layers { image, .. } => image.layers.iter().map(|layer| layer.diff_id).collect(),
+            OldKind::Folders { image, .. } => image.diff_ids.clone(),
+        }
+    }
+
+    /// The files that a patch names, in its order.
+    pub fn sources(&self, infos: &[SourceInfo]) -> Result<Vec<Box<dyn ReadAt + '_>>, Fault> {
+        let missing = |info: &SourceInfo| {
+            let message = format!("OLD has no file {:?}, which the patch needs", info.name);
+            Fault::new(Kind::WrongSource, message)
+        };
+        match &self.kind {
+            OldKind::Layers { files, .. } => {
+                let by_path: HashMap<&str, &MergedFile> =
+                    files.iter().map(|file| (file.path.as_str(), file)).collect();
+                let find = |info: &SourceInfo| {
+                    let file = by_path.get(info.name.as_str()).ok_or_else(|| missing(info))?;
+                    Ok(Box::new(file.content.clone()) as Box<dyn ReadAt>)
+                };
+                infos.iter().map(find).collect()
+            }
+            OldKind::Folders { folders, .. } => {
+                let find = |(index, info): (usize, &SourceInfo)| {
+                    let failed = |source| Fault::wrong_source(Path::new(&info.name), source);
+                    let file = folders.find(&info.name, index as u64).map_err(failed)?;
+                    file.map(|file| Box::new(file) as Box<dyn ReadAt>).ok_or_else(|| missing(info))
+                };
+                infos.iter().enumerate().map(find).collect()
+            }
+        }
+    }
+
+    /// The image with all its layers as they are kept. An engine has to save it first.
+    pub fn into_image(self) -> Result<Image, Fault> {
+        match self.kind {
+            OldKind::Layers { image, .. } => Ok(image),
+            OldKind::Folders { engine, name, .. } => save(&engine, &name, self.access),
+        }
+    }
+}
+
+/// Opens an image of an engine, saved to a temporary file.
+pub fn open_saved(reference: &EngineReference, access: &Access<'_>) -> Result<Image, Fault> {
+    let engine = Engine::connect(reference.kind, access.engine_socket)?;
+    save(&engine, &reference.name, access)
+}
+
+fn save(engine: &Engine, name: &str, access: &Access<'_>) -> Result<Image, Fault> {
+    let failed = |error| Fault::writing(access.folder, error);
+    // The image keeps the file open: it goes with the last layer that is read from it.
+    let file = tempfile::NamedTempFile::new_in(access.folder).map_err(failed)?;
+    access.progress.phase("saving", 0);
+    let mut archive = BufWriter::new(&file);
+    engine.save(name, &mut archive, &|bytes| access.progress.advance(bytes))?;
+    archive.into_inner().map_err(|error| failed(error.into_error()))?;
+    let saved = FileReference::DockerArchive { file: file.path().into(), name: None };
+    Ok(Image::open(&saved, access.platform)?)
+}
+
+/// Opens layers as tars, checked.
+pub fn open_tars(
+    layers: &Image,
+    wanted: &[Sha256Digest],
+    access: &Access<'_>,
+) -> Result<Vec<LayerTar>, Fault> {
+    let mut image = layers.clone();
+    image.layers.retain(|layer| wanted.contains(&layer.diff_id));
+    open_layers(&image, &DiskScratch::new(access.folder), access.progress)
+}
