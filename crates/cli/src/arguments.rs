@@ -1,6 +1,7 @@
 //! The command line.
 
 mod image;
+mod registry;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ pub use image::{
     ImageApplyArguments, ImageArguments, ImageCommand, ImageDiffArguments, ImageFetchArguments,
     ImagePublishArguments,
 };
+pub use registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArguments};
 
 /// Delta updates: makes, applies and inspects patches.
 #[derive(Debug, Parser)]
@@ -34,15 +36,17 @@ pub enum Command {
     /// The same for container images.
     ///
     /// An image is named by where it is kept: `oci:FOLDER[:TAG]`, `oci-archive:FILE[:TAG]`,
-    /// `docker-archive:FILE[:NAME]`, `docker-daemon:NAME` or `podman:NAME`.
+    /// `docker-archive:FILE[:NAME]`, `docker://HOST/NAME[:TAG|@DIGEST]`, `docker-daemon:NAME` or
+    /// `podman:NAME`.
     Image(Box<ImageArguments>),
 }
 
 impl Command {
     /// Whether it is a command for devices.
     pub fn is_apply(&self) -> bool {
-        let image =
-            |image: &ImageArguments| matches!(image.command, ImageCommand::Apply(_) | ImageCommand::Fetch(_));
+        let image = |image: &ImageArguments| {
+            matches!(image.command, ImageCommand::Apply(_) | ImageCommand::Pull(_) | ImageCommand::Fetch(_))
+        };
         matches!(self, Self::Apply(_)) || matches!(self, Self::Image(arguments) if image(arguments))
     }
 }
@@ -106,6 +110,23 @@ pub struct InspectArguments {
     /// Prints one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How a patch of images is made, where it is not the only thing that is done.
+#[derive(Debug, Clone, Args)]
+pub struct DiffOptionArguments {
+    /// How much work goes into a small patch.
+    #[arg(long, value_enum, default_value_t)]
+    pub preset: PresetName,
+    /// The most memory that applying may take.
+    #[arg(long, value_name = "SIZE", default_value = "40MiB", value_parser = parse_size)]
+    pub apply_memory: u64,
+    /// Whether the patch is applied before it is given away: `auto` does so but for `--preset fast`.
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub verify: Verify,
+    /// Threads to use; as many as there are cores if not given.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
 }
 
 /// A preset by name.

@@ -14,6 +14,7 @@ use fluvial_delta::header::HeaderError;
 use fluvial_delta::map::MapError;
 use fluvial_device::engine::EngineError;
 use fluvial_image::oci::ImageError;
+use fluvial_registry::RegistryError;
 use thiserror::Error;
 
 mod kind;
@@ -83,6 +84,11 @@ impl Fault {
         messages
     }
 
+    /// All messages in one line.
+    pub fn text(&self) -> String {
+        self.messages().join(": ")
+    }
+
     /// Writes it to the standard error stream; answers the exit code.
     pub fn show(&self, json: bool) -> ExitCode {
         let messages = self.messages();
@@ -97,7 +103,7 @@ impl Fault {
             });
             eprintln!("{object}");
         } else {
-            eprintln!("error: {}", messages.join(": "));
+            eprintln!("error: {}", self.text());
             if let Some(hint) = &self.hint {
                 eprintln!("hint: {hint}");
             }
@@ -121,6 +127,8 @@ fn usual_hint(kind: Kind) -> Option<&'static str> {
         Kind::Busy => "wait for the other program, or unmount the device",
         Kind::NotAnImage => "`skopeo inspect` shows what others see in it",
         Kind::Engine => "the engine's own log tells more; it has what it had before",
+        Kind::Unreachable => "check the network and the name of the host, then run the same command again",
+        Kind::Registry => "`skopeo inspect` shows what others see; `docker login` or `podman login` signs in",
         Kind::Usage | Kind::Io | Kind::OverMemory | Kind::Cancelled => return None,
     })
 }
@@ -219,6 +227,22 @@ impl From<AssembleError> for Fault {
             AssembleError::Cancelled => Kind::Cancelled,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<RegistryError> for Fault {
+    fn from(error: RegistryError) -> Self {
+        let kind = match &error {
+            RegistryError::Client { .. } | RegistryError::Unreachable { .. } => Kind::Unreachable,
+            RegistryError::Platform { .. } => Kind::Usage,
+            RegistryError::File { source, .. } => kind_of_write(source),
+            RegistryError::Busy { .. } => Kind::Busy,
+            RegistryError::Cancelled => Kind::Cancelled,
+            _ => Kind::Registry,
+        };
+        let is_usage = kind == Kind::Usage;
+        let fault = Self::new(kind, error);
+        if is_usage { fault.hint("choose one with --platform") } else { fault }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::map::{PatchMap, SourceBlock};
 use crate::scratch::ScratchStore;
 use crate::space::Space;
 use crate::stream::{AHEAD_MEMORY_BYTES, Effort, write_stream};
-use crate::structure::{Dissector, Extent, Opaque, ReadAt};
+use crate::structure::{Dissector, Opaque, ReadAt};
 use crate::wire::WireWriter;
 
 mod approximate;
@@ -52,7 +52,6 @@ use compare::Comparison;
 use encode::{FrameSizes, Frames};
 use flat::Flat;
 use new::{Opener, Openings};
-use old::OldFiles;
 use sources::Kept;
 use unchanged::{InHaste, Unchanged};
 use unpacking::Unpacking;
@@ -226,7 +225,6 @@ pub fn diff(
     let old_streams: Vec<&dyn ReadAt> = old.iter().map(|stream| stream.bytes).collect();
     let new_streams: Vec<&dyn ReadAt> = new.iter().map(|stream| stream.bytes).collect();
     let mut space = Space::new(&old_streams, scratch);
-    let mut files = OldFiles::default();
     // Packers may not take what the sources may come to take.
     let sources_bytes_max = sources_memory_bytes(&sources);
     let same = sources.len() == targets.len()
@@ -237,12 +235,7 @@ pub fn diff(
     let in_haste = InHaste { dissector, unchanged: &unchanged };
     let dissector: &dyn Dissector = if options.preset == Preset::Fast { &in_haste } else { dissector };
     let memory_bytes_max = budget(options, sources_bytes_max).memory_bytes;
-    let mut start = 0;
-    for stream in old {
-        let extent = Extent { offset: start, len: stream.bytes.len() };
-        old::explore(&mut space, extent, stream.name, dissector, &unchanged, memory_bytes_max, &mut files)?;
-        start = extent.end();
-    }
+    let files = old::explore_all(&mut space, old, dissector, &unchanged, memory_bytes_max)?;
     let spool = scratch.create().map_err(DiffError::Scratch)?;
     let opener = Opener::new(dissector, &unchanged, &files, budget(options, sources_bytes_max), spool);
     let Openings { built, packings, spool } = opener.open_all(new)?;

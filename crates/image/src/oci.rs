@@ -6,6 +6,7 @@
 //! it is. So an [`Image`] gives layers by diff id, and opens them as plain tars.
 
 mod blobs;
+mod document;
 mod error;
 mod image;
 mod layer;
@@ -16,6 +17,7 @@ mod store;
 mod writer;
 
 pub use blobs::{Announced, Blob, Blobs};
+pub use document::{DOCUMENT_BYTES_MAX, Document, INDEXES_MAX, manifest_for, sha256_of};
 pub use error::{ImageError, ReferenceError};
 pub use image::{Image, Platform, PlatformError, diff_ids_of, digest_of};
 pub use layer::{LAYER_BYTES_MAX, Layer, LayerTar, digest_text};

@@ -7,8 +7,9 @@ use clap::{Args, Subcommand};
 use fluvial_image::oci::{ImageReference, Platform, ReferenceError};
 
 /// Large files that shall outlive a restart: `/tmp` is memory on many devices.
-const WORK_FOLDER: &str = "/var/tmp";
+pub(super) const WORK_FOLDER: &str = "/var/tmp";
 
+use super::registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArguments};
 use super::{PresetName, Verify, parse_size};
 
 /// `fluvial image`.
@@ -26,6 +27,10 @@ pub enum ImageCommand {
     Diff(ImageDiffArguments),
     /// Makes the new image from OLD and a patch.
     Apply(ImageApplyArguments),
+    /// Stores a patch from OLD to NEW in the registry that has NEW.
+    PushDelta(ImagePushDeltaArguments),
+    /// Fetches an image from a registry: as a patch, as the layers that OLD lacks, or whole.
+    Pull(ImagePullArguments),
     /// Publishes NEW in chunks, for devices that fetch what they lack from any server of static files.
     Publish(ImagePublishArguments),
     /// Fetches a published image, using the files of OLD.
@@ -95,7 +100,7 @@ fn parse_old(text: &str) -> Result<MaybeImage, ReferenceError> {
 }
 
 /// `fluvial image diff`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ImageDiffArguments {
     /// The image that devices have.
     pub old: ImageReference,
@@ -125,10 +130,13 @@ pub struct ImageDiffArguments {
     /// Prints one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
+    /// Registries.
+    #[command(flatten)]
+    pub registry: RegistryArguments,
 }
 
 /// `fluvial image apply`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ImageApplyArguments {
     /// The image that the patch was made from.
     pub old: ImageReference,
@@ -153,4 +161,7 @@ pub struct ImageApplyArguments {
     /// Prints one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
+    /// Registries.
+    #[command(flatten)]
+    pub registry: RegistryArguments,
 }

@@ -4,8 +4,11 @@
 mod apply;
 mod by_ranges;
 mod diff;
+mod fetch;
 mod goal;
 mod old;
+mod pull;
+mod push_delta;
 
 mod publish;
 
@@ -29,8 +32,10 @@ const CONFIG_TARGET: &str = "config";
 /// Every way that it fails.
 pub fn run(arguments: &ImageArguments, interrupt: Interrupt) -> Result<(), Fault> {
     match &arguments.command {
-        ImageCommand::Diff(diff) => diff::run(diff, interrupt),
-        ImageCommand::Apply(apply) => apply::run(apply, interrupt),
+        ImageCommand::Diff(diff) => fetch::before_diff(diff, interrupt),
+        ImageCommand::Apply(apply) => fetch::before_apply(apply, interrupt),
+        ImageCommand::PushDelta(push) => push_delta::run(push, interrupt),
+        ImageCommand::Pull(pull) => pull::run(pull, interrupt),
         ImageCommand::Publish(publish) => publish::run(publish, interrupt),
         ImageCommand::Fetch(fetch) => by_ranges::run(fetch, interrupt),
     }
@@ -42,6 +47,8 @@ impl ImageArguments {
         match &self.command {
             ImageCommand::Diff(diff) => diff.json,
             ImageCommand::Apply(apply) => apply.json,
+            ImageCommand::PushDelta(push) => push.json,
+            ImageCommand::Pull(pull) => pull.json,
             ImageCommand::Publish(publish) => publish.json,
             ImageCommand::Fetch(fetch) => fetch.json,
         }
@@ -72,13 +79,13 @@ fn not_in_files(image: &ImageReference) -> Fault {
     Fault::new(Kind::Usage, format!("{image} is not in files"))
 }
 
-/// Opens all layers of an image as tars, checked.
+/// Opens layers as tars, checked.
 fn open_layers(
-    image: &Image,
+    layers: &[Layer],
     scratch: &dyn ScratchStore,
     progress: &Progress,
 ) -> Result<Vec<LayerTar>, Fault> {
-    progress.phase("unpacking", image.layers.iter().map(|layer| layer.blob.len()).sum());
+    progress.phase("unpacking", layers.iter().map(|layer| layer.blob.len()).sum());
     let open = |layer: &Layer| layer.open(scratch, &|bytes| progress.advance(bytes));
-    Ok(image.layers.iter().map(open).collect::<Result<_, _>>()?)
+    Ok(layers.iter().map(open).collect::<Result<_, _>>()?)
 }

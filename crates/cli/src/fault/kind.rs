@@ -33,6 +33,10 @@ pub enum Kind {
     NotAnImage,
     /// The container engine does not answer, or refuses.
     Engine,
+    /// A registry cannot be reached.
+    Unreachable,
+    /// A registry lacks what was asked for, refuses it, or answers what it should not.
+    Registry,
     /// Stopped by a signal.
     Cancelled,
 }
@@ -46,7 +50,7 @@ struct Row {
 }
 
 /// Every kind. 128 + 2 is what a shell makes of SIGINT, and clap ends with 2.
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 17] = [
     row(Kind::Internal, "internal", 1, "a fault of this program"),
     row(Kind::Usage, "usage", 2, "the command line makes no sense"),
     row(Kind::Io, "io", 3, "reading or writing failed"),
@@ -61,6 +65,8 @@ const TABLE: [Row; 15] = [
     row(Kind::Busy, "busy", 18, "another program uses the place of the result"),
     row(Kind::NotAnImage, "not_an_image", 19, "what should be a container image is none, or damaged"),
     row(Kind::Engine, "engine", 20, "the container engine does not answer, or refuses"),
+    row(Kind::Unreachable, "unreachable", 21, "a registry cannot be reached"),
+    row(Kind::Registry, "registry", 22, "a registry lacks what was asked for, refuses it, or is at fault"),
     row(Kind::Cancelled, "cancelled", 130, "stopped by a signal"),
 ];
 

@@ -11,10 +11,23 @@ use crate::support::{Workplace, noise};
 
 /// How a layer is kept.
 #[derive(Clone, Copy)]
-enum Packing {
+pub enum Packing {
     Plain,
     Gzip,
     Zstd,
+}
+
+/// A layer as it is kept.
+pub fn pack(bytes: &[u8], packing: Packing) -> Vec<u8> {
+    match packing {
+        Packing::Plain => bytes.to_vec(),
+        Packing::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        Packing::Zstd => zstd::encode_all(bytes, 3).unwrap(),
+    }
 }
 
 fn put_layout(folder: &Path, tag: &str, layers: &[Vec<u8>], packing: Packing) {
@@ -29,17 +42,8 @@ fn put_layout(folder: &Path, tag: &str, layers: &[Vec<u8>], packing: Packing) {
         Packing::Gzip => "+gzip",
         Packing::Zstd => "+zstd",
     };
-    let pack = |bytes: &[u8]| match packing {
-        Packing::Plain => bytes.to_vec(),
-        Packing::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            std::io::Write::write_all(&mut encoder, bytes).unwrap();
-            encoder.finish().unwrap()
-        }
-        Packing::Zstd => zstd::encode_all(bytes, 3).unwrap(),
-    };
     let layer_type = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
-    let descriptors: Vec<_> = layers.iter().map(|layer| put(&layer_type, &pack(layer))).collect();
+    let descriptors: Vec<_> = layers.iter().map(|layer| put(&layer_type, &pack(layer, packing))).collect();
     let config = put("application/vnd.oci.image.config.v1+json", &config(layers));
     let manifest = json!({ "schemaVersion": 2, "config": config, "layers": descriptors }).to_string();
     let mut manifest = put("application/vnd.oci.image.manifest.v1+json", manifest.as_bytes());

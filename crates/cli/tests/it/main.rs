@@ -10,6 +10,7 @@ mod images;
 mod media;
 mod range_server;
 mod ranges;
+mod registry;
 mod resume;
 mod round_trip;
 mod support;

@@ -52,6 +52,8 @@ fn help() {
         &["image", "--help"],
         &["image", "diff", "--help"],
         &["image", "apply", "--help"],
+        &["image", "push-delta", "--help"],
+        &["image", "pull", "--help"],
     ];
     let help: Vec<_> = commands.iter().map(|arguments| shown(&work, arguments, false)).collect();
     insta::assert_snapshot!(help.join("\n"));

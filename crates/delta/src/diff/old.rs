@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use fluvial_codec::{DECODE_HEAD_BYTES, DecodeError, Format};
 
 use super::unchanged::Unchanged;
-use super::{DiffError, programs};
+use super::{DiffError, Named, programs};
 use crate::limits::{BLOCK_PACKED_BYTES_MAX, BLOCK_PLAIN_BYTES_MAX, NESTING_MAX};
 use crate::map::SourceBlock;
 use crate::space::{Range, Space};
@@ -46,12 +46,35 @@ impl OldFiles {
     }
 }
 
+/// Opens all sources, which are the streams of `space`.
+///
+/// # Errors
+/// [`DiffError::ReadOld`].
+pub(super) fn explore_all(
+    space: &mut Space<'_>,
+    sources: &[Named<'_>],
+    dissector: &dyn Dissector,
+    unchanged: &Unchanged,
+    memory_bytes_max: u64,
+) -> Result<OldFiles, DiffError> {
+    let mut files = OldFiles::default();
+    let mut start = 0;
+    for source in sources {
+        let extent = Extent { offset: start, len: source.bytes.len() };
+        let name = (source.name, sources.len() > 1);
+        explore(space, extent, name, dissector, unchanged, memory_bytes_max, &mut files)?;
+        start = extent.end();
+    }
+    Ok(files)
+}
+
 /// Opens a source: blocks go to `space`, files to `files`. What takes more than `memory_bytes_max` to
-/// unpack stays packed.
-pub(super) fn explore(
+/// unpack stays packed. One of several sources is a file by itself, and known as it is too: what holds all
+/// of OLD is known by what is in it.
+fn explore(
     space: &mut Space<'_>,
     stream: Extent,
-    path: &str,
+    (path, is_file): (&str, bool),
     dissector: &dyn Dissector,
     unchanged: &Unchanged,
     memory_bytes_max: u64,
@@ -60,12 +83,10 @@ pub(super) fn explore(
     let mut work = vec![(stream, path.to_owned(), 0)];
     while let Some((stream, path, depth)) = work.pop() {
         let structure = dissector.dissect(&Gathered::new(&*space, &[stream]), &path);
-        let Some(structure) = structure else {
-            if depth == 0 {
-                files.parts.push(OldPart { path, extents: vec![stream] });
-            }
-            continue;
-        };
+        if depth == 0 && (is_file || structure.is_none()) {
+            files.parts.push(OldPart { path: path.clone(), extents: vec![stream] });
+        }
+        let Some(structure) = structure else { continue };
         // Parts by path whose content goes on in what another part holds, and where.
         let mut open: HashMap<&str, Vec<Extent>> = HashMap::new();
         let mut contents = Vec::with_capacity(structure.parts.len());
@@ -90,7 +111,8 @@ pub(super) fn explore(
             }
             contents.push(extents);
         }
-        let below = |name: &str| if depth == 0 { name.to_owned() } else { format!("{path}//{name}") };
+        let below =
+            |name: &str| if depth == 0 && !is_file { name.to_owned() } else { format!("{path}//{name}") };
         let mut found: Vec<(String, Vec<Extent>)> = Vec::new();
         for (part, extents) in structure.parts.iter().zip(&contents) {
             let [content] = extents[..] else { continue };

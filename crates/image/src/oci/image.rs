@@ -4,21 +4,18 @@ use std::fmt;
 use std::str::FromStr;
 
 use fluvial_delta::header::Sha256Digest;
-use oci_spec::image::{Descriptor, Digest, DigestAlgorithm, ImageIndex, ImageManifest, MediaType};
+use oci_spec::image::{Descriptor, Digest, ImageIndex, ImageManifest};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use super::document::{DOCUMENT_BYTES_MAX, Document, INDEXES_MAX, manifest_for, sha256_of};
 use super::layer::digest_text;
 use super::store::Store;
 use super::{FileReference, ImageError, Layer};
 
-/// A manifest, an index or a config at most, in bytes (as in containers/image).
-const DOCUMENT_BYTES_MAX: u64 = 4 << 20;
 /// Layers of one image at most: engines stop at 127.
 const LAYERS_MAX: usize = 1024;
-/// Indexes inside indexes at most.
-const INDEXES_MAX: usize = 4;
 /// Where a layout keeps the name of an image.
 const NAME_ANNOTATION: &str = "org.opencontainers.image.ref.name";
 const INDEX_FILE: &str = "index.json";
@@ -53,7 +50,7 @@ impl Platform {
         Self { os: std::env::consts::OS.into(), architecture: architecture.into(), variant: None }
     }
 
-    fn fits(&self, descriptor: &Descriptor) -> bool {
+    pub(super) fn fits(&self, descriptor: &Descriptor) -> bool {
         let Some(platform) = descriptor.platform() else { return false };
         platform.os().to_string() == self.os
             && platform.architecture().to_string() == self.architecture
@@ -237,19 +234,6 @@ pub fn digest_of(text: &str) -> Option<Sha256Digest> {
     sha256_of(&format!("sha256:{hex}").parse().ok()?)
 }
 
-/// The 32 bytes of a digest, if it is a SHA-256.
-fn sha256_of(digest: &Digest) -> Option<Sha256Digest> {
-    if *digest.algorithm() != DigestAlgorithm::Sha256 {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    let text = digest.digest();
-    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-    }
-    (text.len() == 64).then_some(bytes)
-}
-
 /// Where a layout keeps a blob.
 fn blob_name(what: &'static str, digest: &Digest) -> Result<String, ImageError> {
     let sha256 = sha256_of(digest).ok_or_else(|| ImageError::Content {
@@ -268,30 +252,19 @@ fn find_manifest(
 ) -> Result<ImageManifest, ImageError> {
     for _ in 0..INDEXES_MAX {
         let bytes = read_document(store, "the manifest", &descriptor)?;
-        let is_index = match descriptor.media_type() {
-            MediaType::ImageIndex => true,
-            MediaType::Other(other) => other.ends_with("manifest.list.v2+json"),
-            _ => false,
+        let document = Document::parse(&bytes, descriptor.media_type())
+            .map_err(|reason| not_a(store, "OCI image layout", reason))?;
+        let index = match document {
+            Document::Manifest(manifest) => return Ok(*manifest),
+            Document::Index(index) => index,
         };
-        if !is_index {
-            return parsed(store, "OCI image layout", "a manifest", &bytes);
-        }
-        let index: ImageIndex = parsed(store, "OCI image layout", "an index", &bytes)?;
-        let wanted = platform.cloned().unwrap_or_else(Platform::here);
-        let found = index.manifests().iter().find(|one| wanted.fits(one));
-        descriptor = found.cloned().ok_or_else(|| ImageError::Choice {
+        descriptor = manifest_for(&index, platform).map_err(|(wanted, have)| ImageError::Choice {
             path: store.path().into(),
             wanted: format!("there is none for {wanted}: choose with --platform"),
-            have: index.manifests().iter().filter_map(platform_of).collect(),
+            have,
         })?;
     }
     Err(not_a(store, "OCI image layout", "its indexes are nested too deeply"))
-}
-
-fn platform_of(descriptor: &Descriptor) -> Option<String> {
-    let platform = descriptor.platform().as_ref()?;
-    let variant = platform.variant().as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-    Some(format!("{}/{}{variant}", platform.os(), platform.architecture()))
 }
 
 /// Reads what a descriptor names, and compares it with its digest.

@@ -1,16 +1,14 @@
 //! `fluvial image apply`.
 
-use std::path::Path;
 use std::time::Instant;
 
 use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, Target, check_sources, check_target};
-use fluvial_delta::header::{Header, Sha256Digest};
+use fluvial_delta::header::Header;
 use fluvial_delta::structure::ReadAt;
-use fluvial_device::engine::{Engine, EngineError};
 use fluvial_image::oci::{Announced, Blobs, ImageReference, diff_ids_of, digest_text};
 use indicatif::HumanBytes;
 
-use super::goal::{Goal, folder_for};
+use super::goal::{Goal, folder_for, has_already};
 use super::old::{Access, OldImage};
 use super::{CONFIG_TARGET, identity_of};
 use crate::arguments::ImageApplyArguments;
@@ -22,7 +20,7 @@ use crate::durable::beside;
 use crate::fault::{Fault, Kind};
 use crate::interrupt::Interrupt;
 use crate::journal::Journal;
-use crate::medium::is_at;
+use crate::medium::{Medium, is_at};
 use crate::notary::Notary;
 use crate::progress::Progress;
 use crate::scratch::DiskScratch;
@@ -69,7 +67,10 @@ pub fn run(arguments: &ImageApplyArguments, interrupt: Interrupt) -> Result<(), 
     show(arguments, &result?, started.elapsed().as_secs_f64())
 }
 
-/// Makes the new image; see [`run`].
+/// Makes the new image, and says nothing.
+///
+/// # Errors
+/// As [`run`].
 pub(super) fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Result<Outcome, Fault> {
     let bytes = open(&arguments.patch)?;
     let (header, map_start) = Header::read(&bytes).map_err(ApplyError::Header)?;
@@ -81,30 +82,45 @@ pub(super) fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Res
             }
         }
     }
-    let (id, socket) = (&header.targets[0].sha256, arguments.engine_socket.as_deref());
-    if let Some(layers) = find_already(id, &arguments.to, socket)? {
+    let engine_socket = arguments.engine_socket.as_deref();
+    if let Some(layers) = has_already(&header.targets[0].sha256, &arguments.to, engine_socket)? {
         return Ok(Outcome { layers_made: 0, made_bytes: 0, ..Outcome::new(&header, layers) });
     }
     let access = Access {
         platform: arguments.platform.as_ref(),
-        engine_socket: arguments.engine_socket.as_deref(),
+        engine_socket,
         folder: folder_for(&arguments.to, &arguments.work_folder),
         progress,
     };
     let old = OldImage::open(&arguments.old, &access)?;
+    apply_to(&old, &bytes, &arguments.to, &access)
+}
+
+/// Makes the new image of one that is opened.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn apply_to(
+    old: &OldImage<'_>,
+    bytes: &Medium,
+    to: &ImageReference,
+    access: &Access<'_>,
+) -> Result<Outcome, Fault> {
+    let progress = access.progress;
+    let (header, map_start) = Header::read(bytes).map_err(ApplyError::Header)?;
     let files = old.sources(&header.sources)?;
     let sources: Vec<&dyn ReadAt> = files.iter().map(|file| &**file).collect();
     progress.phase("checking", header.sources.iter().map(|source| source.size).sum());
     check_sources(&sources, &header, &mut |bytes| progress.advance(bytes))?;
-    let patch = Patch::open(&bytes)?;
+    let patch = Patch::open(bytes)?;
 
     let announced: Vec<Announced> =
         header.targets.iter().map(|target| Announced { sha256: target.sha256, len: target.size }).collect();
-    let mut goal = Goal::begin(&arguments.to, &announced, &access)?;
+    let mut goal = Goal::begin(to, &announced, access)?;
     let journal_path = beside(goal.blobs().path(), ".journal");
     let unseen = |source| Fault::reading(goal.blobs().path(), source);
     let inode = goal.blobs().inode().map_err(unseen)?;
-    let journal = Journal::new(journal_path, read_header_sha256(&bytes, map_start)?, inode);
+    let journal = Journal::new(journal_path, read_header_sha256(bytes, map_start)?, inode);
     let (from, restart) = starting_point(&journal, true, header.frames.len())?;
     let scratch = DiskScratch::new(access.folder);
     let mut job = Job { patch: &patch, sources, blobs: goal.blobs(), scratch, journal, progress, restart };
@@ -115,9 +131,7 @@ pub(super) fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Res
         }
         return Err(fault);
     }
-    let Job { journal, restart, sources, .. } = job;
-    drop(sources);
-    drop(files);
+    let Job { journal, restart, .. } = job;
 
     let mut config = vec![0; header.targets[0].size as usize];
     let failed = |source| ApplyError::ReadTarget { name: CONFIG_TARGET.into(), source };
@@ -126,30 +140,11 @@ pub(super) fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Res
         .map_err(|reason| Fault::new(Kind::DamagedPatch, format!("the patch makes no image: {reason}")))?;
     // What goes to an engine is given back to the disk on its way: nothing to go on from.
     journal.remove().map_err(|error| Fault::writing(journal.path(), error))?;
-    goal.finish(&config, &diff_ids, old, &access)?;
+    goal.finish(&config, &diff_ids, &mut |wanted| old.layers(wanted), access)?;
     let mut outcome = Outcome::new(&header, diff_ids.len());
     outcome.first_frame = if restart.is_some() { 0 } else { from };
     outcome.restart = restart;
     Ok(outcome)
-}
-
-/// Looks whether the engine has the image already: then that gets the name, and nothing is made. Answers how
-/// many layers it has.
-pub(super) fn find_already(
-    id: &Sha256Digest,
-    to: &ImageReference,
-    engine_socket: Option<&Path>,
-) -> Result<Option<usize>, Fault> {
-    let ImageReference::Engine(to) = to else { return Ok(None) };
-    let engine = Engine::connect(to.kind, engine_socket)?;
-    match engine.image(&digest_text(id)) {
-        Ok(image) => {
-            engine.tag(id, &to.name)?;
-            Ok(Some(image.diff_ids.len()))
-        }
-        Err(EngineError::NoImage { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// One apply, ready to run.

@@ -16,8 +16,8 @@ use fluvial_image::oci::{Announced, ImageReference, diff_ids_of, digest_text};
 use indicatif::HumanBytes;
 use sha2::{Digest as _, Sha256};
 
-use super::apply::{CONFIG_BYTES_MAX, find_already};
-use super::goal::{Goal, folder_for};
+use super::apply::CONFIG_BYTES_MAX;
+use super::goal::{Goal, folder_for, has_already};
 use super::old::{Access, OldImage};
 use super::publish::{CONFIG_FILE, INDEX_FILE};
 use super::{CONFIG_TARGET, identity_of};
@@ -69,7 +69,7 @@ fn fetch(arguments: &ImageFetchArguments, progress: &Progress) -> Result<Outcome
         tally: Tally::default(),
         counters: Counters::default(),
     };
-    if let Some(layers) = find_already(&digest, &arguments.to, arguments.engine_socket.as_deref())? {
+    if let Some(layers) = has_already(&digest, &arguments.to, arguments.engine_socket.as_deref())? {
         return Ok(Outcome { layers, ..outcome });
     }
     let access = Access {
@@ -109,7 +109,7 @@ fn fetch(arguments: &ImageFetchArguments, progress: &Progress) -> Result<Outcome
     outcome.layers_made = indexes.len();
     outcome.made_bytes = infos.iter().map(|info| info.size).sum();
     outcome.counters = origin.counters();
-    goal.finish(&config, &diff_ids, old, &access)?;
+    goal.finish(&config, &diff_ids, &mut |wanted| old.layers(wanted), &access)?;
     store.remove()?;
     Ok(outcome)
 }

@@ -21,11 +21,11 @@ use crate::progress::Progress;
 use crate::scratch::DiskScratch;
 
 /// What was made.
-struct Made {
-    report: DiffReport,
+pub(super) struct Made {
+    pub(super) report: DiffReport,
     image_digest: String,
     /// What a pull would fetch: the layers that OLD lacks, as NEW keeps them, and the config.
-    pull_bytes: u64,
+    pub(super) pull_bytes: u64,
     layers: usize,
     new_layers: usize,
 }
@@ -42,7 +42,11 @@ pub fn run(arguments: &ImageDiffArguments, interrupt: Interrupt) -> Result<(), F
     show(arguments, &result?, started.elapsed().as_secs_f64())
 }
 
-fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fault> {
+/// Makes a patch, and says nothing.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fault> {
     use_threads(arguments.jobs)?;
     for (image, what) in [(&arguments.old, "OLD"), (&arguments.new, "NEW")] {
         check_patch_path(&arguments.patch, identity_of(image), what)?;
@@ -63,8 +67,9 @@ fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fau
 
     let scratch = DiskScratch::new(access.folder);
     // Where nothing is missing, nothing is compared.
-    let old_layers = if new.layers.is_empty() { Vec::new() } else { open_layers(&old, &scratch, progress)? };
-    let new_layers = open_layers(&new, &scratch, progress)?;
+    let old_layers =
+        if new.layers.is_empty() { Vec::new() } else { open_layers(&old.layers, &scratch, progress)? };
+    let new_layers = open_layers(&new.layers, &scratch, progress)?;
     let files = in_order_of(merge(&old_layers)?, &merge(&new_layers)?);
     let sources: Vec<_> =
         files.iter().map(|file| Named { name: file.path.as_str(), bytes: &file.content }).collect();

@@ -4,18 +4,22 @@ use std::path::Path;
 
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::ReadAt;
-use fluvial_device::engine::{Content, Engine, LoadLayer};
-use fluvial_image::oci::{Announced, Blobs, ImageReference, LayerSource, LayerTar, Writer};
+use fluvial_device::engine::{Content, Engine, EngineError, LoadLayer};
+use fluvial_image::oci::{Announced, Blobs, ImageReference, Layer, LayerSource, Writer, digest_text};
 
-use super::in_files;
-use super::old::{Access, OldImage, open_tars};
+use super::old::Access;
+use super::{in_files, open_layers};
 use crate::command::hex;
 use crate::durable::folder_of;
 use crate::fault::{Fault, Kind};
+use crate::scratch::DiskScratch;
 
 /// Blobs stand so far from one another, in bytes: blocks of file systems, so that one blob can be given
 /// back to the disk beside another.
 const BLOB_SPACING_BYTES: u64 = 4096;
+
+/// Gives those layers of these that there are, as they are kept.
+pub type LayersOf<'a> = dyn FnMut(&[Sha256Digest]) -> Result<Vec<Layer>, Fault> + 'a;
 
 /// A new image in the making.
 pub enum Goal {
@@ -60,24 +64,84 @@ impl Goal {
         }
     }
 
-    /// Completes the image of these layers; all blobs are made and checked.
+    /// Completes the image of these layers; all blobs are made and checked. `layers_of` gives the layers that
+    /// are needed beside them, as they are kept: it is asked once.
     pub fn finish(
         self,
         config: &[u8],
         diff_ids: &[Sha256Digest],
-        old: OldImage<'_>,
+        layers_of: &mut LayersOf<'_>,
         access: &Access<'_>,
     ) -> Result<(), Fault> {
-        check_all_there(diff_ids, self.blobs(), &old)?;
+        let known = match &self {
+            Self::Files(_) => 0,
+            Self::Engine { engine, .. } => engine.known_layers(diff_ids)?,
+        };
+        // A layer that OLD has may stand on others in the new image: to an engine it is another one then.
+        let mut wanted: Vec<Sha256Digest> = Vec::new();
+        for diff_id in &diff_ids[known..] {
+            if made_by(diff_id, self.blobs()).is_none() && !wanted.contains(diff_id) {
+                wanted.push(*diff_id);
+            }
+        }
+        let kept = if wanted.is_empty() { Vec::new() } else { layers_of(&wanted)? };
+        let has = |diff_id: &&Sha256Digest| kept.iter().any(|layer| layer.diff_id == **diff_id);
+        if let Some(diff_id) = wanted.iter().find(|diff_id| !has(diff_id)) {
+            let message =
+                format!("OLD lacks the layer sha256:{}, and the patch does not make it", hex(diff_id));
+            return Err(Fault::new(Kind::WrongSource, message));
+        }
         match self {
             Self::Files(writer) => {
-                let layers = layer_sources(diff_ids, writer.blobs(), old)?;
+                let source = |diff_id: &Sha256Digest| match made_by(diff_id, writer.blobs()) {
+                    Some(index) => Some(LayerSource::Made(index)),
+                    None => {
+                        kept.iter().find(|layer| layer.diff_id == *diff_id).cloned().map(LayerSource::Kept)
+                    }
+                };
+                let layers: Vec<LayerSource> = diff_ids.iter().filter_map(source).collect();
                 Ok(writer.finish(&layers)?)
             }
             Self::Engine { engine, name, blobs } => {
-                load((&engine, &name), config, diff_ids, &blobs, old, access)
+                let kept = open_layers(&kept, &DiskScratch::new(access.folder), access.progress)?;
+                let tar_of = |diff_id: &Sha256Digest| -> Option<&dyn Content> {
+                    if let Some(index) = made_by(diff_id, &blobs) {
+                        return Some(&blobs[index]);
+                    }
+                    kept.iter()
+                        .find(|layer| layer.diff_id == *diff_id)
+                        .map(|layer| &layer.tar as &dyn Content)
+                };
+                let layer = |(index, diff_id): (usize, &Sha256Digest)| LoadLayer {
+                    diff_id: *diff_id,
+                    tar: if index < known { None } else { tar_of(diff_id) },
+                };
+                let layers: Vec<LoadLayer<'_>> = diff_ids.iter().enumerate().map(layer).collect();
+                let bytes = layers.iter().filter_map(|layer| layer.tar).map(ReadAt::len).sum();
+                access.progress.phase("loading", bytes);
+                engine.load(config, &layers, &name, &|bytes| access.progress.advance(bytes))?;
+                Ok(())
             }
         }
+    }
+}
+
+/// Looks whether the engine has the image of this id already: then that gets the name, and nothing is made.
+/// Answers how many layers it has.
+pub fn has_already(
+    id: &Sha256Digest,
+    to: &ImageReference,
+    engine_socket: Option<&Path>,
+) -> Result<Option<usize>, Fault> {
+    let ImageReference::Engine(to) = to else { return Ok(None) };
+    let engine = Engine::connect(to.kind, engine_socket)?;
+    match engine.image(&digest_text(id)) {
+        Ok(image) => {
+            engine.tag(id, &to.name)?;
+            Ok(Some(image.diff_ids.len()))
+        }
+        Err(EngineError::NoImage { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -89,66 +153,4 @@ pub fn folder_for<'a>(to: &'a ImageReference, work_folder: &'a Path) -> &'a Path
 fn made_by(diff_id: &Sha256Digest, blobs: &Blobs) -> Option<usize> {
     // The config itself is no layer.
     blobs.iter().skip(1).position(|blob| blob.announced().sha256 == *diff_id).map(|index| index + 1)
-}
-
-fn check_all_there(diff_ids: &[Sha256Digest], blobs: &Blobs, old: &OldImage<'_>) -> Result<(), Fault> {
-    let kept = old.diff_ids();
-    match diff_ids.iter().find(|diff_id| made_by(diff_id, blobs).is_none() && !kept.contains(diff_id)) {
-        None => Ok(()),
-        Some(diff_id) => {
-            let message =
-                format!("OLD lacks the layer sha256:{}, and the patch does not make it", hex(diff_id));
-            Err(Fault::new(Kind::WrongSource, message))
-        }
-    }
-}
-
-/// Where each layer comes from.
-fn layer_sources(
-    diff_ids: &[Sha256Digest],
-    blobs: &Blobs,
-    old: OldImage<'_>,
-) -> Result<Vec<LayerSource>, Fault> {
-    let is_made = |diff_id: &Sha256Digest| made_by(diff_id, blobs).is_some();
-    let kept = if diff_ids.iter().all(is_made) { Vec::new() } else { old.into_image()?.layers };
-    let source = |diff_id: &Sha256Digest| match made_by(diff_id, blobs) {
-        Some(index) => Some(LayerSource::Made(index)),
-        None => kept.iter().find(|layer| layer.diff_id == *diff_id).cloned().map(LayerSource::Kept),
-    };
-    let lost = || Fault::new(Kind::WrongSource, "OLD has lost a layer meanwhile");
-    diff_ids.iter().map(|diff_id| source(diff_id).ok_or_else(lost)).collect()
-}
-
-/// Hands an engine the layers that it lacks.
-fn load(
-    (engine, name): (&Engine, &str),
-    config: &[u8],
-    diff_ids: &[Sha256Digest],
-    blobs: &Blobs,
-    old: OldImage<'_>,
-    access: &Access<'_>,
-) -> Result<(), Fault> {
-    let known = engine.known_layers(diff_ids)?;
-    let lacking = &diff_ids[known..];
-    // A layer that OLD has may stand on others in the new image: to the engine it is another one then.
-    let wanted: Vec<Sha256Digest> =
-        lacking.iter().copied().filter(|diff_id| made_by(diff_id, blobs).is_none()).collect();
-    let kept: Vec<LayerTar> =
-        if wanted.is_empty() { Vec::new() } else { open_tars(&old.into_image()?, &wanted, access)? };
-    let tar_of = |diff_id: &Sha256Digest| -> Option<&dyn Content> {
-        match made_by(diff_id, blobs) {
-            Some(index) => Some(&blobs[index]),
-            None => {
-                kept.iter().find(|layer| layer.diff_id == *diff_id).map(|layer| &layer.tar as &dyn Content)
-            }
-        }
-    };
-    let layer = |(index, diff_id): (usize, &Sha256Digest)| LoadLayer {
-        diff_id: *diff_id,
-        tar: if index < known { None } else { tar_of(diff_id) },
-    };
-    let layers: Vec<LoadLayer<'_>> = diff_ids.iter().enumerate().map(layer).collect();
-    access.progress.phase("loading", layers.iter().filter_map(|layer| layer.tar).map(ReadAt::len).sum());
-    engine.load(config, &layers, name, &|bytes| access.progress.advance(bytes))?;
-    Ok(())
 }

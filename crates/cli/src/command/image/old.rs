@@ -1,5 +1,6 @@
 //! The image that a device has.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io::BufWriter;
 use std::path::Path;
@@ -10,7 +11,7 @@ use fluvial_delta::structure::ReadAt;
 use fluvial_device::engine::{Engine, EngineImage};
 use fluvial_device::overlay::LayerFolders;
 use fluvial_image::oci::{
-    EngineReference, FileReference, Image, ImageReference, LayerTar, MergedFile, Platform, merge,
+    EngineReference, FileReference, Image, ImageReference, Layer, MergedFile, Platform, merge,
 };
 
 use super::publish::between_files;
@@ -39,8 +40,8 @@ pub struct OldImage<'a> {
 }
 
 enum OldKind {
-    /// Its layers, and the files of its root file system in them.
-    Layers { image: Image, tars: Vec<LayerTar>, files: Vec<MergedFile> },
+    /// Its layers, and the files of its root file system in them once somebody has asked for some.
+    Layers { image: Image, files: OnceCell<Vec<MergedFile>> },
     /// Where an engine has unpacked its layers.
     Folders { engine: Box<Engine>, name: String, image: EngineImage, folders: LayerFolders },
 }
@@ -62,27 +63,28 @@ impl<'a> OldImage<'a> {
             }
         }
         let image = open_image(reference, access)?;
-        let scratch = DiskScratch::new(access.folder);
-        let tars = open_layers(&image, &scratch, access.progress)?;
-        let files = merge(&tars)?;
-        Ok(Self { access, kind: OldKind::Layers { image, tars, files } })
+        Ok(Self { access, kind: OldKind::Layers { image, files: OnceCell::new() } })
     }
 
     /// An image of no layers, where there is none.
     pub fn none(access: &'a Access<'a>) -> Self {
         let image = Image { config: Vec::new(), config_digest: [0; 32], layers: Vec::new() };
-        Self { access, kind: OldKind::Layers { image, tars: Vec::new(), files: Vec::new() } }
+        Self { access, kind: OldKind::Layers { image, files: OnceCell::new() } }
     }
 
     /// All that it has: its files, and what stands between them in its layers where it has those as tars.
     pub fn streams(&self) -> Result<Vec<Box<dyn ReadAt + '_>>, Fault> {
         let mut streams: Vec<Box<dyn ReadAt + '_>> = Vec::new();
         match &self.kind {
-            OldKind::Layers { tars, files, .. } => {
-                for layer in tars {
-                    streams.push(Box::new(Scatter::new(&layer.tar, between_files(layer)?)));
+            OldKind::Layers { image, .. } => {
+                let scratch = DiskScratch::new(self.access.folder);
+                let layers = open_layers(&image.layers, &scratch, self.access.progress)?;
+                for layer in &layers {
+                    let between = Scatter::new(Box::new(layer.tar.clone()), between_files(layer)?);
+                    streams.push(Box::new(between));
                 }
-                streams.extend(files.iter().map(|file| Box::new(file.content.clone()) as Box<dyn ReadAt>));
+                let files = merge(&layers)?;
+                streams.extend(files.into_iter().map(|file| Box::new(file.content) as Box<dyn ReadAt>));
             }
             OldKind::Folders { folders, image, .. } => {
                 let files = folders.files().map_err(|error| Fault::reading(&image.folders[0], error))?;
@@ -100,14 +102,22 @@ impl<'a> OldImage<'a> {
         }
     }
 
-    /// The files that a patch names, in its order.
+    /// The files that a patch names, in its order. All layers are unpacked for it, and compared with their diff
+    /// ids, where an engine has not done so.
     pub fn sources(&self, infos: &[SourceInfo]) -> Result<Vec<Box<dyn ReadAt + '_>>, Fault> {
         let missing = |info: &SourceInfo| {
             let message = format!("OLD has no file {:?}, which the patch needs", info.name);
             Fault::new(Kind::WrongSource, message)
         };
         match &self.kind {
-            OldKind::Layers { files, .. } => {
+            OldKind::Layers { image, files } => {
+                if files.get().is_none() {
+                    let scratch = DiskScratch::new(self.access.folder);
+                    let layers = open_layers(&image.layers, &scratch, self.access.progress)?;
+                    // Nobody else has set it meanwhile.
+                    let _ = files.set(merge(&layers)?);
+                }
+                let files = files.get().map_or(&[][..], Vec::as_slice);
                 let by_path: HashMap<&str, &MergedFile> =
                     files.iter().map(|file| (file.path.as_str(), file)).collect();
                 let find = |info: &SourceInfo| {
@@ -127,12 +137,25 @@ impl<'a> OldImage<'a> {
         }
     }
 
-    /// The image with all its layers as they are kept. An engine has to save it first.
-    pub fn into_image(self) -> Result<Image, Fault> {
-        match self.kind {
-            OldKind::Layers { image, .. } => Ok(image),
-            OldKind::Folders { engine, name, .. } => save(&engine, &name, self.access),
+    /// Its id: the SHA-256 of its config.
+    pub fn config_digest(&self) -> Sha256Digest {
+        match &self.kind {
+            OldKind::Layers { image, .. } => image.config_digest,
+            OldKind::Folders { image, .. } => image.id,
         }
+    }
+
+    /// Those of these layers that it has, as they are kept. An engine has to save the image first.
+    pub fn layers(&self, wanted: &[Sha256Digest]) -> Result<Vec<Layer>, Fault> {
+        let mut layers = match &self.kind {
+            OldKind::Layers { image, .. } => image.layers.clone(),
+            OldKind::Folders { image, .. } if !wanted.iter().any(|one| image.diff_ids.contains(one)) => {
+                Vec::new()
+            }
+            OldKind::Folders { engine, name, .. } => save(engine, name, self.access)?.layers,
+        };
+        layers.retain(|layer| wanted.contains(&layer.diff_id));
+        Ok(layers)
     }
 }
 
@@ -152,15 +175,4 @@ fn save(engine: &Engine, name: &str, access: &Access<'_>) -> Result<Image, Fault
     archive.into_inner().map_err(|error| failed(error.into_error()))?;
     let saved = FileReference::DockerArchive { file: file.path().into(), name: None };
     Ok(Image::open(&saved, access.platform)?)
-}
-
-/// Opens layers as tars, checked.
-pub fn open_tars(
-    layers: &Image,
-    wanted: &[Sha256Digest],
-    access: &Access<'_>,
-) -> Result<Vec<LayerTar>, Fault> {
-    let mut image = layers.clone();
-    image.layers.retain(|layer| wanted.contains(&layer.diff_id));
-    open_layers(&image, &DiskScratch::new(access.folder), access.progress)
 }

@@ -76,7 +76,7 @@ fn publish(arguments: &ImagePublishArguments, progress: &Progress) -> Result<Out
         seen.insert(layer.diff_id) && !folder.join(hex(&layer.diff_id)).join(INDEX_FILE).exists()
     });
     made.layers_made = image.layers.len();
-    let layers = open_layers(&image, &DiskScratch::new(folder), progress)?;
+    let layers = open_layers(&image.layers, &DiskScratch::new(folder), progress)?;
     progress.phase("packing", layers.iter().map(|layer| layer.tar.len()).sum());
     for layer in &layers {
         let (index_bytes, chunks_bytes) =
