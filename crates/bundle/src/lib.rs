@@ -28,6 +28,8 @@ pub use assembly::{Assembly, Part, Tally, Want};
 pub use cut::{Chunk, Each, Run, cut};
 pub use error::{AssembleError, IndexError, WriteError};
 pub use index::{Index, RunDigest, RunInfo};
+#[doc(hidden)]
+pub use page::probe as probe_page;
 pub use scatter::{Scatter, gaps};
 pub use shelf::Shelf;
 pub use write::{Payload, write};

@@ -4,8 +4,8 @@ use fluvial_delta::wire::{WireReader, WireWriter};
 
 use crate::cut::Chunk;
 use crate::error::IndexError;
-use crate::index::{RunInfo, unpack};
-use crate::limits::{CHUNK_BYTES_MAX, PAGE_BYTES_MAX, RUN_CHUNKS_MAX};
+use crate::index::{PAGE_RUNS, RunDigest, RunInfo, unpack};
+use crate::limits::{CHUNK_BYTES_MAX, PAGE_BYTES_MAX, RUN_BYTES_MAX, RUN_CHUNKS_MAX};
 
 const PACK_LEVEL: i32 = 19;
 
@@ -75,6 +75,37 @@ fn read_body(body: &[u8], runs: &[RunInfo]) -> Result<Vec<Vec<Listed>>, IndexErr
     Ok(lists)
 }
 
+/// Reads any bytes as a page of any runs, for fuzzing. The first byte says how many runs there are; two numbers
+/// for each, its length and packed length; the page's body (string).
+///
+/// # Panics
+/// If what was read is not read again as it was written.
+pub fn probe(bytes: &[u8]) {
+    let mut reader = WireReader::new(bytes);
+    let Ok(&[count]) = reader.raw(1) else { return };
+    let mut runs = Vec::new();
+    for _ in 0..usize::from(count).min(PAGE_RUNS) {
+        let limit = RUN_BYTES_MAX as u64;
+        let (Ok(len), Ok(packed_len)) = (reader.limited("len", limit), reader.limited("packed", limit))
+        else {
+            return;
+        };
+        runs.push(RunInfo {
+            offset: 0,
+            len: len as u32,
+            digest: RunDigest([0; 12]),
+            packed_offset: 0,
+            packed_len: packed_len as u32,
+            is_listed: true,
+        });
+    }
+    let Ok(body) = reader.string("a page", PAGE_BYTES_MAX) else { return };
+    if let Ok(lists) = read_body(body, &runs) {
+        let again = write(&lists).and_then(|page| read(&page, &runs));
+        assert_eq!(again.ok(), Some(lists), "what was written is read again");
+    }
+}
+
 fn word(reader: &mut WireReader<'_>) -> Result<u32, IndexError> {
     let bytes = reader.raw(4)?.iter().rev();
     Ok(bytes.fold(0, |word, &byte| word << 8 | u32::from(byte)))
@@ -85,7 +116,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::index::RunDigest;
 
     fn info(list: &[Listed]) -> RunInfo {
         RunInfo {

@@ -16,6 +16,12 @@ pub enum Fault {
     Status(u16, usize),
     /// All of them get the whole file.
     WholeFile,
+    /// Requests for more ranges than this get the whole file.
+    RangesMax(usize),
+    /// Of several ranges only the first one is sent.
+    FirstRange,
+    /// The second part of an answer is another range than was asked for.
+    OtherRange,
     /// The first ones, so many, are cut in the middle of the answer.
     Cut(usize),
     /// All behind so many are cut before the answer.
@@ -85,7 +91,7 @@ fn serve(stream: &TcpStream, folder: &Path, fault: Fault, counts: &Counts) -> st
             return Ok(());
         }
         let path = line.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
-        let mut range = None;
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
         loop {
             let mut header = String::new();
             reader.read_line(&mut header)?;
@@ -93,15 +99,18 @@ fn serve(stream: &TcpStream, folder: &Path, fault: Fault, counts: &Counts) -> st
                 break;
             }
             if let Some(value) = header.to_lowercase().strip_prefix("range: bytes=") {
-                let (from, to) = value.trim().split_once('-').unwrap();
-                range = Some((from.parse::<u64>().unwrap(), to.parse::<u64>().unwrap()));
+                let parse = |range: &str| {
+                    let (from, to) = range.trim().split_once('-').unwrap();
+                    (from.parse().unwrap(), to.parse().unwrap())
+                };
+                ranges = value.split(',').map(parse).collect();
             }
         }
         let Ok(bytes) = std::fs::read(PathBuf::from(folder).join(&path)) else {
             out.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?;
             continue;
         };
-        let number = range.map(|_| counts.range_requests.fetch_add(1, Ordering::SeqCst));
+        let number = (!ranges.is_empty()).then(|| counts.range_requests.fetch_add(1, Ordering::SeqCst));
         match (fault, number) {
             (Fault::Status(status, times), Some(number)) if number < times => {
                 write!(out, "HTTP/1.1 {status} Fault\r\nContent-Length: 0\r\n\r\n")?;
@@ -110,21 +119,44 @@ fn serve(stream: &TcpStream, folder: &Path, fault: Fault, counts: &Counts) -> st
             (Fault::Gone(times), Some(number)) if number >= times => return Ok(()),
             _ => {}
         }
-        let range = range.filter(|_| fault != Fault::WholeFile);
-        let mut body = match range {
-            Some((from, to)) => bytes[from as usize..=to as usize].to_vec(),
-            None => bytes.clone(),
-        };
-        if fault == Fault::LastByteFlipped && range.is_some() {
-            *body.last_mut().unwrap() ^= 1;
+        match fault {
+            Fault::WholeFile => ranges.clear(),
+            Fault::RangesMax(max) if ranges.len() > max => ranges.clear(),
+            Fault::FirstRange => ranges.truncate(1),
+            _ => {}
         }
-        match range {
-            Some((from, to)) => write!(
+        let part = |(from, to): (u64, u64)| &bytes[from as usize..=to as usize];
+        let mut body = match ranges[..] {
+            [] => bytes.clone(),
+            [one] => part(one).to_vec(),
+            _ => {
+                let mut body = Vec::new();
+                for (index, &(from, to)) in ranges.iter().enumerate() {
+                    let told = if fault == Fault::OtherRange && index == 1 { from + 1_000_000 } else { from };
+                    let end = told + to - from;
+                    write!(body, "\r\n--part\r\nContent-Range: bytes {told}-{end}/{}\r\n\r\n", bytes.len())?;
+                    body.extend_from_slice(part((from, to)));
+                }
+                body.extend_from_slice(b"\r\n--part--\r\n");
+                body
+            }
+        };
+        if fault == Fault::LastByteFlipped && !ranges.is_empty() {
+            let last = if ranges.len() > 1 { b"\r\n--part--\r\n".len() } else { 0 } + 1;
+            let at = body.len() - last;
+            body[at] ^= 1;
+        }
+        match ranges[..] {
+            [] => write!(out, "HTTP/1.1 200 OK\r\n")?,
+            [(from, to)] => write!(
                 out,
                 "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {from}-{to}/{}\r\n",
                 bytes.len()
             )?,
-            None => write!(out, "HTTP/1.1 200 OK\r\n")?,
+            _ => write!(
+                out,
+                "HTTP/1.1 206 Partial Content\r\nContent-Type: multipart/byteranges; boundary=part\r\n"
+            )?,
         }
         write!(out, "Content-Length: {}\r\n\r\n", body.len())?;
         let is_cut = matches!((fault, number), (Fault::Cut(times), Some(number)) if number < times);
@@ -134,8 +166,7 @@ fn serve(stream: &TcpStream, folder: &Path, fault: Fault, counts: &Counts) -> st
         if is_cut {
             return Ok(());
         }
-        if let Some((from, to)) = range {
-            counts.answered.lock().unwrap().push((path, from, to));
-        }
+        let answered = ranges.into_iter().map(|(from, to)| (path.clone(), from, to));
+        counts.answered.lock().unwrap().extend(answered);
     }
 }

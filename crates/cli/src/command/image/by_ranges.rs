@@ -1,7 +1,9 @@
 //! `fluvial image fetch`: a published image, from what OLD holds and as few bytes as can be.
 
+mod multipart;
 mod origin;
 mod ranges;
+mod server;
 mod store;
 
 use std::collections::HashSet;

@@ -1,40 +1,40 @@
 //! Where published files come from: a server of static files, or a folder.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BlockingRetryable as _, ExponentialBuilder};
 use fluvial_bundle::Want;
 use fluvial_delta::header::Sha256Digest;
-use reqwest::StatusCode;
-use reqwest::blocking::{Client, Response};
-use reqwest::header::{CONTENT_RANGE, RANGE};
 
-use super::ranges::requests;
+use super::ranges::{groups, join};
+use super::server::{Answer, Failure, Server};
 use super::store::Store;
 use crate::command::image::publish::CHUNKS_FILE;
 use crate::fault::{Fault, Kind};
 use crate::progress::Progress;
 
-/// Ranges with fewer bytes between them are one request: its headers and the answer's take about as many.
-const GAP_BYTES: u64 = 512;
+/// Ranges with no more bytes between them are one: a part of an answer takes about as many for its headers.
+const GAP_BYTES: u64 = 128;
+/// The same where a server answers single ranges only: a request and an answer take more.
+const GAP_BYTES_ALONE: u64 = 512;
 /// Bytes of one request at most, so that all connections have work.
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
-/// Bytes that are taken at a time.
-const STEP_BYTES: usize = 64 << 10;
+/// Ranges of one request at most: all at first, and fewer with a server that then sends the whole file.
+/// lighttpd takes 10; nginx, Apache and Caddy more; object stores one.
+const REQUEST_RANGES_MAX: [usize; 3] = [64, 10, 1];
+/// Tries in a row with nothing that came.
 const TRIES: usize = 5;
 const RETRY_MS_MIN: u64 = 200;
 const RETRY_MS_MAX: u64 = 5000;
-/// A server that sends nothing for so long is given up.
-const SILENCE_MS_MAX: u64 = 30_000;
 
-/// What went over the wire.
+/// What went over the wire: bytes of files, and what answers with several ranges have between them.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Counters {
     pub bytes: u64,
@@ -46,6 +46,10 @@ pub struct Counters {
 pub struct Origin {
     place: Place,
     connections: usize,
+    /// How many ranges a request may have, as an index of [`REQUEST_RANGES_MAX`].
+    ranges_step: AtomicUsize,
+    /// Whether the server was asked for ranges before.
+    is_known: AtomicBool,
     bytes: AtomicU64,
     requests: AtomicU64,
     retries: AtomicU64,
@@ -53,19 +57,7 @@ pub struct Origin {
 
 enum Place {
     Folder(PathBuf),
-    Server { client: Client, base: String },
-}
-
-/// A try that failed, and whether another one may work.
-struct Failure {
-    fault: Fault,
-    may_retry: bool,
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        Self { fault, may_retry: false }
-    }
+    Server(Server),
 }
 
 impl Origin {
@@ -81,13 +73,20 @@ impl Origin {
         let (base, name) = text.trim_end_matches('/').rsplit_once('/').unwrap_or((".", text));
         let digest = digest_of(name.strip_prefix("sha256:").unwrap_or(name)).ok_or_else(usage)?;
         let place = if text.starts_with("http://") || text.starts_with("https://") {
-            Place::Server { client: client()?, base: base.into() }
+            Place::Server(Server::new(base, usize::from(connections))?)
         } else {
             Place::Folder(base.into())
         };
-        let zero = || AtomicU64::new(0);
-        let connections = usize::from(connections);
-        Ok((Self { place, connections, bytes: zero(), requests: zero(), retries: zero() }, digest))
+        let origin = Self {
+            place,
+            connections: usize::from(connections),
+            ranges_step: AtomicUsize::new(0),
+            is_known: AtomicBool::new(false),
+            bytes: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+        };
+        Ok((origin, digest))
     }
 
     /// What went over the wire so far.
@@ -101,10 +100,6 @@ impl Origin {
     /// # Errors
     /// [`Kind::Io`]; [`Kind::DamagedPatch`] for a longer one.
     pub fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, Fault> {
-        let too_long = || {
-            let message = format!("{name} has more than {limit} bytes");
-            Fault::new(Kind::DamagedPatch, message).hint("publish the image again")
-        };
         let bytes = match &self.place {
             Place::Folder(folder) => {
                 let path = folder.join(name);
@@ -113,20 +108,20 @@ impl Origin {
                 File::open(&path).map_err(failed)?.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
                 bytes
             }
-            Place::Server { client, base } => self.with_retries(&mut || {
-                let url = format!("{base}/{name}");
-                self.requests.fetch_add(1, Ordering::Relaxed);
-                let response = client.get(&url).send().map_err(|error| unreachable(&url, error))?;
-                if response.status() != StatusCode::OK {
-                    return Err(refused(&url, response.status()));
-                }
-                let mut bytes = Vec::new();
-                response.take(limit + 1).read_to_end(&mut bytes).map_err(|error| broken(&url, error))?;
-                Ok(bytes)
-            })?,
+            Place::Server(server) => {
+                let tried = self.with_retries(&mut || {
+                    self.requests.fetch_add(1, Ordering::Relaxed);
+                    server.read(name, limit + 1)
+                });
+                tried.map_err(|failure| failure.fault)?
+            }
         };
         self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(bytes) }
+        if bytes.len() as u64 > limit {
+            let message = format!("{name} has more than {limit} bytes");
+            return Err(Fault::new(Kind::DamagedPatch, message).hint("publish the image again"));
+        }
+        Ok(bytes)
     }
 
     /// Fetches ranges of chunk files into the store, those that it lacks.
@@ -134,18 +129,29 @@ impl Origin {
     /// # Errors
     /// [`Kind::Io`] with the reason, [`Kind::Cancelled`]. What has come is in the store.
     pub fn fetch(&self, wants: &[Want], store: &Store, progress: &Progress) -> Result<(), Fault> {
-        let mut work: Vec<(usize, Range<u64>)> = Vec::new();
+        let gap = if self.ranges_max() > 1 { GAP_BYTES } else { GAP_BYTES_ALONE };
+        let mut work: Vec<(usize, Vec<Range<u64>>)> = Vec::new();
         let layers = wants.iter().map(|want| want.payload + 1).max().unwrap_or(0);
         for layer in 0..layers {
             let mut ranges = Vec::new();
             for want in wants.iter().filter(|want| want.payload == layer) {
                 let range = want.offset..want.offset + want.len;
-                ranges.extend(if want.again { vec![range] } else { store.missing(layer, range) });
+                if want.again {
+                    store.forget(layer, range.clone());
+                }
+                ranges.extend(store.missing(layer, range));
             }
-            let longest = REQUEST_BYTES_MAX;
-            work.extend(requests(ranges, GAP_BYTES, longest).into_iter().map(|range| (layer, range)));
+            let ranges = join(ranges, gap, REQUEST_BYTES_MAX);
+            let groups = groups(ranges, REQUEST_RANGES_MAX[0], REQUEST_BYTES_MAX);
+            work.extend(groups.into_iter().map(|group| (layer, group)));
         }
         work.reverse();
+        // One connection finds out how many ranges the server answers.
+        if !self.is_known.swap(true, Ordering::Relaxed)
+            && let Some((layer, ranges)) = work.pop()
+        {
+            self.fetch_group(layer, &ranges, store, progress)?;
+        }
         let threads = self.connections.min(work.len());
         let work = Mutex::new(work);
         let first_fault = Mutex::new(None);
@@ -155,11 +161,11 @@ impl Origin {
                 scope.spawn(|| {
                     loop {
                         let next = work.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                        let Some((layer, range)) = next else { return };
+                        let Some((layer, ranges)) = next else { return };
                         if lock().is_some() {
                             return;
                         }
-                        if let Err(fault) = self.fetch_range(layer, range, store, progress) {
+                        if let Err(fault) = self.fetch_group(layer, &ranges, store, progress) {
                             lock().get_or_insert(fault);
                             return;
                         }
@@ -170,49 +176,81 @@ impl Origin {
         first_fault.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
-    fn fetch_range(
+    fn ranges_max(&self) -> usize {
+        REQUEST_RANGES_MAX[self.ranges_step.load(Ordering::Relaxed).min(REQUEST_RANGES_MAX.len() - 1)]
+    }
+
+    /// Fetches ranges of a layer, in as few requests as the server allows.
+    fn fetch_group(
         &self,
         layer: usize,
-        range: Range<u64>,
+        ranges: &[Range<u64>],
         store: &Store,
         progress: &Progress,
     ) -> Result<(), Fault> {
         let name = format!("{}/{CHUNKS_FILE}", store.name(layer));
-        let mut at = range.start;
-        let mut keep = |bytes: &[u8]| -> Result<(), Fault> {
-            store.put(layer, at, bytes)?;
-            at += bytes.len() as u64;
-            self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let keep = |offset: u64, bytes: &[u8]| -> Result<(), Fault> {
+            store.put(layer, offset, bytes)?;
             if progress.advance(bytes.len() as u64) {
                 Ok(())
             } else {
                 Err(Fault::new(Kind::Cancelled, "cancelled"))
             }
         };
-        match &self.place {
+        let server = match &self.place {
+            Place::Server(server) => server,
             Place::Folder(folder) => {
                 let path = folder.join(name);
-                let mut bytes = vec![0; (range.end - range.start) as usize];
-                let read = File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, range.start));
-                read.map_err(|error| Fault::reading(&path, error))?;
-                keep(&bytes)
+                let failed = |error| Fault::reading(&path, error);
+                let file = File::open(&path).map_err(failed)?;
+                for range in ranges {
+                    let mut bytes = vec![0; (range.end - range.start) as usize];
+                    file.read_exact_at(&mut bytes, range.start).map_err(failed)?;
+                    self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    keep(range.start, &bytes)?;
+                }
+                return Ok(());
             }
-            Place::Server { client, base } => {
-                let url = format!("{base}/{name}");
-                let mut done = 0;
-                self.with_retries(&mut || {
-                    self.requests.fetch_add(1, Ordering::Relaxed);
-                    take_range(client, &url, range.start + done..range.end, &mut |bytes| {
-                        keep(bytes)?;
-                        done += bytes.len() as u64;
-                        Ok(())
-                    })
-                })
+        };
+        let missing = || -> Vec<Range<u64>> {
+            ranges.iter().flat_map(|range| store.missing(layer, range.clone())).collect()
+        };
+        let mut left = missing();
+        while !left.is_empty() {
+            let step = self.ranges_step.load(Ordering::Relaxed);
+            let tried = self.with_retries(&mut || {
+                let missing = missing();
+                let asked = &missing[..missing.len().min(self.ranges_max())];
+                if asked.is_empty() {
+                    return Ok(());
+                }
+                self.requests.fetch_add(1, Ordering::Relaxed);
+                let answer = server.take(&name, asked, &self.bytes, &mut |at, bytes| keep(at, bytes))?;
+                if answer == Answer::WholeFile {
+                    if asked.len() == 1 {
+                        return Err(server.knows_no_ranges(&name));
+                    }
+                    // Fewer at a time, unless another connection has just found that out.
+                    let relaxed = Ordering::Relaxed;
+                    let _ = self.ranges_step.compare_exchange(step, step + 1, relaxed, relaxed);
+                }
+                Ok(())
+            });
+            let before = std::mem::replace(&mut left, missing());
+            let has_come = left != before;
+            match tried {
+                // A line that is slow or often cut is no fault while anything comes.
+                Err(failure) if !failure.may_retry || !has_come => return Err(failure.fault),
+                Ok(()) if !has_come && self.ranges_step.load(Ordering::Relaxed) == step => {
+                    return Err(server.sends_others(&name).fault);
+                }
+                _ => {}
             }
         }
+        Ok(())
     }
 
-    fn with_retries<T>(&self, attempt: &mut dyn FnMut() -> Result<T, Failure>) -> Result<T, Fault> {
+    fn with_retries<T>(&self, attempt: &mut dyn FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
         let waits = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(RETRY_MS_MIN))
             .with_max_delay(Duration::from_millis(RETRY_MS_MAX))
@@ -224,99 +262,7 @@ impl Origin {
                 self.retries.fetch_add(1, Ordering::Relaxed);
             })
             .call()
-            .map_err(|failure| failure.fault)
     }
-}
-
-fn client() -> Result<Client, Fault> {
-    // Another part of the program may have chosen it already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
-        .timeout(None)
-        .connect_timeout(Duration::from_millis(SILENCE_MS_MAX))
-        .build()
-        .map_err(|error| Fault::new(Kind::Internal, error))
-}
-
-/// Takes a range of a file; `keep` is given the bytes as they come.
-fn take_range(
-    client: &Client,
-    url: &str,
-    range: Range<u64>,
-    keep: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
-) -> Result<(), Failure> {
-    let header = format!("bytes={}-{}", range.start, range.end - 1);
-    // One request is short: a whole minute for it means that the line is dead.
-    let request = client.get(url).header(RANGE, header).timeout(Duration::from_millis(2 * SILENCE_MS_MAX));
-    let mut response = request.send().map_err(|error| unreachable(url, error))?;
-    match response.status() {
-        StatusCode::PARTIAL_CONTENT => check_range(url, &response, &range)?,
-        StatusCode::OK => {
-            let message = format!("{url}: the server sends the whole file where a range was asked for");
-            return Err(Fault::new(Kind::Io, message)
-                .hint("serve the folder with a server that knows range requests")
-                .into());
-        }
-        status => return Err(refused(url, status)),
-    }
-    let mut left = range.end - range.start;
-    let mut buf = vec![0; STEP_BYTES];
-    while left > 0 {
-        let len = left.min(STEP_BYTES as u64) as usize;
-        match response.read(&mut buf[..len]) {
-            Ok(0) => return Err(broken(url, io::ErrorKind::UnexpectedEof.into())),
-            Ok(len) => {
-                keep(&buf[..len])?;
-                left -= len as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(broken(url, error)),
-        }
-    }
-    Ok(())
-}
-
-/// Sees to it that the range which comes is the one that was asked for.
-fn check_range(url: &str, response: &Response, range: &Range<u64>) -> Result<(), Failure> {
-    let given = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if given.starts_with(&format!("bytes {}-{}/", range.start, range.end - 1)) {
-        return Ok(());
-    }
-    let message = format!("{url}: the server sends {given:?} where {range:?} was asked for");
-    Err(Fault::new(Kind::Io, message).into())
-}
-
-/// What a status other than success means.
-fn refused(url: &str, status: StatusCode) -> Failure {
-    let may_retry = status.is_server_error()
-        || status == StatusCode::TOO_MANY_REQUESTS
-        || status == StatusCode::REQUEST_TIMEOUT;
-    let fault = Fault::new(Kind::Io, format!("{url}: the server answers {status}"));
-    let fault = match status {
-        StatusCode::NOT_FOUND => fault.hint("publish the image to this folder, and ask for its digest"),
-        StatusCode::RANGE_NOT_SATISFIABLE => fault.hint("the published file is cut: publish the image again"),
-        _ if may_retry => fault.hint("run the same command again later: what has come is kept"),
-        _ => fault,
-    };
-    Failure { fault, may_retry }
-}
-
-fn unreachable(url: &str, error: reqwest::Error) -> Failure {
-    failed(url, error.without_url())
-}
-
-/// The connection was cut.
-fn broken(url: &str, error: io::Error) -> Failure {
-    failed(url, error)
-}
-
-fn failed(url: &str, error: impl std::error::Error) -> Failure {
-    let source: &dyn std::error::Error = &error;
-    let causes = std::iter::successors(Some(source), |error| error.source());
-    let causes: Vec<String> = causes.map(ToString::to_string).collect();
-    let message = format!("{url}: {}", causes.join(": "));
-    let fault = Fault::new(Kind::Io, message).hint("run the same command again: what has come is kept");
-    Failure { fault, may_retry: true }
 }
 
 fn digest_of(hex: &str) -> Option<Sha256Digest> {

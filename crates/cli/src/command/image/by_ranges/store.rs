@@ -60,6 +60,11 @@ impl Store {
         self.layers[layer].have.lock().unwrap_or_else(PoisonError::into_inner).0.missing(range)
     }
 
+    /// Takes a range for missing: what has come of it is wrong.
+    pub fn forget(&self, layer: usize, range: Range<u64>) {
+        self.layers[layer].have.lock().unwrap_or_else(PoisonError::into_inner).0.remove(range);
+    }
+
     /// Keeps bytes.
     ///
     /// # Errors
