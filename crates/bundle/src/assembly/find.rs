@@ -11,9 +11,9 @@ use crate::index::{RunDigest, RunInfo};
 use crate::pieces::{NOWHERE, OpenRun, Piece, State};
 
 /// A key that more pieces have than this is frequent: zeros are.
-const FREQUENT_PIECES: usize = 16;
+const FREQUENT_PIECES: usize = 64;
 /// So often all pieces of a frequent key are looked at: the time is bounded, whatever is published.
-const FREQUENT_VISITS_MAX: u8 = 16;
+const FREQUENT_VISITS_MAX: u8 = 255;
 
 impl Assembly<'_> {
     /// Looks for whole runs in the old streams, and puts them in place. Old streams that cannot be read are
