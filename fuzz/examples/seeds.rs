@@ -4,12 +4,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fluvial_bundle::Payload;
 use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::header::WHOLE_SOURCES_MAX;
 use fluvial_delta::scratch::MemoryScratch;
+use fluvial_delta::structure::Extent;
+use fluvial_fuzz::bundle::disassemble as disassemble_index;
 use fluvial_fuzz::patch::{OLD, disassemble};
 use fluvial_image::Anatomist;
+use sha2::{Digest as _, Sha256};
 
 fn main() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -19,6 +23,7 @@ fn main() {
     recipes(&corpus);
     programs(&corpus.join("predict"), &new);
     pairs(&corpus.join("diff_apply"), &new);
+    bundles(&corpus.join("bundle"), &new);
 }
 
 fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
@@ -57,6 +62,33 @@ fn from_many(new: &[u8]) -> Vec<u8> {
     let options = DiffOptions::default();
     diff(&old, &new, &Anatomist, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
     patch
+}
+
+/// Published payloads: the new archive, a part of the old one, programs.
+fn bundles(folder: &Path, new: &[u8]) {
+    let unpack = |frame: &[u8]| zstd::decode_all(frame).expect("a frame of Zstandard");
+    for (name, bytes, file) in [
+        ("tar", new, 512..new.len() as u64 / 2),
+        ("same", OLD, 512..OLD.len() as u64),
+        ("part", &OLD[2048..7000], 0..100),
+        ("one", &OLD[..300], 10..20),
+        ("empty", &[], 0..0),
+    ] {
+        let files: Vec<Extent> = Some(Extent { offset: file.start, len: file.end - file.start })
+            .filter(|file| file.len > 0)
+            .into_iter()
+            .collect();
+        let payload = Payload { name, sha256: Sha256::digest(bytes).into(), bytes: &bytes, files: &files };
+        let mut chunks = Vec::new();
+        let index = fluvial_bundle::write(payload, 3, &mut chunks, &|_| true).expect("it is published");
+        let index = index.to_bytes().expect("it is written");
+        write(folder, &format!("index-{name}"), &[&[0], &index[..]].concat());
+        write(folder, &format!("payload-{name}"), &disassemble_index(&index, &chunks, unpack));
+    }
+    // Two runs: three chunks and one.
+    let mut page = vec![2, 2, 60, 30, 5, 5, 42, 3, 1, 10, 20, 30, 5, 10, 10, 10, 5];
+    page.extend_from_slice(&[7; 4 * 8]);
+    write(folder, "page", &page);
 }
 
 /// From each stream of `prove`: its recipe, corrections and content.

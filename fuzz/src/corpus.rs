@@ -27,6 +27,11 @@ fn patch() {
 }
 
 #[test]
+fn bundle() {
+    corpus("bundle", crate::bundle::run);
+}
+
+#[test]
 fn dissect() {
     corpus("dissect", crate::dissect::run);
     let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/image/tests/seeds");

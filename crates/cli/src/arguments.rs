@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fluvial_delta::diff::Preset;
 
-pub use image::{ImageApplyArguments, ImageArguments, ImageCommand, ImageDiffArguments};
+pub use image::{
+    ImageApplyArguments, ImageArguments, ImageCommand, ImageDiffArguments, ImageFetchArguments,
+    ImagePublishArguments,
+};
 pub use registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArguments};
 
 /// Delta updates: makes, applies and inspects patches.
@@ -39,10 +42,11 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether a patch is applied.
+    /// Whether it is a command for devices.
     pub fn is_apply(&self) -> bool {
-        let image =
-            |image: &ImageArguments| matches!(image.command, ImageCommand::Apply(_) | ImageCommand::Pull(_));
+        let image = |image: &ImageArguments| {
+            matches!(image.command, ImageCommand::Apply(_) | ImageCommand::Pull(_) | ImageCommand::Fetch(_))
+        };
         matches!(self, Self::Apply(_)) || matches!(self, Self::Image(arguments) if image(arguments))
     }
 }

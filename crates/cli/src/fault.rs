@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use fluvial_bundle::{AssembleError, IndexError, WriteError};
 use fluvial_codec::RecipeError;
 use fluvial_delta::apply::ApplyError;
 use fluvial_delta::diff::DiffError;
@@ -186,6 +187,44 @@ impl From<ImageError> for Fault {
             }
             ImageError::Busy { .. } => Kind::Busy,
             ImageError::Cancelled => Kind::Cancelled,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<WriteError> for Fault {
+    fn from(error: WriteError) -> Self {
+        let kind = match &error {
+            WriteError::Read(_) => Kind::Io,
+            WriteError::Write(source) => kind_of_write(source),
+            WriteError::Limit { .. } => Kind::NotAnImage,
+            WriteError::Files(_) | WriteError::Pack(_) => Kind::Internal,
+            WriteError::Cancelled => Kind::Cancelled,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<IndexError> for Fault {
+    fn from(error: IndexError) -> Self {
+        let kind = match &error {
+            IndexError::Version(_) => Kind::UnsupportedPatch,
+            _ => Kind::DamagedPatch,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<AssembleError> for Fault {
+    fn from(error: AssembleError) -> Self {
+        let kind = match &error {
+            AssembleError::ReadOld(_) | AssembleError::ReadTarget(_) | AssembleError::Shelf(_) => Kind::Io,
+            AssembleError::Write(source) => kind_of_write(source),
+            AssembleError::PageDigest { .. } | AssembleError::Page { .. } | AssembleError::Content { .. } => {
+                Kind::DamagedPatch
+            }
+            AssembleError::Unpacker(_) => Kind::OverMemory,
+            AssembleError::Cancelled => Kind::Cancelled,
         };
         Self::new(kind, error)
     }

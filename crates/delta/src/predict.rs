@@ -25,6 +25,7 @@ mod kallsyms;
 mod labels;
 mod learned;
 mod literals;
+mod mask;
 mod scan;
 mod tables;
 #[cfg(test)]
@@ -48,6 +49,7 @@ use literals::Way;
 use votes::{Source, Trust, Votes};
 
 pub use labels::labels;
+pub use mask::{MASK_STEP_BYTES, Masker};
 
 /// Covers are predicted in steps of at most so many bytes.
 pub const STEP_BYTES: u64 = 64 * 1024;

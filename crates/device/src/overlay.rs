@@ -4,7 +4,8 @@
 //! one over another (Linux kernel documentation, `filesystems/overlayfs`). Files are read from there: no
 //! mount, no copy.
 
-use std::fs::File;
+use std::collections::HashMap;
+use std::fs::{self, File};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
@@ -14,10 +15,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_delta::structure::ReadAt;
 use lru::LruCache;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, lgetxattr, openat, openat2};
 
 /// Files that are held open at a time: programs may open 1,024, and have others.
 const OPEN_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("it is not zero");
+
+/// Names in the layers of an image that are listed at most.
+const ENTRIES_MAX: usize = 4 << 20;
 
 /// The folders of an image's layers.
 #[derive(Debug)]
@@ -63,6 +67,28 @@ impl LayerFolders {
         Ok(Self { shared: Arc::new(Shared { folders, open: Mutex::new(LruCache::new(OPEN_MAX)) }) })
     }
 
+    /// All files with content of the root file system, in an order of their own: what a later layer has
+    /// replaced or removed is not among them. Memory: the paths of all that the image holds.
+    ///
+    /// # Errors
+    /// What the system reports, and [`io::ErrorKind::InvalidData`] beyond [`ENTRIES_MAX`].
+    pub fn files(&self) -> io::Result<Vec<LayerFile>> {
+        let mut listing = Listing { shared: &self.shared, above: HashMap::new(), files: Vec::new() };
+        for folder in 0..self.shared.folders.len() {
+            let mut seen = Vec::new();
+            listing.walk(folder, &mut seen)?;
+            for (path, is_seen_through) in seen {
+                // A folder that hides those below stays one that hides.
+                let entry = listing.above.entry(path).or_insert(true);
+                *entry &= is_seen_through;
+            }
+            if listing.above.len() > ENTRIES_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "too many files"));
+            }
+        }
+        Ok(listing.files)
+    }
+
     /// Finds a file by its path in the root file system. Answers `None` where there is none, or a later
     /// layer has removed it. Names are never followed out of a layer's folder. `id` tells the file from
     /// others of these folders.
@@ -94,6 +120,59 @@ impl LayerFolders {
         }
         Ok(None)
     }
+}
+
+/// A walk through all layers.
+struct Listing<'a> {
+    shared: &'a Arc<Shared>,
+    /// What the layers above hold; whether those below are seen through it: they are through a folder.
+    above: HashMap<PathBuf, bool>,
+    files: Vec<LayerFile>,
+}
+
+impl Listing<'_> {
+    /// Walks through a layer. `seen` gets all that it holds, and whether those below are seen through it.
+    fn walk(&mut self, folder: usize, seen: &mut Vec<(PathBuf, bool)>) -> io::Result<()> {
+        let root = self.shared.folders[folder].path.clone();
+        let mut left = vec![PathBuf::new()];
+        while let Some(parent) = left.pop() {
+            for entry in fs::read_dir(root.join(&parent))? {
+                let entry = entry?;
+                let path = parent.join(entry.file_name());
+                // Of the entry itself: links are not followed.
+                let metadata = entry.metadata()?;
+                let above = self.above.get(&path).copied();
+                if above == Some(false) {
+                    continue;
+                }
+                if metadata.is_dir() {
+                    seen.push((path.clone(), !is_opaque(&entry.path())));
+                    left.push(path);
+                    continue;
+                }
+                if metadata.is_file() && metadata.len() > 0 && above.is_none() {
+                    let (shared, id) = (Arc::clone(self.shared), self.files.len() as u64);
+                    let path = path.clone();
+                    self.files.push(LayerFile { shared, folder, path, id, len: metadata.len() });
+                }
+                // Devices 0/0 stand for what was removed; they hide like all others.
+                seen.push((path, false));
+            }
+            if seen.len() > ENTRIES_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "too many files"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a folder hides the one below it (Linux kernel documentation, `filesystems/overlayfs`).
+fn is_opaque(path: &Path) -> bool {
+    // What cannot be read is not there: engines of users write the second name.
+    ["trusted.overlay.opaque", "user.overlay.opaque"].iter().any(|name| {
+        let mut value = [0; 2];
+        lgetxattr(path, *name, &mut value).is_ok_and(|len| value[..len] == *b"y")
+    })
 }
 
 /// Whether a layer just does not have it: not at all, or what would be its folder is none there.
@@ -191,6 +270,30 @@ mod tests {
         assert_eq!(found("etc/b").as_deref(), Some("below"));
         assert_eq!(found("etc/c"), None);
         assert_eq!(found("etc"), None, "a folder is no file");
+    }
+
+    #[test]
+    fn what_is_hidden_is_not_listed() {
+        let work = tempfile::tempdir().unwrap();
+        let [upper, lower] = ["upper", "lower"].map(|name| work.path().join(name));
+        for (path, content) in [
+            (upper.join("etc/a"), "new"),
+            (upper.join("was-folder"), "file"),
+            (upper.join("was-file/inside"), "folder"),
+            (lower.join("etc/a"), "old"),
+            (lower.join("etc/b"), "below"),
+            (lower.join("etc/empty"), ""),
+            (lower.join("was-folder/inside"), "hidden"),
+            (lower.join("was-file"), "hidden"),
+        ] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        symlink("b", lower.join("etc/link")).unwrap();
+        let mut texts: Vec<String> =
+            LayerFolders::open(&[upper, lower]).unwrap().files().unwrap().iter().map(text).collect();
+        texts.sort();
+        assert_eq!(texts, ["below", "file", "folder", "new"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use fluvial_image::oci::{ImageReference, Platform};
+use fluvial_image::oci::{ImageReference, Platform, ReferenceError};
 
 /// Large files that shall outlive a restart: `/tmp` is memory on many devices.
 pub(super) const WORK_FOLDER: &str = "/var/tmp";
@@ -31,6 +31,72 @@ pub enum ImageCommand {
     PushDelta(ImagePushDeltaArguments),
     /// Fetches an image from a registry: as a patch, as the layers that OLD lacks, or whole.
     Pull(ImagePullArguments),
+    /// Publishes NEW in chunks, for devices that fetch what they lack from any server of static files.
+    Publish(ImagePublishArguments),
+    /// Fetches a published image, using the files of OLD.
+    Fetch(ImageFetchArguments),
+}
+
+/// `fluvial image publish`.
+#[derive(Debug, Args)]
+pub struct ImagePublishArguments {
+    /// The image.
+    pub new: ImageReference,
+    /// The folder that is served; images in it share their layers.
+    #[arg(long, value_name = "FOLDER")]
+    pub to: PathBuf,
+    /// The platform, where the image is there for several; this machine's if not given.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
+    pub platform: Option<Platform>,
+    /// Where the engine listens, if not where it usually does.
+    #[arg(long, value_name = "PATH")]
+    pub engine_socket: Option<PathBuf>,
+    /// How much work goes into packing: a level of Zstandard.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub level: i32,
+    /// Threads to use; as many as there are cores if not given.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fluvial image fetch`.
+#[derive(Debug, Args)]
+pub struct ImageFetchArguments {
+    /// The image that is there; `none` if there is none.
+    #[arg(value_parser = parse_old)]
+    pub old: MaybeImage,
+    /// The published folder and the new image's digest: `http[s]://HOST/FOLDER/DIGEST`, or a path.
+    #[arg(value_name = "URL")]
+    pub from: String,
+    /// Where the new image goes. An archive is made anew; a layout or an engine keeps the images that it has.
+    #[arg(long, value_name = "IMAGE")]
+    pub to: ImageReference,
+    /// Where the engine listens, if not where it usually does.
+    #[arg(long, value_name = "PATH")]
+    pub engine_socket: Option<PathBuf>,
+    /// Where layers are made that go to an engine, and where what was fetched is kept meanwhile.
+    #[arg(long, value_name = "FOLDER", default_value = WORK_FOLDER)]
+    pub work_folder: PathBuf,
+    /// The platform, where OLD is there for several; this machine's if not given.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
+    pub platform: Option<Platform>,
+    /// Connections to the server at a time, 8 at most.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub connections: u8,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An image that may be there.
+#[derive(Debug, Clone)]
+pub struct MaybeImage(pub Option<ImageReference>);
+
+fn parse_old(text: &str) -> Result<MaybeImage, ReferenceError> {
+    if text == "none" { Ok(MaybeImage(None)) } else { text.parse().map(|image| MaybeImage(Some(image))) }
 }
 
 /// `fluvial image diff`.

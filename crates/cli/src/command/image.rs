@@ -2,12 +2,15 @@
 //! the new image's config and those of its layers that the old image lacks.
 
 mod apply;
+mod by_ranges;
 mod diff;
 mod fetch;
 mod goal;
 mod old;
 mod pull;
 mod push_delta;
+
+mod publish;
 
 use fluvial_delta::scratch::ScratchStore;
 use fluvial_delta::structure::ReadAt as _;
@@ -33,6 +36,8 @@ pub fn run(arguments: &ImageArguments, interrupt: Interrupt) -> Result<(), Fault
         ImageCommand::Apply(apply) => fetch::before_apply(apply, interrupt),
         ImageCommand::PushDelta(push) => push_delta::run(push, interrupt),
         ImageCommand::Pull(pull) => pull::run(pull, interrupt),
+        ImageCommand::Publish(publish) => publish::run(publish, interrupt),
+        ImageCommand::Fetch(fetch) => by_ranges::run(fetch, interrupt),
     }
 }
 
@@ -44,6 +49,8 @@ impl ImageArguments {
             ImageCommand::Apply(apply) => apply.json,
             ImageCommand::PushDelta(push) => push.json,
             ImageCommand::Pull(pull) => pull.json,
+            ImageCommand::Publish(publish) => publish.json,
+            ImageCommand::Fetch(fetch) => fetch.json,
         }
     }
 }

@@ -129,6 +129,26 @@ fn an_engine_gets_the_image_of_a_pull() {
 }
 
 #[test]
+fn an_engine_gets_a_published_image() {
+    for (index, socket) in sockets().iter().enumerate() {
+        let (work, images, [old, new]) = prepare(socket, 90 + index as u64, 300_000);
+        work.json(&["image", "publish", "docker-archive:new.tar", "--to", "site"]);
+        let digest = hex(&config(&images[1]));
+        let (from, to, url) = (socket.reference(&old), socket.reference(&new), format!("site/{digest}"));
+        let arguments =
+            ["image", "fetch", &from, &url, "--to", &to, "--engine-socket", socket.path(), "--work-folder=."];
+        let made = work.json(&arguments);
+        assert_eq!(made["layers_made"], 2);
+        assert!(made["found_bytes"].as_u64().unwrap() > 100_000, "{made}");
+        let inspected = socket.inspect(&new);
+        assert_eq!(inspected["Id"].as_str().unwrap().trim_start_matches("sha256:"), digest);
+        assert_eq!(socket.docker(&["run", "--rm", "--network=none", &new]), "this is 2");
+        assert_eq!(work.json(&arguments)["layers_made"], 0, "a second run finds it");
+        assert_eq!(work.names(), ["new.tar", "old.tar", "patch", "site"]);
+    }
+}
+
+#[test]
 fn layers_that_stand_on_others_are_sent_again() {
     for (index, socket) in sockets().iter().enumerate() {
         let (work, [old, _], [old_name, new_name]) = prepare(socket, 11 + index as u64, 50_000);

@@ -8,6 +8,8 @@ mod hostile;
 mod image;
 mod images;
 mod media;
+mod range_server;
+mod ranges;
 mod registry;
 mod resume;
 mod round_trip;

@@ -26,7 +26,7 @@ use crate::progress::Progress;
 use crate::scratch::DiskScratch;
 
 /// A config that is read back from what was made at most, in bytes.
-const CONFIG_BYTES_MAX: u64 = 4 << 20;
+pub(super) const CONFIG_BYTES_MAX: u64 = 4 << 20;
 
 /// What an apply came to.
 pub(super) struct Outcome {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io::BufWriter;
 use std::path::Path;
 
+use fluvial_bundle::Scatter;
 use fluvial_delta::header::{Sha256Digest, SourceInfo};
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::engine::{Engine, EngineImage};
@@ -13,6 +14,7 @@ use fluvial_image::oci::{
     EngineReference, FileReference, Image, ImageReference, Layer, MergedFile, Platform, merge,
 };
 
+use super::publish::between_files;
 use super::{open_image, open_layers};
 use crate::command::hex;
 use crate::fault::{Fault, Kind};
@@ -62,6 +64,34 @@ impl<'a> OldImage<'a> {
         }
         let image = open_image(reference, access)?;
         Ok(Self { access, kind: OldKind::Layers { image, files: OnceCell::new() } })
+    }
+
+    /// An image of no layers, where there is none.
+    pub fn none(access: &'a Access<'a>) -> Self {
+        let image = Image { config: Vec::new(), config_digest: [0; 32], layers: Vec::new() };
+        Self { access, kind: OldKind::Layers { image, files: OnceCell::new() } }
+    }
+
+    /// All that it has: its files, and what stands between them in its layers where it has those as tars.
+    pub fn streams(&self) -> Result<Vec<Box<dyn ReadAt + '_>>, Fault> {
+        let mut streams: Vec<Box<dyn ReadAt + '_>> = Vec::new();
+        match &self.kind {
+            OldKind::Layers { image, .. } => {
+                let scratch = DiskScratch::new(self.access.folder);
+                let layers = open_layers(&image.layers, &scratch, self.access.progress)?;
+                for layer in &layers {
+                    let between = Scatter::new(Box::new(layer.tar.clone()), between_files(layer)?);
+                    streams.push(Box::new(between));
+                }
+                let files = merge(&layers)?;
+                streams.extend(files.into_iter().map(|file| Box::new(file.content) as Box<dyn ReadAt>));
+            }
+            OldKind::Folders { folders, image, .. } => {
+                let files = folders.files().map_err(|error| Fault::reading(&image.folders[0], error))?;
+                streams.extend(files.into_iter().map(|file| Box::new(file) as Box<dyn ReadAt>));
+            }
+        }
+        Ok(streams)
     }
 
     /// Its layers, the lowest first.

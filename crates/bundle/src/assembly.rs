@@ -1,0 +1,120 @@
+//! Puts payloads together on a device.
+
+mod find;
+mod pages;
+mod rounds;
+mod take;
+mod tell;
+
+use fluvial_delta::apply::Target;
+use fluvial_delta::structure::{Extent, ReadAt};
+
+use crate::have::Have;
+use crate::index::Index;
+use crate::pieces::{NOWHERE, OpenRun, Piece};
+use crate::scatter::Scatter;
+
+/// A payload and where it goes.
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    /// What it is made of.
+    pub index: &'a Index,
+    /// As long as the payload.
+    pub target: &'a dyn Target,
+}
+
+/// Bytes of a payload's chunk file that are needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Want {
+    /// Which payload, as they were given.
+    pub payload: usize,
+    /// Where they stand in its chunk file.
+    pub offset: u64,
+    /// How many.
+    pub len: u64,
+    /// What came before was wrong: they have to be fetched even if they are there.
+    pub again: bool,
+}
+
+/// Where the bytes of payloads came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Bytes that the old files hold as they are.
+    pub found_bytes: u64,
+    /// Bytes of programs that were made from old ones by telling their references.
+    pub predicted_bytes: u64,
+    /// Bytes that were fetched, unpacked.
+    pub fetched_bytes: u64,
+    /// Runs that came out wrong and were fetched as a whole.
+    pub repaired_runs: u64,
+}
+
+struct Payload<'a> {
+    index: &'a Index,
+    order: Scatter<&'a dyn Target>,
+    /// Where the old space holds each run that is there, else [`NOWHERE`].
+    run_places: Vec<u64>,
+    programs: Vec<Extent>,
+}
+
+/// Payloads in the making. In this order: [`Assembly::find_runs`]; the bytes of [`Assembly::pages`] are
+/// fetched, [`Assembly::open_pages`]; [`Assembly::find_chunks`]; then, until [`Assembly::next_round`] wants no
+/// more, its bytes are fetched, [`Assembly::take`]. Each payload's SHA-256 is then left to be checked.
+///
+/// Everything is checked before it is used: bytes that were found by the digests made of these very bytes, what
+/// was told or fetched by its chunk's check, and every run that has such bytes by its own digest, read back.
+///
+/// Memory: 8 bytes for each run and each file of the payloads, 32 for each of their chunks that no old run
+/// holds, 150 for each piece of the program at hand that the old space has the like of, and 14 MiB.
+pub struct Assembly<'a> {
+    payloads: Vec<Payload<'a>>,
+    old: Have<'a>,
+    old_programs: Vec<Extent>,
+    open_runs: Vec<OpenRun>,
+    pieces: Vec<Piece>,
+    round: usize,
+    tally: Tally,
+}
+
+impl<'a> Assembly<'a> {
+    /// Begins to make `parts` from `old` streams: files, and what stands between files of old payloads.
+    pub fn new(parts: &[Part<'a>], old: Vec<&'a dyn ReadAt>) -> Self {
+        let payload = |part: &Part<'a>| {
+            let streams = part.index.streams();
+            let is_program = |(stream, &is_program): (&Extent, &bool)| is_program.then_some(*stream);
+            Payload {
+                index: part.index,
+                order: Scatter::new(part.target, part.index.order()),
+                run_places: vec![NOWHERE; part.index.runs.len()],
+                programs: streams[1..].iter().zip(&part.index.programs).filter_map(is_program).collect(),
+            }
+        };
+        Self {
+            payloads: parts.iter().map(payload).collect(),
+            old: Have::new(old),
+            old_programs: Vec::new(),
+            open_runs: Vec::new(),
+            pieces: Vec::new(),
+            round: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// How many bytes [`Assembly::find_runs`] reads, and [`Assembly::find_chunks`].
+    pub fn old_bytes(&self) -> u64 {
+        self.old.len()
+    }
+
+    /// Where the bytes came from so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+}
+
+impl Payload<'_> {
+    /// The program that holds a place of the order of cutting.
+    fn program_of(&self, offset: u64) -> Option<Extent> {
+        let behind = self.programs.partition_point(|program| program.offset <= offset);
+        behind.checked_sub(1).map(|index| self.programs[index]).filter(|program| offset < program.end())
+    }
+}

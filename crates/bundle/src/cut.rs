@@ -1,0 +1,245 @@
+//! Content-defined chunks, and runs of them.
+//!
+//! A chunk ends where the high bits of a rolling hash are zero, so that equal content gives equal chunks
+//! wherever it stands (gear hash: W. Xia et al., *FastCDC*, USENIX ATC 2016). In programs the hash is made of
+//! bytes in which references are zero: code that only moved gives equal cuts and keys.
+
+use std::io;
+
+use fluvial_delta::predict::{MASK_STEP_BYTES, Masker};
+use fluvial_delta::structure::ReadAt;
+
+use crate::index::RunDigest;
+use crate::limits::{CHUNK_BYTES_MAX, RUN_BYTES_MAX};
+
+/// No chunk ends before this length, in bytes, but the last one of a stream.
+const CHUNK_BYTES_MIN: usize = 128;
+/// Bits of the hash that are zero at a cut: 512 bytes from the shortest chunk to the cut on average.
+const CUT_BITS: u32 = 9;
+/// No run ends before this length, in bytes, but the last one of a stream.
+const RUN_BYTES_MIN: usize = 24 << 10;
+/// Further bits of the hash that are zero where a run ends: 16 chunks behind its shortest length on average.
+const RUN_BITS: u32 = 4;
+/// Bytes that are read ahead: a run ends inside.
+const AHEAD_BYTES: usize = 4 * RUN_BYTES_MAX;
+
+/// A chunk of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk {
+    /// Its length in bytes, from 1 to [`CHUNK_BYTES_MAX`].
+    pub len: u16,
+    /// Bytes 0 to 3 of the BLAKE3 digest of its bytes, in programs with zeros in place of references.
+    pub key: u32,
+    /// Bytes 4 to 7 of the BLAKE3 digest of its bytes.
+    pub check: u32,
+}
+
+/// Chunks in a row, [`RUN_BYTES_MAX`] bytes at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Where it stands in its stream.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub len: usize,
+    /// The digest of its bytes.
+    pub digest: RunDigest,
+    /// Whether its stream is a program whose references are known.
+    pub is_program: bool,
+    /// Its chunks in order. Their digests are zero where they were not asked for.
+    pub chunks: Vec<Chunk>,
+}
+
+/// Hears of a run and its bytes.
+pub type Each<'a, E> = dyn FnMut(&Run, &[u8]) -> Result<(), E> + 'a;
+
+/// Cuts a stream: a file, or what stands between files. Calls `each` with every run and its bytes, in order.
+/// Digests of chunks are made if `with_digests`. Memory: 1.5 MiB, and what [`Masker`] takes.
+///
+/// # Errors
+/// Whatever the medium reports, and what `each` answers.
+pub fn cut<E>(
+    stream: &dyn ReadAt,
+    with_digests: bool,
+    failed: impl Fn(io::Error) -> E,
+    each: &mut Each<'_, E>,
+) -> Result<(), E> {
+    let mut window = Window::open(stream);
+    loop {
+        window.fill().map_err(&failed)?;
+        if window.raw.is_empty() {
+            return Ok(());
+        }
+        let run = window.next_run(with_digests);
+        each(&run, &window.raw[..run.len])?;
+        window.drop_front(run.len);
+    }
+}
+
+/// The bytes that are looked at.
+struct Window<'a> {
+    stream: &'a dyn ReadAt,
+    masker: Option<Masker<'a>>,
+    /// Where the first byte stands in the stream.
+    start: u64,
+    raw: Vec<u8>,
+    /// The same with references masked; nothing where the stream is no program.
+    masked: Vec<u8>,
+}
+
+impl<'a> Window<'a> {
+    fn open(stream: &'a dyn ReadAt) -> Self {
+        Self { stream, masker: Masker::open(stream), start: 0, raw: Vec::new(), masked: Vec::new() }
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        let mut at = self.start + self.raw.len() as u64;
+        if self.raw.len() >= RUN_BYTES_MAX || at == self.stream.len() {
+            return Ok(());
+        }
+        while self.raw.len() < AHEAD_BYTES && at < self.stream.len() {
+            // Steps begin at multiples of their length, whatever was cut before.
+            let len = (self.stream.len() - at).min(MASK_STEP_BYTES as u64) as usize;
+            let held = self.raw.len();
+            self.raw.resize(held + len, 0);
+            self.stream.read_at(at, &mut self.raw[held..])?;
+            if let Some(masker) = &mut self.masker {
+                self.masked.extend_from_slice(&self.raw[held..]);
+                masker.mask(at, &mut self.masked[held..])?;
+            }
+            at += len as u64;
+        }
+        Ok(())
+    }
+
+    fn next_run(&self, with_digests: bool) -> Run {
+        let masked = if self.masker.is_some() { &self.masked } else { &self.raw };
+        let mut chunks = Vec::new();
+        let mut len = 0;
+        while len < masked.len() && len + CHUNK_BYTES_MAX <= RUN_BYTES_MAX {
+            let (chunk_len, hash) = chunk_len(&masked[len..]);
+            let here = len..len + chunk_len;
+            let mut chunk = Chunk { len: chunk_len as u16, key: 0, check: 0 };
+            if with_digests {
+                let (key, check) = digests(&self.raw[here.clone()]);
+                chunk.check = check;
+                chunk.key = if self.masker.is_some() { digests(&masked[here]).0 } else { key };
+            }
+            chunks.push(chunk);
+            len += chunk_len;
+            if len >= RUN_BYTES_MIN && hash >> (64 - CUT_BITS - RUN_BITS) == 0 {
+                break;
+            }
+        }
+        let digest = RunDigest::of(&self.raw[..len]);
+        Run { offset: self.start, len, digest, is_program: self.masker.is_some(), chunks }
+    }
+
+    fn drop_front(&mut self, len: usize) {
+        self.raw.drain(..len);
+        self.masked.drain(..len.min(self.masked.len()));
+        self.start += len as u64;
+    }
+}
+
+/// Key and check of bytes that are as they are.
+pub(crate) fn digests(bytes: &[u8]) -> (u32, u32) {
+    let digest = blake3::hash(bytes);
+    let word = |at: usize| {
+        digest.as_bytes()[at..at + 4].iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte))
+    };
+    (word(0), word(4))
+}
+
+/// The length of the chunk at the start of `bytes`, and the hash at its end.
+fn chunk_len(bytes: &[u8]) -> (usize, u64) {
+    let end = bytes.len().min(CHUNK_BYTES_MAX);
+    let mut hash = 0_u64;
+    // The hash forgets bytes after 64 steps; it is warmed up for so many before the first cut.
+    let start = (CHUNK_BYTES_MIN - 64).min(end);
+    for (index, &byte) in bytes[start..end].iter().enumerate() {
+        hash = (hash << 1).wrapping_add(GEAR[usize::from(byte)]);
+        if start + index + 1 >= CHUNK_BYTES_MIN && hash >> (64 - CUT_BITS) == 0 {
+            return (start + index + 1, hash);
+        }
+    }
+    (end, u64::MAX)
+}
+
+/// A random number for each byte, from splitmix64 (S. Vigna, public domain) with seed 0.
+static GEAR: [u64; 256] = gear();
+
+const fn gear() -> [u64; 256] {
+    let mut table = [0; 256];
+    let mut state = 0_u64;
+    let mut index = 0;
+    while index < 256 {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        table[index] = mixed ^ (mixed >> 31);
+        index += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn noise(len: usize, seed: u32) -> Vec<u8> {
+        let mut state = seed;
+        let next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..len).map(next).collect()
+    }
+
+    fn runs(bytes: &[u8]) -> Vec<Run> {
+        let mut runs = Vec::new();
+        let mut each = |run: &Run, content: &[u8]| {
+            assert_eq!(content, &bytes[run.offset as usize..][..run.len]);
+            runs.push(run.clone());
+            Ok(())
+        };
+        cut(&bytes.to_vec(), true, |error| error, &mut each).unwrap();
+        runs
+    }
+
+    #[test]
+    fn an_insertion_changes_only_what_stands_around_it() {
+        let old = noise(2 << 20, 1);
+        let mut new = old.clone();
+        new.splice(1_000_000..1_000_000, *b"inserted");
+        let [old, new] = [old, new].map(|bytes| runs(&bytes));
+        assert!(old.len() > 10, "{}", old.len());
+        let digests = |runs: &[Run]| runs.iter().map(|run| run.digest).collect::<HashSet<_>>();
+        assert!(digests(&new).difference(&digests(&old)).count() <= 3);
+        let keys =
+            |runs: &[Run]| runs.iter().flat_map(|run| &run.chunks).map(|one| one.key).collect::<HashSet<_>>();
+        assert!(keys(&new).difference(&keys(&old)).count() <= 3);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn runs_and_chunks_leave_nothing_out(len in 0_usize..700_000, seed: u32, zeros in 0_usize..300_000) {
+            let mut bytes = noise(len, seed);
+            bytes.resize(len + zeros, 0);
+            let mut at = 0;
+            for run in runs(&bytes) {
+                prop_assert_eq!(run.offset, at);
+                prop_assert!(run.len <= RUN_BYTES_MAX);
+                let sum: usize = run.chunks.iter().map(|chunk| usize::from(chunk.len)).sum();
+                prop_assert_eq!(sum, run.len);
+                at += run.len as u64;
+            }
+            prop_assert_eq!(at, bytes.len() as u64);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Payloads in chunks. A payload (a layer of a container image, a partition) is cut into chunks once and
+//! put on any server for static files; a device fetches by range only those chunks that it cannot find in
+//! the files that it has. No patch is made beforehand, so every old version will do.
+//!
+//! [`write`] cuts a payload; [`Index`] says what it is made of; [`Assembly`] puts it together on a device:
+//! it is shown what the device has, says which bytes of the published files it still needs, and takes them
+//! as they come. The crate does no I/O, reads no clock and draws no randomness.
+//!
+//! docs/index-format.md has the byte layout and the threat model.
+
+#![forbid(unsafe_code)]
+
+mod assembly;
+mod cut;
+mod error;
+mod have;
+mod index;
+pub mod limits;
+mod pack;
+mod page;
+mod pieces;
+mod programs;
+mod scatter;
+mod shelf;
+mod write;
+
+pub use assembly::{Assembly, Part, Tally, Want};
+pub use cut::{Chunk, Each, Run, cut};
+pub use error::{AssembleError, IndexError, WriteError};
+pub use index::{Index, RunDigest, RunInfo};
+#[doc(hidden)]
+pub use page::probe as probe_page;
+pub use scatter::{Scatter, gaps};
+pub use shelf::Shelf;
+pub use write::{Payload, write};

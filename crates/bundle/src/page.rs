@@ -1,0 +1,161 @@
+//! Pages: the chunks of a few runs. They are fetched for runs only that the device lacks.
+
+use fluvial_delta::wire::{WireReader, WireWriter};
+
+use crate::cut::Chunk;
+use crate::error::IndexError;
+use crate::index::{PAGE_RUNS, RunDigest, RunInfo, unpack};
+use crate::limits::{CHUNK_BYTES_MAX, PAGE_BYTES_MAX, RUN_BYTES_MAX, RUN_CHUNKS_MAX};
+
+const PACK_LEVEL: i32 = 19;
+
+/// A chunk, and how many bytes it has packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) chunk: Chunk,
+    pub(crate) packed_len: u16,
+}
+
+/// Writes the page of these runs.
+pub(crate) fn write(runs: &[Vec<Listed>]) -> Result<Vec<u8>, IndexError> {
+    let all = || runs.iter().flatten();
+    let mut writer = WireWriter::default();
+    for run in runs {
+        writer.number(run.len() as u64);
+    }
+    all().for_each(|one| writer.number(u64::from(one.chunk.len)));
+    all().for_each(|one| writer.number(u64::from(one.packed_len)));
+    all().for_each(|one| writer.raw(&one.chunk.key.to_le_bytes()));
+    all().for_each(|one| writer.raw(&one.chunk.check.to_le_bytes()));
+    let packed =
+        zstd::bulk::compress(&writer.bytes, PACK_LEVEL).map_err(|_| IndexError::Packed("Zstandard"))?;
+    Ok([&(writer.bytes.len() as u32).to_le_bytes()[..], &packed].concat())
+}
+
+/// Reads the page of these runs, whose digest was checked.
+pub(crate) fn read(bytes: &[u8], runs: &[RunInfo]) -> Result<Vec<Vec<Listed>>, IndexError> {
+    let (&len, packed) = bytes.split_first_chunk().ok_or(IndexError::NotAnIndex)?;
+    let len = u32::from_le_bytes(len) as usize;
+    if len > PAGE_BYTES_MAX {
+        return Err(IndexError::TooLong { have: len as u64, limit: PAGE_BYTES_MAX as u64 });
+    }
+    read_body(&unpack(packed, len)?, runs)
+}
+
+fn read_body(body: &[u8], runs: &[RunInfo]) -> Result<Vec<Vec<Listed>>, IndexError> {
+    let mut reader = WireReader::new(body);
+    let empty = Listed { chunk: Chunk { len: 0, key: 0, check: 0 }, packed_len: 0 };
+    let mut lists = Vec::with_capacity(runs.len());
+    for _ in runs {
+        // A chunk takes two bytes at least of what is left: the memory is bounded by the page.
+        let count = reader.count("chunks of a run", RUN_CHUNKS_MAX)?;
+        lists.push(vec![empty; count]);
+    }
+    for one in lists.iter_mut().flatten() {
+        one.chunk.len = reader.limited("a chunk's length", CHUNK_BYTES_MAX as u64)? as u16;
+    }
+    for one in lists.iter_mut().flatten() {
+        one.packed_len = reader.limited("a chunk's packed length", u64::from(one.chunk.len))? as u16;
+    }
+    for one in lists.iter_mut().flatten() {
+        one.chunk.key = word(&mut reader)?;
+    }
+    for one in lists.iter_mut().flatten() {
+        one.chunk.check = word(&mut reader)?;
+    }
+    reader.finish()?;
+    for (run, list) in runs.iter().zip(&lists) {
+        let len: u32 = list.iter().map(|one| u32::from(one.chunk.len)).sum();
+        let packed_len: u32 = list.iter().map(|one| u32::from(one.packed_len)).sum();
+        let is_empty = list.iter().any(|one| one.chunk.len == 0 || one.packed_len == 0);
+        if is_empty || (len, packed_len) != (run.len, run.packed_len) {
+            return Err(IndexError::Invalid("a run's chunks are not as long as the run"));
+        }
+    }
+    Ok(lists)
+}
+
+/// Reads any bytes as a page of any runs, for fuzzing. The first byte says how many runs there are; two numbers
+/// for each, its length and packed length; the page's body (string).
+///
+/// # Panics
+/// If what was read is not read again as it was written.
+pub fn probe(bytes: &[u8]) {
+    let mut reader = WireReader::new(bytes);
+    let Ok(&[count]) = reader.raw(1) else { return };
+    let mut runs = Vec::new();
+    for _ in 0..usize::from(count).min(PAGE_RUNS) {
+        let limit = RUN_BYTES_MAX as u64;
+        let (Ok(len), Ok(packed_len)) = (reader.limited("len", limit), reader.limited("packed", limit))
+        else {
+            return;
+        };
+        runs.push(RunInfo {
+            offset: 0,
+            len: len as u32,
+            digest: RunDigest([0; 12]),
+            packed_offset: 0,
+            packed_len: packed_len as u32,
+            is_listed: true,
+        });
+    }
+    let Ok(body) = reader.string("a page", PAGE_BYTES_MAX) else { return };
+    if let Ok(lists) = read_body(body, &runs) {
+        let again = write(&lists).and_then(|page| read(&page, &runs));
+        assert_eq!(again.ok(), Some(lists), "what was written is read again");
+    }
+}
+
+fn word(reader: &mut WireReader<'_>) -> Result<u32, IndexError> {
+    let bytes = reader.raw(4)?.iter().rev();
+    Ok(bytes.fold(0, |word, &byte| word << 8 | u32::from(byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn info(list: &[Listed]) -> RunInfo {
+        RunInfo {
+            offset: 0,
+            len: list.iter().map(|one| u32::from(one.chunk.len)).sum(),
+            digest: RunDigest([0; 12]),
+            packed_offset: 0,
+            packed_len: list.iter().map(|one| u32::from(one.packed_len)).sum(),
+            is_listed: true,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            lists in proptest::collection::vec(
+                proptest::collection::vec((1_u16..4097, any::<u32>(), any::<u32>()), 1..50), 1..5)
+        ) {
+            let listed = |&(len, key, check): &(u16, u32, u32)| {
+                Listed { chunk: Chunk { len, key, check }, packed_len: 1 + len / 2 }
+            };
+            let lists: Vec<Vec<Listed>> = lists.iter().map(|list| list.iter().map(listed).collect()).collect();
+            let runs: Vec<RunInfo> = lists.iter().map(|list| info(list)).collect();
+            prop_assert_eq!(read(&write(&lists).unwrap(), &runs).unwrap(), lists);
+        }
+
+        #[test]
+        fn any_page_is_read_without_panic(body: Vec<u8>, bytes: Vec<u8>) {
+            let one = Listed { chunk: Chunk { len: 9, key: 0, check: 0 }, packed_len: 3 };
+            let runs = [info(&[one, one]), info(&[one])];
+            let _ = read_body(&body, &runs);
+            let _ = read(&bytes, &runs);
+        }
+    }
+
+    #[test]
+    fn chunks_that_are_not_the_run_are_refused() {
+        let one = Listed { chunk: Chunk { len: 9, key: 0, check: 0 }, packed_len: 3 };
+        let page = write(&[vec![one, one]]).unwrap();
+        assert!(read(&page, &[info(&[one, one])]).is_ok());
+        assert!(matches!(read(&page, &[info(&[one])]), Err(IndexError::Invalid(_))));
+    }
+}

@@ -1,0 +1,114 @@
+//! A payload in the order in which it is cut: first what stands between files, then the files.
+
+use std::io;
+
+use fluvial_delta::apply::Target;
+use fluvial_delta::structure::{Extent, ReadAt};
+
+/// Scattered bytes of a stream, one behind the other.
+///
+/// Headers of an archive that stand together pack to a fraction of what they take between files, and a
+/// file's content is cut the same wherever it stands.
+#[derive(Debug, Clone)]
+pub struct Scatter<S> {
+    stream: S,
+    /// Where each extent begins in this order, and the extent.
+    extents: Vec<(u64, Extent)>,
+    len: u64,
+}
+
+/// What stands between `files`, which are in order and do not overlap, in a stream of `len` bytes.
+pub fn gaps(files: &[Extent], len: u64) -> Vec<Extent> {
+    let mut at = 0;
+    let mut gaps = Vec::new();
+    for end in files.iter().copied().chain([Extent { offset: len, len: 0 }]) {
+        if end.offset > at {
+            gaps.push(Extent { offset: at, len: end.offset - at });
+        }
+        at = end.end();
+    }
+    gaps
+}
+
+impl<S> Scatter<S> {
+    /// Puts extents of `stream` one behind the other.
+    pub fn new(stream: S, extents: impl IntoIterator<Item = Extent>) -> Self {
+        let mut len = 0;
+        let place = |extent: Extent| {
+            let at = len;
+            len += extent.len;
+            (at, extent)
+        };
+        let extents = extents.into_iter().filter(|extent| extent.len > 0).map(place).collect();
+        Self { stream, extents, len }
+    }
+
+    /// Calls `each` with the pieces of the stream behind `len` bytes at `offset`: where each stands there, and
+    /// which of the bytes it is.
+    fn pieces(
+        &self,
+        offset: u64,
+        len: usize,
+        mut each: impl FnMut(u64, std::ops::Range<usize>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if offset.checked_add(len as u64).is_none_or(|end| end > self.len) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut index = self.extents.partition_point(|(at, extent)| at + extent.len <= offset);
+        let mut done = 0;
+        while done < len {
+            let Some((at, extent)) = self.extents.get(index) else {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            let inside = offset + done as u64 - at;
+            let step = (extent.len - inside).min((len - done) as u64) as usize;
+            each(extent.offset + inside, done..done + step)?;
+            done += step;
+            index += 1;
+        }
+        Ok(())
+    }
+}
+
+impl<S: std::ops::Deref<Target: ReadAt> + Send + Sync> ReadAt for Scatter<S> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.pieces(offset, buf.len(), |at, range| self.stream.read_at(at, &mut buf[range]))
+    }
+}
+
+impl<S: std::ops::Deref<Target: Target> + Send + Sync> Target for Scatter<S> {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.pieces(offset, bytes.len(), |at, range| self.stream.write_at(at, &bytes[range]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_come_first_and_files_behind() {
+        let bytes = b"hhAAAhBBhh".to_vec();
+        let files = [Extent { offset: 2, len: 3 }, Extent { offset: 6, len: 2 }];
+        let gaps = gaps(&files, 10);
+        let order = Scatter::new(&bytes, gaps.into_iter().chain(files));
+        let mut all = [0; 10];
+        order.read_at(0, &mut all).unwrap();
+        assert_eq!(&all, b"hhhhhAAABB");
+        let mut some = [0; 4];
+        order.read_at(4, &mut some).unwrap();
+        assert_eq!(&some, b"hAAA");
+        assert!(order.read_at(7, &mut some).is_err());
+    }
+
+    #[test]
+    fn a_payload_of_files_alone_has_no_gaps() {
+        assert_eq!(gaps(&[Extent { offset: 0, len: 4 }], 4), []);
+        assert_eq!(gaps(&[], 4), [Extent { offset: 0, len: 4 }]);
+        assert_eq!(gaps(&[], 0), []);
+    }
+}

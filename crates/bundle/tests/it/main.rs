@@ -1,0 +1,182 @@
+//! Payloads are cut, written, and put together again.
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Mutex;
+
+use fluvial_bundle::{AssembleError, Assembly, Index, Part, Payload, Shelf, Tally, Want, write};
+use fluvial_delta::apply::Target;
+use fluvial_delta::structure::{Extent, ReadAt};
+use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+/// A target in memory.
+struct Memory(Mutex<Vec<u8>>);
+
+impl ReadAt for Memory {
+    fn len(&self) -> u64 {
+        self.0.lock().unwrap().len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.0.lock().unwrap().read_at(offset, buf)
+    }
+}
+
+impl Target for Memory {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.lock().unwrap()[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// A published chunk file. Everything is there; what was asked for is counted.
+struct Published {
+    chunks: Vec<u8>,
+    /// A byte that comes wrong: always, or the first time only.
+    wrong: RefCell<Option<(usize, bool)>>,
+}
+
+impl Shelf for Published {
+    fn read(&self, _payload: usize, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.chunks.read_at(offset, buf)?;
+        let wrong = *self.wrong.borrow();
+        if let Some((at, is_lasting)) = wrong
+            && let Some(byte) = at.checked_sub(offset as usize).and_then(|at| buf.get_mut(at))
+        {
+            *byte ^= 0x40;
+            if !is_lasting {
+                self.wrong.replace(None);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn publish(bytes: &Vec<u8>, files: &[Extent]) -> (Index, Published) {
+    let mut chunks = Vec::new();
+    let payload = Payload { name: "payload", sha256: Sha256::digest(bytes).into(), bytes, files };
+    let index = write(payload, 3, &mut chunks, &|_| true).unwrap();
+    assert_eq!(index.chunk_file_len(), chunks.len() as u64);
+    let index = Index::read(&index.to_bytes().unwrap()).unwrap();
+    (index, Published { chunks, wrong: RefCell::new(None) })
+}
+
+/// Puts a payload together; answers it, how much was wanted, and where it came from.
+fn assemble(
+    index: &Index,
+    published: &Published,
+    old: &[Vec<u8>],
+) -> Result<(Vec<u8>, u64, Tally), AssembleError> {
+    let target = Memory(Mutex::new(vec![0; index.len as usize]));
+    let mut assembly =
+        Assembly::new(&[Part { index, target: &target }], old.iter().map(|one| one as &dyn ReadAt).collect());
+    let sum = |wants: &[Want]| wants.iter().map(|want| want.len).sum::<u64>();
+    assembly.find_runs(&|_| true)?;
+    let mut wanted = sum(&assembly.pages());
+    assembly.open_pages(published)?;
+    assembly.find_chunks(&|_| true)?;
+    loop {
+        let wants = assembly.next_round(&|_| true)?;
+        if wants.is_empty() {
+            break;
+        }
+        wanted += sum(&wants);
+        assembly.take(published, &|_| true)?;
+    }
+    let tally = assembly.tally();
+    drop(assembly);
+    Ok((target.0.into_inner().unwrap(), wanted, tally))
+}
+
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // Half of the bits are always the same, so that there is something to pack.
+        (state >> 33) as u8 & 0x0f
+    };
+    (0..len).map(&mut next).collect()
+}
+
+/// Headers with files behind them.
+fn archive(files: &[Vec<u8>]) -> (Vec<u8>, Vec<Extent>) {
+    let (mut bytes, mut extents) = (Vec::new(), Vec::new());
+    for (index, file) in files.iter().enumerate() {
+        bytes.extend(format!("header of file {index:100}").bytes());
+        extents.push(Extent { offset: bytes.len() as u64, len: file.len() as u64 });
+        bytes.extend_from_slice(file);
+    }
+    extents.retain(|extent| extent.len > 0);
+    (bytes, extents)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_payload_comes_back(
+        lens in proptest::collection::vec(0_usize..120_000, 0..6),
+        edits in proptest::collection::vec((0_usize..1_000_000, 0_usize..300), 0..6),
+        kept in 0_usize..7,
+    ) {
+        let old: Vec<Vec<u8>> = lens.iter().enumerate().map(|(seed, &len)| noise(seed as u64, len)).collect();
+        let mut new = old.clone();
+        for (at, len) in edits {
+            let count = new.len();
+            if count > 0 {
+                let file = &mut new[at % count];
+                let at = at % (file.len() + 1);
+                let end = (at + len / 2).min(file.len());
+                file.splice(at..end, noise(9, len));
+            }
+        }
+        let (bytes, files) = archive(&new);
+        let (index, published) = publish(&bytes, &files);
+        let (made, _, tally) = assemble(&index, &published, &old[..kept.min(old.len())]).unwrap();
+        prop_assert!(made == bytes);
+        prop_assert_eq!(tally.repaired_runs, 0);
+    }
+}
+
+#[test]
+fn little_is_wanted_where_little_has_changed() {
+    let old: Vec<Vec<u8>> = (0..30).map(|seed| noise(seed, 20_000)).collect();
+    let mut new = old.clone();
+    new[7][500] ^= 1;
+    new[20].splice(9000..9000, *b"inserted");
+    let (bytes, files) = archive(&new);
+    let (index, published) = publish(&bytes, &files);
+    let (made, wanted, tally) = assemble(&index, &published, &old).unwrap();
+    assert!(made == bytes);
+    assert!(tally.found_bytes > 595_000, "{tally:?}");
+    // Most of it is the pages of the two runs, which list runs beside them.
+    assert!(wanted < 14_000, "{wanted}");
+    // With the old archive's headers nothing else is left to fetch.
+    let (_, everything, _) = assemble(&index, &published, &[]).unwrap();
+    assert!(everything > 280_000, "{everything}");
+}
+
+#[test]
+fn what_comes_wrong_once_is_asked_for_again_and_twice_is_an_error() {
+    let (bytes, files) = archive(&[noise(1, 90_000), noise(2, 300)]);
+    let (index, published) = publish(&bytes, &files);
+    published.wrong.replace(Some((20_000, false)));
+    let (made, _, _) = assemble(&index, &published, &[]).unwrap();
+    assert!(made == bytes);
+    published.wrong.replace(Some((20_000, true)));
+    assert!(matches!(assemble(&index, &published, &[]), Err(AssembleError::Content { payload: 0, .. })));
+    published.wrong.replace(Some((published.chunks.len() - 1, true)));
+    assert!(matches!(assemble(&index, &published, &[]), Err(AssembleError::PageDigest { .. })));
+}
+
+#[test]
+fn files_that_overlap_are_refused() {
+    let bytes = vec![0; 100];
+    let files = [Extent { offset: 0, len: 60 }, Extent { offset: 50, len: 10 }];
+    let payload = Payload { name: "x", sha256: [0; 32], bytes: &bytes, files: &files };
+    let result = write(payload, 3, &mut Vec::new(), &|_| true);
+    assert!(matches!(result, Err(fluvial_bundle::WriteError::Files(1))));
+}

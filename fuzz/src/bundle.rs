@@ -1,0 +1,134 @@
+//! Indexes and chunk files of published payloads.
+//!
+//! Input: one byte says what follows.
+//! - 0: an index as it is.
+//! - 1: the body of an index and a chunk file (strings), whose pages are given the right digests: the payload
+//!   is put together from a small archive and the chunks.
+//! - 2: a page, and the lengths of its runs (`fluvial_bundle::probe_page`).
+
+use std::io;
+
+use fluvial_bundle::{AssembleError, Assembly, Index, Part, Shelf};
+use fluvial_delta::structure::ReadAt as _;
+use fluvial_delta::wire::{WireReader, WireWriter};
+
+use crate::medium::{TARGET_BYTES_MAX, target};
+use crate::patch::OLD;
+
+const INDEX_BYTES_MAX: usize = 1 << 20;
+/// How an index begins, with its version.
+const PREFIX: &[u8] = b"FLUVIALi\x01";
+/// Where the frame of an index begins.
+const FRAME_START: usize = PREFIX.len() + 4;
+/// How a Zstandard frame begins that is one segment and tells its length in four bytes (RFC 8878, 3.1.1).
+const FRAME: [u8; 5] = [0x28, 0xb5, 0x2f, 0xfd, 0xa0];
+/// Bytes of one of its blocks at most.
+const BLOCK_BYTES_MAX: usize = 128 << 10;
+/// Rounds that a fetch takes at most: those of programs, and two repairs of each run.
+const ROUNDS_MAX: usize = 64;
+
+/// A payload is put together or refused.
+///
+/// # Panics
+/// Where that does not hold.
+pub fn run(bytes: &[u8]) {
+    let Some((&kind, rest)) = bytes.split_first() else { return };
+    match kind % 3 {
+        0 => drop(read_index(rest)),
+        1 => {
+            let mut reader = WireReader::new(rest);
+            let Ok(body) = reader.string("an index", INDEX_BYTES_MAX) else { return };
+            let Ok(chunks) = reader.string("a chunk file", INDEX_BYTES_MAX) else { return };
+            if let Some(mut index) = read_index(&with_prefix(body)) {
+                index.seal_pages(chunks);
+                put_together(&index, chunks);
+            }
+        }
+        _ => fluvial_bundle::probe_page(rest),
+    }
+}
+
+fn read_index(bytes: &[u8]) -> Option<Index> {
+    let index = Index::read(bytes).ok()?;
+    let sum: u64 = index.runs.iter().map(|run| u64::from(run.len)).sum();
+    assert_eq!(sum, index.len, "runs fill the payload");
+    let order: u64 = index.order().map(|extent| extent.len).sum();
+    assert_eq!(order, index.len, "the order of cutting is the payload");
+    let again = Index::read(&index.to_bytes().expect("an index that was read is written"));
+    assert_eq!(again.as_ref().ok(), Some(&index), "what was written is read again");
+    Some(index)
+}
+
+/// The chunk file.
+struct Chunks<'a>(&'a [u8]);
+
+impl Shelf for Chunks<'_> {
+    fn read(&self, _payload: usize, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, buf)
+    }
+}
+
+fn put_together(index: &Index, chunks: &[u8]) {
+    if index.len > TARGET_BYTES_MAX {
+        return;
+    }
+    let made = target(index.len);
+    let mut assembly = Assembly::new(&[Part { index, target: &made }], vec![&OLD]);
+    let shelf = Chunks(chunks);
+    let mut go = || -> Result<bool, AssembleError> {
+        assembly.find_runs(&|_| true)?;
+        for want in assembly.pages() {
+            assert!(want.offset + want.len <= index.chunk_file_len(), "a page stands in the file");
+        }
+        assembly.open_pages(&shelf)?;
+        assembly.find_chunks(&|_| true)?;
+        for _ in 0..ROUNDS_MAX {
+            let wants = assembly.next_round(&|_| true)?;
+            if wants.is_empty() {
+                return Ok(true);
+            }
+            let is_inside = |len: u64, offset: u64| len > 0 && offset + len <= index.chunk_file_len();
+            assert!(wants.iter().all(|want| is_inside(want.len, want.offset)), "chunks stand in the file");
+            assembly.take(&shelf, &|_| true)?;
+        }
+        panic!("it comes to an end");
+    };
+    match go() {
+        Ok(_) => {
+            let tally = assembly.tally();
+            let sum = tally.found_bytes + tally.predicted_bytes + tally.fetched_bytes;
+            assert!(sum >= index.len, "all of it came from somewhere");
+        }
+        Err(error) => assert!(!matches!(error, AssembleError::Write(_)), "bytes are written outside"),
+    }
+}
+
+/// The prefix of an index, and its body in a frame that is not packed.
+fn with_prefix(body: &[u8]) -> Vec<u8> {
+    let len = (body.len() as u32).to_le_bytes();
+    let mut bytes = [PREFIX, &len, &FRAME, &len].concat();
+    let mut blocks = body.chunks(BLOCK_BYTES_MAX).peekable();
+    if blocks.peek().is_none() {
+        bytes.extend_from_slice(&[1, 0, 0]);
+    }
+    while let Some(block) = blocks.next() {
+        let header = (block.len() as u32) << 3 | u32::from(blocks.peek().is_none());
+        bytes.extend_from_slice(&header.to_le_bytes()[..3]);
+        bytes.extend_from_slice(block);
+    }
+    bytes
+}
+
+/// Takes a real index apart, as input for this target. `unpacked` is the body of its frame.
+///
+/// # Panics
+/// If it is no index.
+#[must_use]
+pub fn disassemble(index: &[u8], chunks: &[u8], unpack: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    assert!(index.starts_with(PREFIX));
+    let mut writer = WireWriter::default();
+    writer.raw(&[1]);
+    writer.string(&unpack(&index[FRAME_START..]));
+    writer.string(chunks);
+    writer.bytes
+}
