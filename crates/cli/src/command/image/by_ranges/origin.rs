@@ -152,7 +152,8 @@ impl Origin {
         {
             self.fetch_group(layer, &ranges, store, progress)?;
         }
-        let threads = self.connections.min(work.len());
+        // One is left for a connection that is opened before the pool gets another back.
+        let threads = self.connections.saturating_sub(1).max(1).min(work.len());
         let work = Mutex::new(work);
         let first_fault = Mutex::new(None);
         let lock = || first_fault.lock().unwrap_or_else(PoisonError::into_inner);
