@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use fluvial_delta::diff::Preset;
 
 pub use image::{
-    ImageApplyArguments, ImageArguments, ImageCommand, ImageDiffArguments, ImageFetchArguments,
-    ImagePublishArguments,
+    ImageApplyArguments, ImageArguments, ImageCommand, ImageCompareArguments, ImageDiffArguments,
+    ImageFetchArguments, ImagePublishArguments, MaybeImage,
 };
 pub use registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArguments};
 

@@ -27,6 +27,8 @@ pub enum ImageCommand {
     Diff(ImageDiffArguments),
     /// Makes the new image from OLD and a patch.
     Apply(ImageApplyArguments),
+    /// Tells what an update from OLD to NEW would fetch by every route, and which files cost the most.
+    Compare(ImageCompareArguments),
     /// Stores a patch from OLD to NEW in the registry that has NEW.
     PushDelta(ImagePushDeltaArguments),
     /// Fetches an image from a registry: as a patch, as the layers that OLD lacks, or whole.
@@ -97,6 +99,45 @@ pub struct MaybeImage(pub Option<ImageReference>);
 
 fn parse_old(text: &str) -> Result<MaybeImage, ReferenceError> {
     if text == "none" { Ok(MaybeImage(None)) } else { text.parse().map(|image| MaybeImage(Some(image))) }
+}
+
+/// `fluvial image compare`.
+#[derive(Debug, Args)]
+pub struct ImageCompareArguments {
+    /// The image that devices have.
+    pub old: ImageReference,
+    /// The image that they shall have.
+    pub new: ImageReference,
+    /// How many of the files that cost the most to list.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub top: usize,
+    /// The platform, where an image is there for several; this machine's if not given.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
+    pub platform: Option<Platform>,
+    /// Where the engine listens, if not where it usually does.
+    #[arg(long, value_name = "PATH")]
+    pub engine_socket: Option<PathBuf>,
+    /// Where temporary files go: about as much as the new layers take, twice.
+    #[arg(long, value_name = "FOLDER", default_value = WORK_FOLDER)]
+    pub work_folder: PathBuf,
+    /// How much work goes into the patch.
+    #[arg(long, value_enum, default_value_t)]
+    pub preset: PresetName,
+    /// The most memory that applying the patch may take.
+    #[arg(long, value_name = "SIZE", default_value = "40MiB", value_parser = parse_size)]
+    pub apply_memory: u64,
+    /// How much work goes into packing chunks: a level of Zstandard.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub level: i32,
+    /// Threads to use; as many as there are cores if not given.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// Registries.
+    #[command(flatten)]
+    pub registry: RegistryArguments,
 }
 
 /// `fluvial image diff`.

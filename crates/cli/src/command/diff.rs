@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use fluvial_delta::diff::{DiffOptions, DiffReport, Named, diff};
@@ -56,8 +57,12 @@ fn make(arguments: &DiffArguments, progress: &Progress) -> Result<DiffReport, Fa
     })
 }
 
-/// Sets how many threads work; as many as there are cores if not given.
+/// Sets how many threads work; as many as there are cores if not given. Who asks first decides.
 pub(super) fn use_threads(jobs: Option<NonZeroUsize>) -> Result<(), Fault> {
+    static IS_SET: AtomicBool = AtomicBool::new(false);
+    if IS_SET.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     rayon::ThreadPoolBuilder::new()
         .num_threads(jobs.map_or(0, NonZeroUsize::get))
         .build_global()

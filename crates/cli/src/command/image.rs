@@ -3,6 +3,7 @@
 
 mod apply;
 mod by_ranges;
+mod compare;
 mod diff;
 mod fetch;
 mod goal;
@@ -36,6 +37,7 @@ pub fn run(arguments: &ImageArguments, interrupt: Interrupt) -> Result<(), Fault
         ImageCommand::Apply(apply) => fetch::before_apply(apply, interrupt),
         ImageCommand::PushDelta(push) => push_delta::run(push, interrupt),
         ImageCommand::Pull(pull) => pull::run(pull, interrupt),
+        ImageCommand::Compare(compare) => compare::run(compare, interrupt),
         ImageCommand::Publish(publish) => publish::run(publish, interrupt),
         ImageCommand::Fetch(fetch) => by_ranges::run(fetch, interrupt),
     }
@@ -49,6 +51,7 @@ impl ImageArguments {
             ImageCommand::Apply(apply) => apply.json,
             ImageCommand::PushDelta(push) => push.json,
             ImageCommand::Pull(pull) => pull.json,
+            ImageCommand::Compare(compare) => compare.json,
             ImageCommand::Publish(publish) => publish.json,
             ImageCommand::Fetch(fetch) => fetch.json,
         }

@@ -154,3 +154,22 @@ fn what_has_come_is_not_fetched_again() {
     assert!(again + had < chunks + 50_000, "{again} and {had} of {chunks}");
     assert_eq!(work.names(), ["made", "new.tar", "site"]);
 }
+
+#[test]
+fn every_route_is_compared_beforehand() {
+    let [old, new] = layers();
+    let work = Workplace::new();
+    work.write("old.tar", &docker_archive("app:1", &old));
+    work.write("new.tar", &docker_archive("app:2", &new));
+    let images = ["docker-archive:old.tar", "docker-archive:new.tar"];
+    let compared = work.json(&[&["image", "compare"], &images[..], &["--work-folder=.", "--top=3"]].concat());
+    let bytes = |name: &str| compared[name].as_u64().unwrap();
+    let made = work.json(&[&["image", "diff"], &images[..], &["-o", "patch"]].concat());
+    assert_eq!(compared["image_digest"], made["image_digest"]);
+    assert_eq!((bytes("patch_bytes"), bytes("layers_new")), (made["patch_bytes"].as_u64().unwrap(), 2));
+    assert!(bytes("patch_bytes") < bytes("ranges_bytes"), "{compared}");
+    assert!(bytes("ranges_bytes") < bytes("pull_bytes"), "{compared}");
+    assert!(bytes("pull_bytes") < bytes("full_bytes"), "{compared}");
+    assert!(compared["files"].as_array().unwrap().len() <= 3);
+    assert_eq!(work.names(), ["new.tar", "old.tar", "patch"], "nothing is left behind");
+}

@@ -31,7 +31,8 @@ use crate::interrupt::Interrupt;
 use crate::medium::is_at;
 use crate::progress::Progress;
 
-use origin::{Counters, Origin};
+pub(super) use origin::Counters;
+use origin::Origin;
 use store::Store;
 
 /// What a fetch came to.
@@ -54,6 +55,18 @@ pub fn run(arguments: &ImageFetchArguments, interrupt: Interrupt) -> Result<(), 
     let result = fetch(arguments, &progress);
     progress.finish();
     show(arguments, &result?, started.elapsed().as_secs_f64())
+}
+
+/// Fetches an image; answers what that took, and how many layers were made.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn fetch_counted(
+    arguments: &ImageFetchArguments,
+    progress: &Progress,
+) -> Result<(Counters, usize), Fault> {
+    let outcome = fetch(arguments, progress)?;
+    Ok((outcome.counters, outcome.layers_made))
 }
 
 fn fetch(arguments: &ImageFetchArguments, progress: &Progress) -> Result<Outcome, Fault> {

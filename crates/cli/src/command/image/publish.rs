@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use fluvial_bundle::{Payload, write};
 use fluvial_delta::structure::{Extent, ReadAt as _};
-use fluvial_image::oci::{LayerTar, merge};
+use fluvial_image::oci::{Image, LayerTar, merge};
 use indicatif::HumanBytes;
 
 use super::old::Access;
@@ -33,7 +33,7 @@ const COPY_BYTES: usize = 1 << 20;
 
 /// What was published.
 #[derive(Default)]
-struct Outcome {
+pub(super) struct Outcome {
     image_digest: String,
     layers: usize,
     layers_made: usize,
@@ -63,7 +63,19 @@ fn publish(arguments: &ImagePublishArguments, progress: &Progress) -> Result<Out
         folder,
         progress,
     };
-    let mut image = open_image(&arguments.new, &access)?;
+    publish_image(open_image(&arguments.new, &access)?, folder, arguments.level, progress)
+}
+
+/// Publishes an image of which the layers are given that are wanted.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn publish_image(
+    mut image: Image,
+    folder: &Path,
+    level: i32,
+    progress: &Progress,
+) -> Result<Outcome, Fault> {
     let image_hex = hex(&image.config_digest);
     let mut made = Outcome {
         image_digest: format!("sha256:{image_hex}"),
@@ -80,7 +92,7 @@ fn publish(arguments: &ImagePublishArguments, progress: &Progress) -> Result<Out
     progress.phase("packing", layers.iter().map(|layer| layer.tar.len()).sum());
     for layer in &layers {
         let (index_bytes, chunks_bytes) =
-            publish_layer(layer, &folder.join(hex(&layer.diff_id)), arguments.level, progress)?;
+            publish_layer(layer, &folder.join(hex(&layer.diff_id)), level, progress)?;
         made.index_bytes += index_bytes;
         made.chunks_bytes += chunks_bytes;
     }
