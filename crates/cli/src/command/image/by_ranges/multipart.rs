@@ -55,7 +55,8 @@ pub fn range_of(content_range: &str) -> Option<Part> {
     let (range, _) = content_range.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (start, last) = (first.trim().parse::<u64>().ok()?, last.trim().parse::<u64>().ok()?);
-    (start <= last && last < u64::MAX).then_some(Part { start, end: last + 1 })
+    let end = last.checked_add(1)?;
+    (start < end).then_some(Part { start, end })
 }
 
 /// Takes all parts of an answer, which must be in order and inside of `hull`.
