@@ -30,7 +30,8 @@ pub fn pack(bytes: &[u8], packing: Packing) -> Vec<u8> {
     }
 }
 
-fn put_layout(folder: &Path, tag: &str, layers: &[Vec<u8>], packing: Packing) {
+/// Writes an OCI image layout.
+pub fn put_layout(folder: &Path, tag: &str, layers: &[Vec<u8>], packing: Packing) {
     let blobs = folder.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
     let put = |media_type: &str, bytes: &[u8]| {

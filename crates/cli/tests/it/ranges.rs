@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 
-use crate::image::{config_digest, layers};
+use crate::image::{Packing, config_digest, layers, put_layout};
 use crate::images::{Files, config, docker_archive, hex, layer};
 use crate::range_server::{Fault, RangeServer};
 use crate::support::{Workplace, noise};
@@ -160,8 +160,8 @@ fn every_route_is_compared_beforehand() {
     let [old, new] = layers();
     let work = Workplace::new();
     work.write("old.tar", &docker_archive("app:1", &old));
-    work.write("new.tar", &docker_archive("app:2", &new));
-    let images = ["docker-archive:old.tar", "docker-archive:new.tar"];
+    put_layout(&work.path("new"), "2", &new, Packing::Gzip);
+    let images = ["docker-archive:old.tar", "oci:new:2"];
     let compared = work.json(&[&["image", "compare"], &images[..], &["--work-folder=.", "--top=3"]].concat());
     let bytes = |name: &str| compared[name].as_u64().unwrap();
     let made = work.json(&[&["image", "diff"], &images[..], &["-o", "patch"]].concat());
@@ -171,5 +171,5 @@ fn every_route_is_compared_beforehand() {
     assert!(bytes("ranges_bytes") < bytes("pull_bytes"), "{compared}");
     assert!(bytes("pull_bytes") < bytes("full_bytes"), "{compared}");
     assert!(compared["files"].as_array().unwrap().len() <= 3);
-    assert_eq!(work.names(), ["new.tar", "old.tar", "patch"], "nothing is left behind");
+    assert_eq!(work.names(), ["new", "old.tar", "patch"], "nothing is left behind");
 }

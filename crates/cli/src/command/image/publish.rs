@@ -76,6 +76,7 @@ pub(super) fn publish_image(
     level: i32,
     progress: &Progress,
 ) -> Result<Outcome, Fault> {
+    fs::create_dir_all(folder).map_err(|error| Fault::writing(folder, error))?;
     let image_hex = hex(&image.config_digest);
     let mut made = Outcome {
         image_digest: format!("sha256:{image_hex}"),
