@@ -38,7 +38,6 @@ struct Compared {
     pull_bytes: u64,
     patch_bytes: u64,
     ranges_bytes: u64,
-    ranges_requests: u64,
     apply_memory_bytes: u64,
     costs: Vec<FileCost>,
 }
@@ -107,7 +106,6 @@ fn compare(arguments: &ImageCompareArguments, progress: &Progress) -> Result<Com
         pull_bytes,
         patch_bytes: made.report.patch_bytes,
         ranges_bytes: counters.bytes,
-        ranges_requests: counters.requests,
         apply_memory_bytes: made.report.header.apply_memory_bytes,
         costs,
     })
@@ -179,7 +177,7 @@ impl<R: io::Read> io::Read for Watched<'_, R> {
 
 fn show(arguments: &ImageCompareArguments, compared: &Compared, duration_s: f64) -> Result<(), Fault> {
     let Compared { image_digest, layers, layers_new, layer_bytes, full_bytes, pull_bytes, .. } = compared;
-    let Compared { patch_bytes, ranges_bytes, ranges_requests, apply_memory_bytes, costs, .. } = compared;
+    let Compared { patch_bytes, ranges_bytes, apply_memory_bytes, costs, .. } = compared;
     let costs = &costs[..costs.len().min(arguments.top)];
     if arguments.json {
         let files: Vec<_> = costs
@@ -197,7 +195,6 @@ fn show(arguments: &ImageCompareArguments, compared: &Compared, duration_s: f64)
             "pull_bytes": pull_bytes,
             "patch_bytes": patch_bytes,
             "ranges_bytes": ranges_bytes,
-            "ranges_requests": ranges_requests,
             "apply_memory_bytes": apply_memory_bytes,
             "files": files,
             "duration_s": duration_s,
@@ -215,7 +212,7 @@ fn show(arguments: &ImageCompareArguments, compared: &Compared, duration_s: f64)
     };
     route("full", *full_bytes, "")?;
     route("pull", *pull_bytes, ", of the layers that OLD lacks")?;
-    route("ranges", *ranges_bytes, &format!(", in {ranges_requests} requests"))?;
+    route("ranges", *ranges_bytes, "")?;
     route("patch", *patch_bytes, &format!(", applied in {}", HumanBytes(*apply_memory_bytes)))?;
     if !costs.is_empty() {
         say(format_args!("\n{:>12} {:>13}  file", "patch", "content"))?;
