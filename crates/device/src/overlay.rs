@@ -71,7 +71,7 @@ impl LayerFolders {
     /// replaced or removed is not among them. Memory: the paths of all that the image holds.
     ///
     /// # Errors
-    /// What the system reports, and [`io::ErrorKind::InvalidData`] beyond [`ENTRIES_MAX`].
+    /// What the system reports, and [`io::ErrorKind::InvalidData`] beyond `ENTRIES_MAX`.
     pub fn files(&self) -> io::Result<Vec<LayerFile>> {
         let mut listing = Listing { shared: &self.shared, above: HashMap::new(), files: Vec::new() };
         for folder in 0..self.shared.folders.len() {
