@@ -2,7 +2,7 @@
 //! put on any server for static files; a device fetches by range only those chunks that it cannot find in
 //! the files that it has. No patch is made beforehand, so every old version will do.
 //!
-//! [`write`] cuts a payload; [`Index`] says what it is made of; [`Assembly`] puts it together on a device:
+//! [`write()`] cuts a payload; [`Index`] says what it is made of; [`Assembly`] puts it together on a device:
 //! it is shown what the device has, says which bytes of the published files it still needs, and takes them
 //! as they come. The crate does no I/O, reads no clock and draws no randomness.
 //!
