@@ -1,21 +1,18 @@
 //! Content-defined chunks, and runs of them.
 //!
-//! A chunk ends where the high bits of a rolling hash are zero, so that equal content gives equal chunks
-//! wherever it stands (gear hash: W. Xia et al., *FastCDC*, USENIX ATC 2016). In programs the hash is made of
-//! bytes in which references are zero: code that only moved gives equal cuts and keys.
+//! In programs chunks are cut by bytes in which references are zero: code that only moved gives equal cuts
+//! and keys.
 
 use std::io;
 
+use fluvial_delta::gear::Cutter;
 use fluvial_delta::predict::{MASK_STEP_BYTES, Masker};
 use fluvial_delta::structure::ReadAt;
 
 use crate::index::RunDigest;
 use crate::limits::{CHUNK_BYTES_MAX, RUN_BYTES_MAX};
 
-/// No chunk ends before this length, in bytes, but the last one of a stream.
-const CHUNK_BYTES_MIN: usize = 128;
-/// Bits of the hash that are zero at a cut: 512 bytes from the shortest chunk to the cut on average.
-const CUT_BITS: u32 = 9;
+const CUTTER: Cutter = Cutter { bytes_min: 128, bytes_max: CHUNK_BYTES_MAX, cut_bits: 9 };
 /// No run ends before this length, in bytes, but the last one of a stream.
 const RUN_BYTES_MIN: usize = 24 << 10;
 /// Further bits of the hash that are zero where a run ends: 16 chunks behind its shortest length on average.
@@ -116,7 +113,7 @@ impl<'a> Window<'a> {
         let mut chunks = Vec::new();
         let mut len = 0;
         while len < masked.len() && len + CHUNK_BYTES_MAX <= RUN_BYTES_MAX {
-            let (chunk_len, hash) = chunk_len(&masked[len..]);
+            let (chunk_len, hash) = CUTTER.first(&masked[len..]);
             let here = len..len + chunk_len;
             let mut chunk = Chunk { len: chunk_len as u16, key: 0, check: 0 };
             if with_digests {
@@ -126,7 +123,7 @@ impl<'a> Window<'a> {
             }
             chunks.push(chunk);
             len += chunk_len;
-            if len >= RUN_BYTES_MIN && hash >> (64 - CUT_BITS - RUN_BITS) == 0 {
+            if len >= RUN_BYTES_MIN && hash >> (64 - CUTTER.cut_bits - RUN_BITS) == 0 {
                 break;
             }
         }
@@ -148,39 +145,6 @@ pub(crate) fn digests(bytes: &[u8]) -> (u32, u32) {
         digest.as_bytes()[at..at + 4].iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte))
     };
     (word(0), word(4))
-}
-
-/// The length of the chunk at the start of `bytes`, and the hash at its end.
-fn chunk_len(bytes: &[u8]) -> (usize, u64) {
-    let end = bytes.len().min(CHUNK_BYTES_MAX);
-    let mut hash = 0_u64;
-    // The hash forgets bytes after 64 steps; it is warmed up for so many before the first cut.
-    let start = (CHUNK_BYTES_MIN - 64).min(end);
-    for (index, &byte) in bytes[start..end].iter().enumerate() {
-        hash = (hash << 1).wrapping_add(GEAR[usize::from(byte)]);
-        if start + index + 1 >= CHUNK_BYTES_MIN && hash >> (64 - CUT_BITS) == 0 {
-            return (start + index + 1, hash);
-        }
-    }
-    (end, u64::MAX)
-}
-
-/// A random number for each byte, from splitmix64 (S. Vigna, public domain) with seed 0.
-static GEAR: [u64; 256] = gear();
-
-const fn gear() -> [u64; 256] {
-    let mut table = [0; 256];
-    let mut state = 0_u64;
-    let mut index = 0;
-    while index < 256 {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        table[index] = mixed ^ (mixed >> 31);
-        index += 1;
-    }
-    table
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fluvial_delta::diff::Preset;
+use fluvial_delta::diff::{DiffOptions, Preset};
 
 pub use image::{
-    ImageApplyArguments, ImageArguments, ImageCommand, ImageCompareArguments, ImageDiffArguments,
-    ImageFetchArguments, ImagePublishArguments, MaybeImage,
+    AccessArguments, ImageApplyArguments, ImageArguments, ImageCommand, ImageCompareArguments,
+    ImageDiffArguments, ImageFetchArguments, ImagePublishArguments, MaybeImage,
 };
 pub use registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArguments};
 
@@ -61,18 +61,9 @@ pub struct DiffArguments {
     /// Where the patch goes.
     #[arg(short = 'o', long = "output", value_name = "PATCH")]
     pub patch: PathBuf,
-    /// How much work goes into a small patch.
-    #[arg(long, value_enum, default_value_t)]
-    pub preset: PresetName,
-    /// The most memory that applying may take.
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
-    pub apply_memory: u64,
-    /// Whether the patch is applied before it is given away: `auto` does so but for `--preset fast`.
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub verify: Verify,
-    /// Threads to use; as many as there are cores if not given.
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    /// How the patch is made.
+    #[command(flatten)]
+    pub options: DiffOptionArguments,
     /// Prints one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
@@ -112,21 +103,49 @@ pub struct InspectArguments {
     pub json: bool,
 }
 
-/// How a patch of images is made, where it is not the only thing that is done.
+/// How much work goes into a patch, and what it may take to apply.
 #[derive(Debug, Clone, Args)]
-pub struct DiffOptionArguments {
+pub struct EffortArguments {
     /// How much work goes into a small patch.
     #[arg(long, value_enum, default_value_t)]
     pub preset: PresetName,
-    /// The most memory that applying may take.
-    #[arg(long, value_name = "SIZE", default_value = "40MiB", value_parser = parse_size)]
-    pub apply_memory: u64,
-    /// Whether the patch is applied before it is given away: `auto` does so but for `--preset fast`.
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub verify: Verify,
+    /// The most memory that applying may take; 64MiB if not given, for images 40MiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub apply_memory: Option<u64>,
     /// Threads to use; as many as there are cores if not given.
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
+}
+
+/// How a patch is made.
+#[derive(Debug, Clone, Args)]
+pub struct DiffOptionArguments {
+    /// How much work goes into it.
+    #[command(flatten)]
+    pub effort: EffortArguments,
+    /// Whether the patch is applied before it is given away: `auto` does so but for `--preset fast`.
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub verify: Verify,
+}
+
+impl DiffOptionArguments {
+    /// The same, for the engine.
+    pub fn options(&self, apply_memory_bytes_default: u64) -> DiffOptions {
+        DiffOptions {
+            preset: self.effort.preset.into(),
+            apply_memory_bytes: self.effort.apply_memory.unwrap_or(apply_memory_bytes_default),
+            verify: self.is_verified(),
+        }
+    }
+
+    /// Whether the patch is applied before it is given away.
+    pub fn is_verified(&self) -> bool {
+        match self.verify {
+            Verify::Auto => !matches!(self.effort.preset, PresetName::Fast),
+            Verify::Always => true,
+            Verify::Never => false,
+        }
+    }
 }
 
 /// A preset by name.
@@ -151,17 +170,6 @@ pub enum Verify {
     Always,
     /// In no case: devices find out.
     Never,
-}
-
-impl Verify {
-    /// Whether it is done for a preset.
-    pub fn applies_to(self, preset: PresetName) -> bool {
-        match self {
-            Self::Auto => !matches!(preset, PresetName::Fast),
-            Self::Always => true,
-            Self::Never => false,
-        }
-    }
 }
 
 impl From<PresetName> for Preset {

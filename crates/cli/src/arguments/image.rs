@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use fluvial_image::oci::{ImageReference, Platform, ReferenceError};
 
+use super::registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArguments};
+use super::{DiffOptionArguments, EffortArguments, parse_size};
+
 /// Large files that shall outlive a restart: `/tmp` is memory on many devices.
 pub(super) const WORK_FOLDER: &str = "/var/tmp";
-
-use super::registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArguments};
-use super::{PresetName, Verify, parse_size};
 
 /// `fluvial image`.
 #[derive(Debug, Args)]
@@ -39,6 +39,17 @@ pub enum ImageCommand {
     Fetch(ImageFetchArguments),
 }
 
+/// Which of an image's variants is meant, and where the engine is that has it.
+#[derive(Debug, Clone, Args)]
+pub struct AccessArguments {
+    /// The platform, where an image is there for several; this machine's if not given.
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
+    pub platform: Option<Platform>,
+    /// Where the engine listens, if not where it usually does.
+    #[arg(long, value_name = "PATH")]
+    pub engine_socket: Option<PathBuf>,
+}
+
 /// `fluvial image publish`.
 #[derive(Debug, Args)]
 pub struct ImagePublishArguments {
@@ -47,12 +58,9 @@ pub struct ImagePublishArguments {
     /// The folder that is served; images in it share their layers.
     #[arg(long, value_name = "FOLDER")]
     pub to: PathBuf,
-    /// The platform, where the image is there for several; this machine's if not given.
-    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
-    pub platform: Option<Platform>,
-    /// Where the engine listens, if not where it usually does.
-    #[arg(long, value_name = "PATH")]
-    pub engine_socket: Option<PathBuf>,
+    /// Which image, and where its engine is.
+    #[command(flatten)]
+    pub access: AccessArguments,
     /// How much work goes into packing: a level of Zstandard.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
@@ -76,15 +84,12 @@ pub struct ImageFetchArguments {
     /// Where the new image goes. An archive is made anew; a layout or an engine keeps the images that it has.
     #[arg(long, value_name = "IMAGE")]
     pub to: ImageReference,
-    /// Where the engine listens, if not where it usually does.
-    #[arg(long, value_name = "PATH")]
-    pub engine_socket: Option<PathBuf>,
+    /// Which image, and where its engine is.
+    #[command(flatten)]
+    pub access: AccessArguments,
     /// Where layers are made that go to an engine, and where what was fetched is kept meanwhile.
     #[arg(long, value_name = "FOLDER", default_value = WORK_FOLDER)]
     pub work_folder: PathBuf,
-    /// The platform, where OLD is there for several; this machine's if not given.
-    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
-    pub platform: Option<Platform>,
     /// Connections to the server at a time, 8 at most.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=8))]
     pub connections: u8,
@@ -111,27 +116,18 @@ pub struct ImageCompareArguments {
     /// How many of the files that cost the most to list.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub top: usize,
-    /// The platform, where an image is there for several; this machine's if not given.
-    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
-    pub platform: Option<Platform>,
-    /// Where the engine listens, if not where it usually does.
-    #[arg(long, value_name = "PATH")]
-    pub engine_socket: Option<PathBuf>,
+    /// Which image, and where its engine is.
+    #[command(flatten)]
+    pub access: AccessArguments,
     /// Where temporary files go: about as much as the new layers take, twice.
     #[arg(long, value_name = "FOLDER", default_value = WORK_FOLDER)]
     pub work_folder: PathBuf,
     /// How much work goes into the patch.
-    #[arg(long, value_enum, default_value_t)]
-    pub preset: PresetName,
-    /// The most memory that applying the patch may take.
-    #[arg(long, value_name = "SIZE", default_value = "40MiB", value_parser = parse_size)]
-    pub apply_memory: u64,
+    #[command(flatten)]
+    pub effort: EffortArguments,
     /// How much work goes into packing chunks: a level of Zstandard.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
-    /// Threads to use; as many as there are cores if not given.
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
     /// Prints one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
@@ -150,24 +146,12 @@ pub struct ImageDiffArguments {
     /// Where the patch goes.
     #[arg(short = 'o', long = "output", value_name = "PATCH")]
     pub patch: PathBuf,
-    /// Where the engine listens, if not where it usually does.
-    #[arg(long, value_name = "PATH")]
-    pub engine_socket: Option<PathBuf>,
-    /// The platform, where an image is there for several; this machine's if not given.
-    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
-    pub platform: Option<Platform>,
-    /// How much work goes into a small patch.
-    #[arg(long, value_enum, default_value_t)]
-    pub preset: PresetName,
-    /// The most memory that applying may take.
-    #[arg(long, value_name = "SIZE", default_value = "40MiB", value_parser = parse_size)]
-    pub apply_memory: u64,
-    /// Whether the patch is applied before it is given away: `auto` does so but for `--preset fast`.
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub verify: Verify,
-    /// Threads to use; as many as there are cores if not given.
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    /// Which image, and where its engine is.
+    #[command(flatten)]
+    pub access: AccessArguments,
+    /// How the patch is made.
+    #[command(flatten)]
+    pub options: DiffOptionArguments,
     /// Prints one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
@@ -186,16 +170,13 @@ pub struct ImageApplyArguments {
     /// Where the new image goes. An archive is made anew; a layout or an engine keeps the images that it has.
     #[arg(long, value_name = "IMAGE")]
     pub to: ImageReference,
-    /// Where the engine listens, if not where it usually does.
-    #[arg(long, value_name = "PATH")]
-    pub engine_socket: Option<PathBuf>,
+    /// Which image, and where its engine is.
+    #[command(flatten)]
+    pub access: AccessArguments,
     /// Where layers are made that go to an engine. They take no more there than the engine takes for them
     /// afterwards, and are removed as it takes them.
     #[arg(long, value_name = "FOLDER", default_value = WORK_FOLDER)]
     pub work_folder: PathBuf,
-    /// The platform, where OLD is there for several; this machine's if not given.
-    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
-    pub platform: Option<Platform>,
     /// Refuses a patch that takes more memory.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     pub memory_limit: u64,

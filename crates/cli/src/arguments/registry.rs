@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use fluvial_image::oci::{ImageReference, Platform};
+use fluvial_image::oci::ImageReference;
 use fluvial_registry::Settings;
 
-use super::image::WORK_FOLDER;
+use super::image::{AccessArguments, WORK_FOLDER};
 use super::{DiffOptionArguments, parse_size};
 
 /// How registries are spoken to.
@@ -52,12 +52,9 @@ pub struct ImagePushDeltaArguments {
     /// Pushes this patch instead of making one.
     #[arg(long, value_name = "PATCH")]
     pub patch: Option<PathBuf>,
-    /// The platform, where an image is there for several; this machine's if not given.
-    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
-    pub platform: Option<Platform>,
-    /// Where the engine listens, if OLD is in one that does not listen where it usually does.
-    #[arg(long, value_name = "PATH")]
-    pub engine_socket: Option<PathBuf>,
+    /// Which image, and where its engine is.
+    #[command(flatten)]
+    pub access: AccessArguments,
     /// How the patch is made.
     #[command(flatten)]
     pub options: DiffOptionArguments,
@@ -80,12 +77,9 @@ pub struct ImagePullArguments {
     /// The image that is here already: what can be made of it is not fetched.
     #[arg(long, value_name = "OLD")]
     pub base: Option<ImageReference>,
-    /// The platform, where an image is there for several; this machine's if not given.
-    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
-    pub platform: Option<Platform>,
-    /// Where the engine listens, if not where it usually does.
-    #[arg(long, value_name = "PATH")]
-    pub engine_socket: Option<PathBuf>,
+    /// Which image, and where its engine is.
+    #[command(flatten)]
+    pub access: AccessArguments,
     /// Where layers are made that go to an engine, and what is fetched for them.
     #[arg(long, value_name = "FOLDER", default_value = WORK_FOLDER)]
     pub work_folder: PathBuf,

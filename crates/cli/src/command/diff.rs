@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use fluvial_delta::diff::{DiffOptions, DiffReport, Named, diff};
+use fluvial_delta::diff::{DiffReport, Named, diff};
 use fluvial_image::Anatomist;
 use indicatif::HumanBytes;
 
@@ -20,6 +20,9 @@ use crate::medium::{Identity, is_at};
 use crate::progress::Progress;
 use crate::scratch::DiskScratch;
 use crate::source::Old;
+
+/// What applying a patch may take, in bytes, if nothing else is said.
+const APPLY_MEMORY_BYTES: u64 = 64 << 20;
 
 /// Makes a patch.
 ///
@@ -34,7 +37,7 @@ pub fn run(arguments: &DiffArguments, interrupt: Interrupt) -> Result<(), Fault>
 }
 
 fn make(arguments: &DiffArguments, progress: &Progress) -> Result<DiffReport, Fault> {
-    use_threads(arguments.jobs)?;
+    use_threads(arguments.options.effort.jobs)?;
     let old = Old::open(&arguments.old)?;
     let new = open(&arguments.new)?;
     let new_identity = new.identity().map_err(|error| Fault::reading(&arguments.new, error))?;
@@ -46,11 +49,7 @@ fn make(arguments: &DiffArguments, progress: &Progress) -> Result<DiffReport, Fa
         sources.iter().map(|(name, bytes)| Named { name: name.as_str(), bytes: &**bytes }).collect();
     let targets = [Named { name: &name_of(&arguments.new), bytes: &new }];
 
-    let options = DiffOptions {
-        preset: arguments.preset.into(),
-        apply_memory_bytes: arguments.apply_memory,
-        verify: arguments.verify.applies_to(arguments.preset),
-    };
+    let options = arguments.options.options(APPLY_MEMORY_BYTES);
     let scratch = DiskScratch::new(folder_of(&arguments.patch));
     write_patch(&arguments.patch, |draft| {
         Ok(diff(&sources, &targets, &Anatomist, &scratch, &options, progress, draft)?)
@@ -116,7 +115,7 @@ fn show(arguments: &DiffArguments, report: &DiffReport, duration_s: f64) -> Resu
             "frames": report.header.frames.len(),
             "apply_memory_bytes": report.header.apply_memory_bytes,
             "scratch_bytes": report.header.scratch_bytes,
-            "verified": arguments.verify.applies_to(arguments.preset),
+            "verified": arguments.options.is_verified(),
             "duration_s": duration_s,
         });
         return say(object);

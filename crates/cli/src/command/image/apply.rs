@@ -82,16 +82,11 @@ pub(super) fn apply(arguments: &ImageApplyArguments, progress: &Progress) -> Res
             }
         }
     }
-    let engine_socket = arguments.engine_socket.as_deref();
+    let engine_socket = arguments.access.engine_socket.as_deref();
     if let Some(layers) = has_already(&header.targets[0].sha256, &arguments.to, engine_socket)? {
         return Ok(Outcome { layers_made: 0, made_bytes: 0, ..Outcome::new(&header, layers) });
     }
-    let access = Access {
-        platform: arguments.platform.as_ref(),
-        engine_socket,
-        folder: folder_for(&arguments.to, &arguments.work_folder),
-        progress,
-    };
+    let access = Access::new(&arguments.access, folder_for(&arguments.to, &arguments.work_folder), progress);
     let old = OldImage::open(&arguments.old, &access)?;
     apply_to(&old, &bytes, &arguments.to, &access)
 }

@@ -84,15 +84,10 @@ fn fetch(arguments: &ImageFetchArguments, progress: &Progress) -> Result<Outcome
         tally: Tally::default(),
         counters: Counters::default(),
     };
-    if let Some(layers) = has_already(&digest, &arguments.to, arguments.engine_socket.as_deref())? {
+    if let Some(layers) = has_already(&digest, &arguments.to, arguments.access.engine_socket.as_deref())? {
         return Ok(Outcome { layers, ..outcome });
     }
-    let access = Access {
-        platform: arguments.platform.as_ref(),
-        engine_socket: arguments.engine_socket.as_deref(),
-        folder: folder_for(&arguments.to, &arguments.work_folder),
-        progress,
-    };
+    let access = Access::new(&arguments.access, folder_for(&arguments.to, &arguments.work_folder), progress);
     let config = fetch_config(&origin, &digest)?;
     let diff_ids = diff_ids_of(&config).map_err(|reason| {
         Fault::new(Kind::DamagedPatch, format!("what is published is no image: {reason}"))

@@ -17,7 +17,9 @@ use serde_json::json;
 use super::fetch::{Cache, local};
 use super::old::Access;
 use super::{by_ranges, diff, open_image, publish};
-use crate::arguments::{ImageCompareArguments, ImageDiffArguments, ImageFetchArguments, MaybeImage, Verify};
+use crate::arguments::{
+    DiffOptionArguments, ImageCompareArguments, ImageDiffArguments, ImageFetchArguments, MaybeImage, Verify,
+};
 use crate::command::diff::use_threads;
 use crate::command::{open, percent, say};
 use crate::fault::Fault;
@@ -55,15 +57,15 @@ pub fn run(arguments: &ImageCompareArguments, interrupt: Interrupt) -> Result<()
 }
 
 fn compare(arguments: &ImageCompareArguments, progress: &Progress) -> Result<Compared, Fault> {
-    use_threads(arguments.jobs)?;
+    use_threads(arguments.effort.jobs)?;
     let failed = |error| Fault::writing(&arguments.work_folder, error);
     let folder = tempfile::tempdir_in(&arguments.work_folder).map_err(failed)?;
     let folder = folder.path();
     let cache = Cache::new(&arguments.registry, &folder.join("images"));
-    let platform = arguments.platform.as_ref();
+    let platform = arguments.access.platform.as_ref();
     let fetch = |image| local(image, platform, &arguments.registry, &cache, progress);
     let (old, new) = (fetch(&arguments.old)?, fetch(&arguments.new)?);
-    let access = Access { platform, engine_socket: arguments.engine_socket.as_deref(), folder, progress };
+    let access = Access::new(&arguments.access, folder, progress);
     let (old_image, mut new_image) = (open_image(&old, &access)?, open_image(&new, &access)?);
     let layers = new_image.layers.len();
 
@@ -82,12 +84,8 @@ fn compare(arguments: &ImageCompareArguments, progress: &Progress) -> Result<Com
         old: old.clone(),
         new,
         patch: patch.clone(),
-        engine_socket: arguments.engine_socket.clone(),
-        platform: arguments.platform.clone(),
-        preset: arguments.preset,
-        apply_memory: arguments.apply_memory,
-        verify: Verify::Never,
-        jobs: arguments.jobs,
+        access: arguments.access.clone(),
+        options: DiffOptionArguments { effort: arguments.effort.clone(), verify: Verify::Never },
         json: arguments.json,
         registry: arguments.registry.clone(),
     };
@@ -125,9 +123,8 @@ fn by_ranges(
         old: MaybeImage(Some(old.clone())),
         from: site.join(digest).to_string_lossy().into_owned(),
         to: ImageReference::File(FileReference::OciArchive { file: access.folder.join("made"), tag: None }),
-        engine_socket: arguments.engine_socket.clone(),
+        access: arguments.access.clone(),
         work_folder: access.folder.into(),
-        platform: arguments.platform.clone(),
         connections: 1,
         json: arguments.json,
     };

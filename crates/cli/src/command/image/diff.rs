@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use fluvial_delta::diff::{DiffOptions, DiffReport, Named, diff};
+use fluvial_delta::diff::{DiffReport, Named, diff};
 use fluvial_delta::structure::ReadAt as _;
 use fluvial_image::Anatomist;
 use fluvial_image::oci::{MergedFile, merge};
@@ -19,6 +19,9 @@ use crate::fault::Fault;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::scratch::DiskScratch;
+
+/// What applying a patch of images may take, in bytes, if nothing else is said: devices run containers beside it.
+const APPLY_MEMORY_BYTES: u64 = 40 << 20;
 
 /// What was made.
 pub(super) struct Made {
@@ -47,16 +50,11 @@ pub fn run(arguments: &ImageDiffArguments, interrupt: Interrupt) -> Result<(), F
 /// # Errors
 /// As [`run`].
 pub(super) fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Result<Made, Fault> {
-    use_threads(arguments.jobs)?;
+    use_threads(arguments.options.effort.jobs)?;
     for (image, what) in [(&arguments.old, "OLD"), (&arguments.new, "NEW")] {
         check_patch_path(&arguments.patch, identity_of(image), what)?;
     }
-    let access = Access {
-        platform: arguments.platform.as_ref(),
-        engine_socket: arguments.engine_socket.as_deref(),
-        folder: folder_of(&arguments.patch),
-        progress,
-    };
+    let access = Access::new(&arguments.access, folder_of(&arguments.patch), progress);
     let old = open_image(&arguments.old, &access)?;
     let mut new = open_image(&arguments.new, &access)?;
     let layers = new.layers.len();
@@ -77,11 +75,7 @@ pub(super) fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Resul
     let mut targets = vec![Named { name: CONFIG_TARGET, bytes: &new.config }];
     targets.extend(names.iter().zip(&new_layers).map(|(name, layer)| Named { name, bytes: &layer.tar }));
 
-    let options = DiffOptions {
-        preset: arguments.preset.into(),
-        apply_memory_bytes: arguments.apply_memory,
-        verify: arguments.verify.applies_to(arguments.preset),
-    };
+    let options = arguments.options.options(APPLY_MEMORY_BYTES);
     let report = write_patch(&arguments.patch, |draft| {
         Ok(diff(&sources, &targets, &Anatomist, &scratch, &options, progress, draft)?)
     })?;
@@ -117,7 +111,7 @@ fn show(arguments: &ImageDiffArguments, made: &Made, duration_s: f64) -> Result<
             "frames": report.header.frames.len(),
             "apply_memory_bytes": report.header.apply_memory_bytes,
             "scratch_bytes": report.header.scratch_bytes,
-            "verified": arguments.verify.applies_to(arguments.preset),
+            "verified": arguments.options.is_verified(),
             "duration_s": duration_s,
         });
         return say(object);

@@ -68,7 +68,8 @@ pub(super) fn before_diff(arguments: &ImageDiffArguments, interrupt: Interrupt) 
     }
     let cache = Cache::new(&arguments.registry, &arguments.patch);
     let progress = Progress::new(interrupt.clone(), arguments.json);
-    let fetch = |image| local(image, arguments.platform.as_ref(), &arguments.registry, &cache, &progress);
+    let fetch =
+        |image| local(image, arguments.access.platform.as_ref(), &arguments.registry, &cache, &progress);
     let local = fetch(&arguments.old)
         .and_then(|old| Ok(ImageDiffArguments { old, new: fetch(&arguments.new)?, ..arguments.clone() }));
     progress.finish();
@@ -86,7 +87,8 @@ pub(super) fn before_apply(arguments: &ImageApplyArguments, interrupt: Interrupt
     }
     let cache = Cache::new(&arguments.registry, &path_of(&arguments.to));
     let progress = Progress::new(interrupt.clone(), arguments.json);
-    let old = local(&arguments.old, arguments.platform.as_ref(), &arguments.registry, &cache, &progress);
+    let old =
+        local(&arguments.old, arguments.access.platform.as_ref(), &arguments.registry, &cache, &progress);
     progress.finish();
     apply::run(&ImageApplyArguments { old: old?, ..arguments.clone() }, interrupt)?;
     cache.finish()

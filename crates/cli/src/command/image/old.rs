@@ -16,6 +16,7 @@ use fluvial_image::oci::{
 
 use super::publish::between_files;
 use super::{open_image, open_layers};
+use crate::arguments::AccessArguments;
 use crate::command::hex;
 use crate::fault::{Fault, Kind};
 use crate::progress::Progress;
@@ -31,6 +32,14 @@ pub struct Access<'a> {
     pub folder: &'a Path,
     /// What people see meanwhile.
     pub progress: &'a Progress,
+}
+
+impl<'a> Access<'a> {
+    /// As the command line says.
+    pub fn new(arguments: &'a AccessArguments, folder: &'a Path, progress: &'a Progress) -> Self {
+        let AccessArguments { platform, engine_socket } = arguments;
+        Self { platform: platform.as_ref(), engine_socket: engine_socket.as_deref(), folder, progress }
+    }
 }
 
 /// The old image, opened.

@@ -57,12 +57,7 @@ fn publish(arguments: &ImagePublishArguments, progress: &Progress) -> Result<Out
     use_threads(arguments.jobs)?;
     let folder = &arguments.to;
     fs::create_dir_all(folder).map_err(|error| Fault::writing(folder, error))?;
-    let access = Access {
-        platform: arguments.platform.as_ref(),
-        engine_socket: arguments.engine_socket.as_deref(),
-        folder,
-        progress,
-    };
+    let access = Access::new(&arguments.access, folder, progress);
     publish_image(open_image(&arguments.new, &access)?, folder, arguments.level, progress)
 }
 

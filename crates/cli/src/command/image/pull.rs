@@ -84,12 +84,7 @@ fn pull(arguments: &ImagePullArguments, progress: &Progress) -> Result<Outcome, 
     {
         return Err(Fault::overwriting(to, "OLD").hint("choose another place with --to"));
     }
-    let access = &Access {
-        platform: arguments.platform.as_ref(),
-        engine_socket: arguments.engine_socket.as_deref(),
-        folder: folder_for(&arguments.to, &arguments.work_folder),
-        progress,
-    };
+    let access = &Access::new(&arguments.access, folder_for(&arguments.to, &arguments.work_folder), progress);
     let result = match (arguments.to.path(), reference.digest().or(reference.tag())) {
         (Some(path), _) => path.to_owned(),
         (None, name) => access.folder.join(format!("fluvial-{}", name.unwrap_or_default().replace(':', "-"))),
@@ -97,7 +92,7 @@ fn pull(arguments: &ImagePullArguments, progress: &Progress) -> Result<Outcome, 
     let cache = Cache::new(&arguments.registry, &result);
     let repository = Repository::open(reference, arguments.registry.settings())?;
     progress.phase("asking", 0);
-    let image = repository.image(arguments.platform.as_ref(), &|bytes| progress.advance(bytes))?;
+    let image = repository.image(arguments.access.platform.as_ref(), &|bytes| progress.advance(bytes))?;
     let config_path = fetch_config(&repository, &image, &cache, progress)?;
     let config = std::fs::read(&config_path).map_err(|error| Fault::reading(&config_path, error))?;
     let layers = layers_of(&config, &image)?;

@@ -70,7 +70,7 @@ fn push_delta(arguments: &ImagePushDeltaArguments, progress: &Progress) -> Resul
     let repository = Repository::open(in_registry(&arguments.new)?, arguments.registry.settings())?;
     let watch = |bytes| progress.advance(bytes);
     progress.phase("asking", 0);
-    let new = repository.image(arguments.platform.as_ref(), &watch)?;
+    let new = repository.image(arguments.access.platform.as_ref(), &watch)?;
     let cache = Cache::new(&arguments.registry, Path::new("fluvial"));
     let (patch, pull_bytes) = match &arguments.patch {
         Some(patch) => (patch.clone(), None),
@@ -93,22 +93,17 @@ fn make(
     progress: &Progress,
 ) -> Result<(PathBuf, Option<u64>), Fault> {
     let fetch = |image: &ImageReference| {
-        local(image, arguments.platform.as_ref(), &arguments.registry, cache, progress)
+        local(image, arguments.access.platform.as_ref(), &arguments.registry, cache, progress)
     };
     cache.blobs()?;
     let patch = cache.path("patch");
-    let options = &arguments.options;
     let diff_arguments = ImageDiffArguments {
         old: fetch(&arguments.old)?,
         new: fetch(&arguments.new)?,
         patch: patch.clone(),
-        platform: arguments.platform.clone(),
-        preset: options.preset,
-        apply_memory: options.apply_memory,
-        verify: options.verify,
-        jobs: options.jobs,
+        access: arguments.access.clone(),
+        options: arguments.options.clone(),
         json: arguments.json,
-        engine_socket: arguments.engine_socket.clone(),
         registry: arguments.registry.clone(),
     };
     let made = diff::make(&diff_arguments, progress)?;
@@ -128,13 +123,13 @@ fn check(patch: &Path, new: &RegistryImage) -> Result<(), Fault> {
 }
 
 fn old_of(arguments: &ImagePushDeltaArguments, progress: &Progress) -> Result<Old, Fault> {
-    let platform = arguments.platform.as_ref();
+    let platform = arguments.access.platform.as_ref();
     let named = |digest: &Sha256Digest| Ok(Old { config_digest: digest_text(digest), manifest_digest: None });
     let reference = match &arguments.old {
         ImageReference::Registry(reference) => reference,
         ImageReference::File(file) => return named(&Image::open(file, platform)?.config_digest),
         ImageReference::Engine(EngineReference { kind, name }) => {
-            let engine = Engine::connect(*kind, arguments.engine_socket.as_deref())?;
+            let engine = Engine::connect(*kind, arguments.access.engine_socket.as_deref())?;
             return named(&engine.image(name)?.id);
         }
     };
