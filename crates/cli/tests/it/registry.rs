@@ -1,13 +1,12 @@
 //! `fluvial image` against a real registry: Debian's `docker-registry`.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fluvial_registry::{Repository, Settings};
+use fluvial_testing::DockerRegistry;
 use oci_spec::image::MediaType;
 use serde_json::{Value, json};
 
@@ -15,42 +14,33 @@ use crate::image::{Packing, config_digest, layers, pack};
 use crate::images::{config, docker_archive, hex};
 use crate::support::Workplace;
 
-/// A registry with a folder of its own, that ends with the test.
-struct DockerRegistry {
-    process: Child,
-    host: String,
+/// A registry, and a folder with the old image as an archive.
+struct Scene {
+    registry: DockerRegistry,
     work: Workplace,
+    old_image: String,
+    new_image: String,
+    /// The new image's digest.
+    expected: String,
 }
 
-impl DockerRegistry {
-    fn start() -> Option<Self> {
+impl Scene {
+    fn set() -> Option<Self> {
+        let registry = DockerRegistry::start().unwrap()?;
+        let [old, new] = layers();
         let work = Workplace::new();
-        let config = json!({
-            "version": 0.1,
-            "storage": { "filesystem": { "rootdirectory": work.path("data") } },
-            "http": { "addr": "127.0.0.1:0" },
-        });
-        let path = work.write("config.yml", config.to_string().as_bytes());
-        let mut command = Command::new("docker-registry");
-        let spawned = command.arg("serve").arg(path).stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
-        let Ok(mut process) = spawned else {
-            println!("skipped: docker-registry is not installed");
-            return None;
-        };
-        // It chooses a port, and tells which.
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let host = lines.by_ref().find_map(|line| {
-            let line = line.unwrap();
-            let (_, rest) = line.split_once("listening on ")?;
-            Some(rest.split('"').next().unwrap().to_owned())
-        });
-        std::thread::spawn(move || lines.for_each(drop));
-        Some(Self { process, host: host.unwrap(), work })
+        work.write("old.tar", &docker_archive("app:1", &old));
+        let image = |tag: &str| format!("docker://{}/app:{tag}", registry.host);
+        let (old_image, new_image) = (image("old"), image("new"));
+        let scene = Self { registry, work, old_image, new_image, expected: hex(&config(&new)) };
+        scene.push("old", &old);
+        scene.push("new", &new);
+        Some(scene)
     }
 
     /// Pushes an image with packed layers.
     fn push(&self, tag: &str, layers: &[Vec<u8>]) {
-        let reference = format!("{}/app:{tag}", self.host).parse().unwrap();
+        let reference = format!("{}/app:{tag}", self.registry.host).parse().unwrap();
         let repository = Repository::open(&reference, Settings::default()).unwrap();
         let push = |bytes: &[u8], kind: MediaType| repository.push_bytes(bytes, kind, &|_| true).unwrap();
         let manifest = json!({
@@ -64,22 +54,9 @@ impl DockerRegistry {
         repository.push_manifest(bytes, MediaType::ImageManifest, Some(tag), &|_| true).unwrap();
     }
 
-    fn image(&self, tag: &str) -> String {
-        format!("docker://{}/app:{tag}", self.host)
-    }
-
     /// Removes the content of a blob behind the registry's back.
     fn lose(&self, digest: &str) {
-        let hex = digest.trim_start_matches("sha256:");
-        let path = format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
-        fs::remove_file(self.work.path(&path)).unwrap();
-    }
-}
-
-impl Drop for DockerRegistry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        fs::remove_file(self.registry.blob_path(digest)).unwrap();
     }
 }
 
@@ -96,27 +73,21 @@ fn bytes(value: &Value) -> u64 {
 
 #[test]
 fn the_cheapest_route_that_works_is_taken() {
-    let Some(registry) = DockerRegistry::start() else { return };
-    let [old, new] = layers();
-    registry.push("old", &old);
-    registry.push("new", &new);
-    let (old_image, new_image) = (registry.image("old"), registry.image("new"));
-    let expected = hex(&config(&new));
-    let work = Workplace::new();
-    work.write("old.tar", &docker_archive("app:1", &old));
+    let Some(scene) = Scene::set() else { return };
+    let Scene { work, old_image, new_image, expected, .. } = &scene;
     let base = ["--base", "docker-archive:old.tar"];
 
-    let full = pull(&work, &new_image, &["--to", "oci-archive:full"]);
+    let full = pull(work, new_image, &["--to", "oci-archive:full"]);
     assert_eq!(
         (&full["route"], &full["reason"], &full["layers_new"]),
         (&json!("full"), &json!(null), &json!(3))
     );
-    let missing = pull(&work, &new_image, &[&["--to", "docker-archive:missing"], &base[..]].concat());
+    let missing = pull(work, new_image, &[&["--to", "docker-archive:missing"], &base[..]].concat());
     assert_eq!((&missing["route"], &missing["layers_new"]), (&json!("layers"), &json!(2)));
     assert!(missing["reason"].as_str().unwrap().contains("no patch from sha256:"), "{missing}");
 
-    let pushed = work.json(&["image", "push-delta", &old_image, &new_image]);
-    let patch = pull(&work, &new_image, &[&["--to", "oci:patched:2"], &base[..]].concat());
+    let pushed = work.json(&["image", "push-delta", old_image, new_image]);
+    let patch = pull(work, new_image, &[&["--to", "oci:patched:2"], &base[..]].concat());
     assert_eq!((&patch["route"], &patch["reason"]), (&json!("patch"), &json!(null)));
     let patch_bytes = pushed["patch_bytes"].as_u64().unwrap();
     assert!(bytes(&patch) > patch_bytes && bytes(&patch) < patch_bytes + 5000, "{patch} {pushed}");
@@ -125,9 +96,9 @@ fn the_cheapest_route_that_works_is_taken() {
         [(full, "oci-archive:full"), (missing, "docker-archive:missing"), (patch, "oci:patched:2")]
     {
         assert_eq!(made["image_digest"], format!("sha256:{expected}"));
-        assert_eq!(config_digest(&work, image), expected, "{image}");
+        assert_eq!(config_digest(work, image), *expected, "{image}");
     }
-    let kept = pull(&work, &new_image, &["--to", "oci:again", "--base", "oci-archive:full"]);
+    let kept = pull(work, new_image, &["--to", "oci:again", "--base", "oci-archive:full"]);
     assert_eq!(
         (&kept["route"], &kept["layers_new"], &kept["reason"]),
         (&json!("layers"), &json!(0), &json!(null))
@@ -137,57 +108,51 @@ fn the_cheapest_route_that_works_is_taken() {
 
 #[test]
 fn what_does_not_work_is_said_and_gone_around() {
-    let Some(registry) = DockerRegistry::start() else { return };
-    let [old, new] = layers();
-    registry.push("old", &old);
-    registry.push("new", &new);
-    let (old_image, new_image) = (registry.image("old"), registry.image("new"));
-    let expected = hex(&config(&new));
-    let work = Workplace::new();
-    work.write("old.tar", &docker_archive("app:1", &old));
-    work.json(&["image", "diff", &old_image, &new_image, "-o", "patch"]);
+    let Some(scene) = Scene::set() else { return };
+    let Scene { work, old_image, new_image, expected, .. } = &scene;
+    work.json(&["image", "diff", old_image, new_image, "-o", "patch"]);
     assert_eq!(work.names(), ["old.tar", "patch"]);
-    work.json(&["image", "apply", &old_image, "patch", "--to", "oci-archive:made"]);
-    assert_eq!(config_digest(&work, "oci-archive:made"), expected);
-    let wrong = ["image", "push-delta", "docker-archive:old.tar", &old_image, "--patch", "patch"];
+    work.json(&["image", "apply", old_image, "patch", "--to", "oci-archive:made"]);
+    assert_eq!(config_digest(work, "oci-archive:made"), *expected);
+    let wrong = ["image", "push-delta", "docker-archive:old.tar", old_image, "--patch", "patch"];
     assert_eq!(work.fault(&wrong).0, "usage", "it makes another image");
-    let push = ["image", "push-delta", "docker-archive:old.tar", &new_image, "--patch", "patch"];
+    let push = ["image", "push-delta", "docker-archive:old.tar", new_image, "--patch", "patch"];
     let pushed = work.json(&push);
     assert_eq!(work.json(&push)["artifact_digest"], pushed["artifact_digest"], "it is there already");
 
     let to = |to: &'static str| ["--to", to, "--base", "docker-archive:old.tar"];
-    let over = pull(&work, &new_image, &[&to("oci:over")[..], &["--memory-limit", "1000"]].concat());
+    let over = pull(work, new_image, &[&to("oci:over")[..], &["--memory-limit", "1000"]].concat());
     assert_eq!(over["route"], "layers");
     assert!(over["reason"].as_str().unwrap().contains("of memory"), "{over}");
-    assert_eq!(config_digest(&work, "oci:over"), expected);
+    assert_eq!(config_digest(work, "oci:over"), *expected);
 
     // A base that is not what its config says: a file of the application is another one.
-    let mut archive = docker_archive("app:1", &old);
+    let mut archive = docker_archive("app:1", &layers()[0]);
     let at = archive.windows(8).position(|bytes| bytes == b"srv/app/").unwrap();
     archive[at + 512 + 100] ^= 1;
     work.write("damaged.tar", &archive);
-    let damaged = pull(&work, &new_image, &["--to", "oci:damaged", "--base", "docker-archive:damaged.tar"]);
+    let damaged = pull(work, new_image, &["--to", "oci:damaged", "--base", "docker-archive:damaged.tar"]);
     assert_eq!(damaged["route"], "layers");
     assert!(damaged["reason"].as_str().unwrap().contains("diff id"), "{damaged}");
-    assert_eq!(config_digest(&work, "oci:damaged"), expected);
+    assert_eq!(config_digest(work, "oci:damaged"), *expected);
     // The layer that both have is damaged as well.
     let at = archive.windows(8).position(|bytes| bytes == b"usr/lib/").unwrap();
     archive[at + 512 + 100] ^= 1;
     work.write("damaged.tar", &archive);
-    let damaged = pull(&work, &new_image, &["--to", "oci:rescued", "--base", "docker-archive:damaged.tar"]);
+    let damaged = pull(work, new_image, &["--to", "oci:rescued", "--base", "docker-archive:damaged.tar"]);
     assert_eq!(damaged["route"], "full");
-    assert_eq!(config_digest(&work, "oci:rescued"), expected);
+    assert_eq!(config_digest(work, "oci:rescued"), *expected);
 
-    registry.lose(&format!("sha256:{}", hex(&work.read("patch"))));
-    let lost = pull(&work, &new_image, &to("oci:lost"));
+    scene.lose(&format!("sha256:{}", hex(&work.read("patch"))));
+    let lost = pull(work, new_image, &to("oci:lost"));
     assert_eq!(lost["route"], "layers");
     assert!(lost["reason"].as_str().unwrap().contains("the patch sha256:"), "{lost}");
-    assert_eq!(config_digest(&work, "oci:lost"), expected);
+    assert_eq!(config_digest(work, "oci:lost"), *expected);
 
-    let gone = ["image", "pull", &registry.image("none"), "--to", "oci:none"];
+    let gone = ["image", "pull", &format!("{new_image}er"), "--to", "oci:none"];
     assert_eq!(work.fault(&gone).0, "registry");
     let over_old =
-        ["image", "pull", &new_image, "--to", "docker-archive:old.tar", "--base", "docker-archive:old.tar"];
+        ["image", "pull", new_image, "--to", "docker-archive:old.tar", "--base", "docker-archive:old.tar"];
     assert_eq!(work.fault(&over_old).0, "usage");
     assert_eq!(work.fault(&["image", "pull", "oci:over", "--to", "oci:x"]).0, "usage");
     let nobody =
@@ -237,24 +202,22 @@ fn carry(mut from: TcpStream, mut to: TcpStream, left: &AtomicUsize) -> Option<(
 
 #[test]
 fn a_pull_that_was_cut_goes_on() {
-    let Some(registry) = DockerRegistry::start() else { return };
-    let [_, new] = layers();
-    registry.push("new", &new);
-    let work = Workplace::new();
-    let whole = bytes(&pull(&work, &registry.image("new"), &["--to", "oci:whole"]));
-    let link = CutLink::to(&registry, 250_000);
+    let Some(scene) = Scene::set() else { return };
+    let work = &scene.work;
+    let whole = bytes(&pull(work, &scene.new_image, &["--to", "oci:whole"]));
+    let link = CutLink::to(&scene.registry, 250_000);
     let image = format!("docker://{}/app:new", link.host);
     let command = [&["image", "pull", &image, "--to", "oci-archive:made"][..], &HASTY].concat();
     let (kind, _) = work.fault(&command);
     assert!(["registry", "unreachable"].contains(&kind.as_str()), "{kind}");
-    assert_eq!(work.names(), ["made.fetch", "whole"], "the image is not there, what has come is");
+    assert_eq!(work.names(), ["made.fetch", "old.tar", "whole"], "the image is not there, what has come is");
     let blobs = fs::read_dir(work.path("made.fetch/blobs/sha256")).unwrap();
     let come: u64 = blobs.map(|blob| blob.unwrap().metadata().unwrap().len()).sum();
     assert!(come > 200_000, "{come}");
     link.left.store(usize::MAX, Ordering::SeqCst);
-    let made = pull(&work, &image, &["--to", "oci-archive:made"]);
-    assert_eq!(config_digest(&work, "oci-archive:made"), hex(&config(&new)));
+    let made = pull(work, &image, &["--to", "oci-archive:made"]);
+    assert_eq!(config_digest(work, "oci-archive:made"), scene.expected);
     // The config was there, and so was the start of the layers: only the manifest came twice.
     assert!(bytes(&made) <= whole - come, "{made}: {whole} in all, {come} were there");
-    assert_eq!(work.names(), ["made", "whole"]);
+    assert_eq!(work.names(), ["made", "old.tar", "whole"]);
 }

@@ -1,71 +1,23 @@
 //! Debian's `docker-registry`, which lacks the referrers API.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
 
 use fluvial_registry::{RegistryError, Repository};
+use fluvial_testing::DockerRegistry;
 use oci_spec::image::MediaType;
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::server::{digest, hasty, hex, noise};
 
-/// A registry with a folder of its own, that ends with the test.
-struct DockerRegistry {
-    process: Child,
-    host: String,
-    _folder: TempDir,
-}
-
-impl DockerRegistry {
-    fn start() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let config = json!({
-            "version": 0.1,
-            "storage": { "filesystem": { "rootdirectory": folder.path().join("data") } },
-            "http": { "addr": "127.0.0.1:0" },
-        });
-        let path = folder.path().join("config.yml");
-        fs::write(&path, config.to_string()).unwrap();
-        let spawned = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&path)
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn();
-        let Ok(mut process) = spawned else {
-            println!("skipped: docker-registry is not installed");
-            return None;
-        };
-        // It chooses a port, and tells which.
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let host = lines.by_ref().find_map(|line| {
-            let line = line.unwrap();
-            let (_, rest) = line.split_once("listening on ")?;
-            Some(rest.split('"').next().unwrap().to_owned())
-        });
-        std::thread::spawn(move || lines.for_each(drop));
-        Some(Self { process, host: host.unwrap(), _folder: folder })
-    }
-
-    fn repository(&self, image: &str) -> Repository {
-        let reference = format!("{}/{image}", self.host).parse().unwrap();
-        Repository::open(&reference, hasty(0)).unwrap()
-    }
-}
-
-impl Drop for DockerRegistry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn open(registry: &DockerRegistry, image: &str) -> Repository {
+    let reference = format!("{}/{image}", registry.host).parse().unwrap();
+    Repository::open(&reference, hasty(0)).unwrap()
 }
 
 #[test]
 fn what_is_pushed_is_fetched() {
-    let Some(registry) = DockerRegistry::start() else { return };
-    let repository = registry.repository("team/app:1");
+    let Some(registry) = DockerRegistry::start().unwrap() else { return };
+    let repository = open(&registry, "team/app:1");
     let folder = tempfile::tempdir().unwrap();
     // More than one request carries.
     let blob = noise(5 << 20);
@@ -91,21 +43,21 @@ fn what_is_pushed_is_fetched() {
     assert_eq!((image.manifest.bytes, image.manifest.sha256), (bytes, pushed.sha256));
     assert_eq!(image.parsed.layers()[..], *std::slice::from_ref(&layer));
 
-    let fresh = registry.repository(&format!("team/app@{}", pushed.digest()));
+    let fresh = open(&registry, &format!("team/app@{}", pushed.digest()));
     let start = fresh.blob_start(&layer, 70_000, folder.path(), &|_| true).unwrap();
     assert_eq!(start, blob[..70_000]);
     let path = fresh.blob(&layer, folder.path(), &|_| true).unwrap();
     assert_eq!(path, folder.path().join(hex(&blob)));
     assert_eq!(fs::read(path).unwrap(), blob);
     assert_eq!(fresh.fetched_bytes(), blob.len() as u64, "it was fetched in two parts, and once");
-    let missing = registry.repository("team/other:1").image(None, &|_| true).unwrap_err();
+    let missing = open(&registry, "team/other:1").image(None, &|_| true).unwrap_err();
     assert!(matches!(missing, RegistryError::Missing { .. }), "{missing}");
 }
 
 #[test]
 fn the_fallback_tag_lists_referrers() {
-    let Some(registry) = DockerRegistry::start() else { return };
-    let repository = registry.repository("app:1");
+    let Some(registry) = DockerRegistry::start().unwrap() else { return };
+    let repository = open(&registry, "app:1");
     let config = repository.push_bytes(b"{}", MediaType::ImageConfig, &|_| true).unwrap();
     let push = |annotation: &str| {
         let manifest = json!({
