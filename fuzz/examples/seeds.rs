@@ -28,8 +28,8 @@ fn main() {
 
 fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
     let mut patch = Vec::new();
-    let old = [Named { name: "old", bytes: &old }];
-    let new = [Named { name: "new", bytes: &new }];
+    let old = [Named::new("old", &old)];
+    let new = [Named::new("new", &new)];
     let options = DiffOptions { preset, ..DiffOptions::default() };
     diff(&old, &new, &Anatomist, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
     patch
@@ -56,8 +56,8 @@ fn from_many(new: &[u8]) -> Vec<u8> {
         .enumerate()
         .map(|(index, bytes)| (format!("usr/lib/{index}"), bytes))
         .collect();
-    let old: Vec<Named<'_>> = files.iter().map(|(name, bytes)| Named { name, bytes }).collect();
-    let new = [Named { name: "new", bytes: &new }];
+    let old: Vec<Named<'_>> = files.iter().map(|(name, bytes)| Named::new(name, bytes)).collect();
+    let new = [Named::new("new", &new)];
     let mut patch = Vec::new();
     let options = DiffOptions::default();
     diff(&old, &new, &Anatomist, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");

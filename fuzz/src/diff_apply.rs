@@ -28,8 +28,8 @@ pub fn run(bytes: &[u8]) {
     let options = DiffOptions { preset, ..DiffOptions::default() };
     let mut patch = Vec::new();
     let report = diff(
-        &[Named { name: "old", bytes: &old }],
-        &[Named { name: "new", bytes: &new }],
+        &[Named::new("old", &old)],
+        &[Named::new("new", &new)],
         &Anatomist,
         &SmallScratch,
         &options,

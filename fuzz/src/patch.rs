@@ -83,6 +83,7 @@ fn assemble(bytes: &[u8]) -> Result<(Vec<u8>, usize), WireError> {
     let check = SourceCheck::Whole { sha256: Sha256::digest(OLD).into(), blake3: None };
     let source = SourceInfo { name: "old".into(), size: OLD.len() as u64, check };
     let header = Header {
+        context: Vec::new(),
         sources: vec![source],
         sources_blake3: None,
         targets,

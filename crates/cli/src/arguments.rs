@@ -135,6 +135,7 @@ impl DiffOptionArguments {
             preset: self.effort.preset.into(),
             apply_memory_bytes: self.effort.apply_memory.unwrap_or(apply_memory_bytes_default),
             verify: self.is_verified(),
+            context: Vec::new(),
         }
     }
 

@@ -56,8 +56,8 @@ fn changed(old: &[u8]) -> Vec<u8> {
 fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
     let options = DiffOptions { preset, verify: false, ..DiffOptions::default() };
     let mut patch = Vec::new();
-    let old = [Named { name: "old", bytes: &old }];
-    let new = [Named { name: "new", bytes: &new }];
+    let old = [Named::new("old", &old)];
+    let new = [Named::new("new", &new)];
     diff(&old, &new, &Opaque, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
     patch
 }

@@ -18,11 +18,12 @@ use crate::hash::{HashError, both_of, sha256_of};
 use crate::header::{
     BRIEF_BYTES, Blake3Digest, Header, Sha256Digest, SourceCheck, SourceInfo, StreamInfo, WHOLE_SOURCES_MAX,
 };
+use crate::limits::CONTEXT_BYTES_MAX;
 use crate::map::{PatchMap, SourceBlock};
 use crate::scratch::ScratchStore;
 use crate::space::Space;
 use crate::stream::{AHEAD_MEMORY_BYTES, Effort, write_stream};
-use crate::structure::{Dissector, Opaque, ReadAt};
+use crate::structure::{Dissector, Extent, Opaque, ReadAt};
 use crate::wire::WireWriter;
 
 mod approximate;
@@ -90,7 +91,7 @@ pub enum Preset {
 }
 
 /// How a patch is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiffOptions {
     /// How much work goes into it.
     pub preset: Preset,
@@ -100,11 +101,13 @@ pub struct DiffOptions {
     /// Whether the patch is applied before it is given away, so that a fault of this program is found
     /// here and not on devices. Takes as long as applying does.
     pub verify: bool,
+    /// What the header tells whoever opens the sources; at most [`CONTEXT_BYTES_MAX`] bytes.
+    pub context: Vec<u8>,
 }
 
 impl Default for DiffOptions {
     fn default() -> Self {
-        Self { preset: Preset::Default, apply_memory_bytes: 64 << 20, verify: true }
+        Self { preset: Preset::Default, apply_memory_bytes: 64 << 20, verify: true, context: Vec::new() }
     }
 }
 
@@ -115,6 +118,24 @@ pub struct Named<'a> {
     pub name: &'a str,
     /// Its bytes.
     pub bytes: &'a dyn ReadAt,
+    /// Of an old stream: the files that stand in it, in order; if none, it is itself the file of that name.
+    pub files: &'a [FileIn],
+}
+
+/// A file that stands in an old stream, with more around it as a tar has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileIn {
+    /// Its path.
+    pub path: String,
+    /// Where its bytes stand.
+    pub extent: Extent,
+}
+
+impl<'a> Named<'a> {
+    /// A stream that is a file and nothing else.
+    pub fn new(name: &'a str, bytes: &'a dyn ReadAt) -> Self {
+        Self { name, bytes, files: &[] }
+    }
 }
 
 /// What is being done.
@@ -215,6 +236,9 @@ pub fn diff(
     observer: &dyn DiffObserver,
     patch: &mut dyn io::Write,
 ) -> Result<DiffReport, DiffError> {
+    if options.context.len() > CONTEXT_BYTES_MAX {
+        return Err(DiffError::Internal("the context is too long"));
+    }
     let total = |streams: &[Named<'_>]| streams.iter().map(|stream| stream.bytes.len()).sum::<u64>();
     let bytes = total(old) + total(new);
     observer.begin(Phase::Hash, bytes);
@@ -295,6 +319,7 @@ pub fn diff(
     let Fitted { frames, map_len, packed_map, needed } = fit(&covered, &mut map, &unpacking, allowed)?;
     let (sources, sources_blake3) = named(sources);
     let header = Header {
+        context: options.context.clone(),
         sources,
         sources_blake3,
         targets,
@@ -409,12 +434,15 @@ fn source_infos(old: &[Named<'_>], observer: &dyn DiffObserver) -> Result<Vec<Ha
     old.iter().map(info).collect()
 }
 
+/// What whoever opens one of many sources keeps of it, in bytes, besides its name.
+const OPENER_BYTES: usize = 160;
+
 /// What many sources take while a patch is applied, in bytes: in the header, and with whoever opens them.
 fn sources_memory_bytes(sources: &[Hashed]) -> u64 {
     if sources.len() <= WHOLE_SOURCES_MAX {
         return 0;
     }
-    sources.iter().map(|source| (size_of::<SourceInfo>() + 32 + 2 * source.name.len()) as u64).sum()
+    sources.iter().map(|source| (size_of::<SourceInfo>() + OPENER_BYTES + 2 * source.name.len()) as u64).sum()
 }
 
 /// Sources as a header names them.

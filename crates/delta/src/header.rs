@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::limits::{
-    FRAME_PACKED_BYTES_MAX, FRAMES_MAX, HEADER_BYTES_MAX, MAP_BYTES_MAX, MAP_PACKED_BYTES_MAX,
-    NAME_BYTES_MAX, SOURCES_MAX, STREAM_SIZE_MAX, TARGETS_MAX,
+    CONTEXT_BYTES_MAX, FRAME_PACKED_BYTES_MAX, FRAMES_MAX, HEADER_BYTES_MAX, MAP_BYTES_MAX,
+    MAP_PACKED_BYTES_MAX, NAME_BYTES_MAX, SOURCES_MAX, STREAM_SIZE_MAX, TARGETS_MAX,
 };
 use crate::stream::{Effort, read_stream, write_stream};
 use crate::structure::ReadAt;
@@ -83,6 +83,9 @@ pub struct FrameInfo {
 /// What stands before the frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
+    /// What whoever opens the sources has to know, where they are made of what the device has: for the one
+    /// who made the patch to define. Trusted no more than the rest: a wrong source has another digest.
+    pub context: Vec<u8>,
     /// The byte streams that the device must have.
     pub sources: Vec<SourceInfo>,
     /// The BLAKE3 of the BLAKE3 digests of all sources, in order, where they are many.
@@ -133,6 +136,10 @@ impl Header {
     /// The header as it stands in a patch, prefix included.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = WireWriter::default();
+        body.number(self.context.len() as u64);
+        if !self.context.is_empty() {
+            write_stream(&self.context, Effort::Smallest, &mut body);
+        }
         write_sources(&mut body, &self.sources, self.sources_blake3.as_ref());
         body.number(self.targets.len() as u64);
         for target in &self.targets {
@@ -196,6 +203,7 @@ impl Header {
 
     fn parse(body: &[u8]) -> Result<Self, WireError> {
         let mut reader = WireReader::new(body);
+        let context = parse_context(&mut reader)?;
         let (sources, sources_blake3) = parse_sources(&mut reader)?;
         let count = reader.count("the number of targets", TARGETS_MAX)?;
         let mut targets = Vec::with_capacity(count);
@@ -222,6 +230,7 @@ impl Header {
         }
         reader.finish()?;
         Ok(Self {
+            context,
             sources,
             sources_blake3,
             targets,
@@ -232,6 +241,18 @@ impl Header {
             map_sha256,
             frames,
         })
+    }
+}
+
+fn parse_context(reader: &mut WireReader<'_>) -> Result<Vec<u8>, WireError> {
+    let len = reader.count("the length of the context", CONTEXT_BYTES_MAX)?;
+    if len == 0 {
+        return Ok(Vec::new());
+    }
+    let damaged = WireError::Invalid("the context cannot be unpacked");
+    match read_stream(reader)?.read_all(len) {
+        Ok(context) if context.len() == len => Ok(context),
+        _ => Err(damaged),
     }
 }
 
@@ -332,6 +353,7 @@ mod tests {
 
     fn header(sources: Vec<SourceInfo>, sources_blake3: Option<Blake3Digest>) -> Header {
         Header {
+            context: sources.iter().flat_map(|source| source.name.bytes()).collect(),
             sources,
             sources_blake3,
             targets: vec![StreamInfo { name: "new".into(), size: 7, sha256: [3; 32] }],

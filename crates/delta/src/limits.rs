@@ -8,6 +8,8 @@ pub const MAP_PACKED_BYTES_MAX: usize = 32 << 20;
 pub const MAP_BYTES_MAX: usize = 64 << 20;
 /// Longest name of a source, target or file, in bytes. `PATH_MAX` of Linux.
 pub const NAME_BYTES_MAX: usize = 4096;
+/// Longest context of a patch, in bytes: it says how the sources are made.
+pub const CONTEXT_BYTES_MAX: usize = 1 << 16;
 /// Most sources of one patch: files that it reads, of which a full desktop system has half as many.
 pub const SOURCES_MAX: usize = 1 << 18;
 /// Most targets of one patch.

@@ -4,16 +4,19 @@
 //! one over another (Linux kernel documentation, `filesystems/overlayfs`). Files are read from there: no
 //! mount, no copy.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_delta::structure::ReadAt;
+use fluvial_image::oci::{Metadata, TreeEntry, TreeKind, is_unspeakable};
 use lru::LruCache;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, lgetxattr, openat, openat2};
 
@@ -22,6 +25,8 @@ const OPEN_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("it is not zero");
 
 /// Names in the layers of an image that are listed at most.
 const ENTRIES_MAX: usize = 4 << 20;
+/// Folders in folders at most: a path has 4,096 bytes at most.
+const DEPTH_MAX: usize = 2048;
 
 /// The folders of an image's layers.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ struct Shared {
     /// The topmost first.
     folders: Vec<Folder>,
     open: Mutex<LruCache<u64, Arc<File>>>,
+    /// Files that were found so far: each has a number of its own.
+    found: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -64,107 +71,130 @@ impl LayerFolders {
             Ok(Folder { path: path.clone(), handle })
         };
         let folders = folders.iter().map(open).collect::<io::Result<_>>()?;
-        Ok(Self { shared: Arc::new(Shared { folders, open: Mutex::new(LruCache::new(OPEN_MAX)) }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                folders,
+                open: Mutex::new(LruCache::new(OPEN_MAX)),
+                found: AtomicU64::new(0),
+            }),
+        })
     }
 
-    /// All files with content of the root file system, in an order of their own: what a later layer has
-    /// replaced or removed is not among them. Memory: the paths of all that the image holds.
+    /// Goes through the root file system: folders, files and symbolic links, each folder before what is in
+    /// it, names in a folder in the order of their bytes. What a later layer has replaced or removed is not
+    /// there, nor are devices, pipes, and names that are not UTF-8. Memory: the names in the folders on the
+    /// way to where it is.
     ///
     /// # Errors
-    /// What the system reports, and [`io::ErrorKind::InvalidData`] beyond `ENTRIES_MAX`.
-    pub fn files(&self) -> io::Result<Vec<LayerFile>> {
-        let mut listing = Listing { shared: &self.shared, above: HashMap::new(), files: Vec::new() };
-        for folder in 0..self.shared.folders.len() {
-            let mut seen = Vec::new();
-            listing.walk(folder, &mut seen)?;
-            for (path, is_seen_through) in seen {
-                // A folder that hides those below stays one that hides.
-                let entry = listing.above.entry(path).or_insert(true);
-                *entry &= is_seen_through;
-            }
-            if listing.above.len() > ENTRIES_MAX {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "too many files"));
-            }
-        }
-        Ok(listing.files)
-    }
-
-    /// Finds a file by its path in the root file system. Answers `None` where there is none, or a later
-    /// layer has removed it. Names are never followed out of a layer's folder. `id` tells the file from
-    /// others of these folders.
-    ///
-    /// Folders that a later layer replaced as a whole are not hidden: whoever wants a file knows what is in
-    /// it.
-    ///
-    /// # Errors
-    /// What the system reports.
-    pub fn find(&self, path: &str, id: u64) -> io::Result<Option<LayerFile>> {
-        for (index, folder) in self.shared.folders.iter().enumerate() {
-            let file = match folder.open(Path::new(path)) {
-                Ok(file) => file,
-                Err(error) if is_absent(&error) => continue,
-                Err(error) => return Err(error),
+    /// What the system reports, and [`io::ErrorKind::InvalidData`] beyond `ENTRIES_MAX` or `DEPTH_MAX`.
+    pub fn walk(&self, each: &mut dyn FnMut(TreeEntry<LayerFile>)) -> io::Result<()> {
+        let layers = (0..self.shared.folders.len()).collect();
+        let mut stack = vec![self.list(Path::new(""), layers)?];
+        let mut count = 0;
+        while let Some(level) = stack.last_mut() {
+            let Some((name, found)) = level.next() else {
+                stack.pop();
+                continue;
             };
-            let metadata = file.metadata()?;
-            let kind = metadata.file_type();
-            // A device 0/0 stands for what a layer has removed.
-            if kind.is_char_device() && metadata.rdev() == 0 {
-                return Ok(None);
-            }
-            if !kind.is_file() {
-                return Ok(None);
-            }
-            let (shared, path) = (Arc::clone(&self.shared), path.into());
-            self.shared.keep(id, Arc::new(file));
-            return Ok(Some(LayerFile { shared, folder: index, path, id, len: metadata.len() }));
-        }
-        Ok(None)
-    }
-}
-
-/// A walk through all layers.
-struct Listing<'a> {
-    shared: &'a Arc<Shared>,
-    /// What the layers above hold; whether those below are seen through it: they are through a folder.
-    above: HashMap<PathBuf, bool>,
-    files: Vec<LayerFile>,
-}
-
-impl Listing<'_> {
-    /// Walks through a layer. `seen` gets all that it holds, and whether those below are seen through it.
-    fn walk(&mut self, folder: usize, seen: &mut Vec<(PathBuf, bool)>) -> io::Result<()> {
-        let root = self.shared.folders[folder].path.clone();
-        let mut left = vec![PathBuf::new()];
-        while let Some(parent) = left.pop() {
-            for entry in fs::read_dir(root.join(&parent))? {
-                let entry = entry?;
-                let path = parent.join(entry.file_name());
-                // Of the entry itself: links are not followed.
-                let metadata = entry.metadata()?;
-                let above = self.above.get(&path).copied();
-                if above == Some(false) {
-                    continue;
-                }
-                if metadata.is_dir() {
-                    seen.push((path.clone(), !is_opaque(&entry.path())));
-                    left.push(path);
-                    continue;
-                }
-                if metadata.is_file() && metadata.len() > 0 && above.is_none() {
-                    let (shared, id) = (Arc::clone(self.shared), self.files.len() as u64);
-                    let path = path.clone();
-                    self.files.push(LayerFile { shared, folder, path, id, len: metadata.len() });
-                }
-                // Devices 0/0 stand for what was removed; they hide like all others.
-                seen.push((path, false));
-            }
-            if seen.len() > ENTRIES_MAX {
+            count += 1;
+            if count > ENTRIES_MAX || stack.len() > DEPTH_MAX {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "too many files"));
+            }
+            let Some(name) = name.to_str().filter(|name| !is_unspeakable(name)) else { continue };
+            let Found { parent, layers, metadata } = found;
+            let path = parent.join(name);
+            let text = path.to_string_lossy().into_owned();
+            let kind = if metadata.is_dir() {
+                TreeKind::Folder
+            } else if metadata.is_symlink() {
+                let target = fs::read_link(self.shared.folders[layers[0]].path.join(&path))?;
+                TreeKind::Link(target.into_os_string().into_encoded_bytes())
+            } else if metadata.is_file() {
+                let shared = Arc::clone(&self.shared);
+                let id = shared.found.fetch_add(1, Ordering::Relaxed);
+                let path = path.clone();
+                TreeKind::File(LayerFile { shared, folder: layers[0], path, id, len: metadata.len() })
+            } else {
+                // Devices 0/0 stand for what was removed.
+                continue;
+            };
+            // Layers are counted from the lowest.
+            let layer = self.shared.folders.len() - 1 - layers[0];
+            let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
+            let (uid, gid) = (metadata.uid().into(), metadata.gid().into());
+            let metadata = Metadata { mode: metadata.mode() & 0o7777, uid, gid, modified_s: seconds };
+            let is_folder = matches!(kind, TreeKind::Folder);
+            each(TreeEntry { path: text, layer, metadata, kind });
+            if is_folder {
+                stack.push(self.list(&path, layers)?);
             }
         }
         Ok(())
     }
+
+    /// All files with content of the root file system, in the order of [`LayerFolders::walk`].
+    ///
+    /// # Errors
+    /// As [`LayerFolders::walk`].
+    pub fn files(&self) -> io::Result<Vec<LayerFile>> {
+        let mut files = Vec::new();
+        self.walk(&mut |entry| {
+            if let TreeKind::File(file) = entry.kind
+                && file.len > 0
+            {
+                files.push(file);
+            }
+        })?;
+        Ok(files)
+    }
+
+    /// What stands in a folder of these layers, the topmost first.
+    fn list(&self, path: &Path, layers: Vec<usize>) -> io::Result<Level> {
+        let mut names: BTreeMap<OsString, Found> = BTreeMap::new();
+        // Names that those below are not seen through.
+        let mut closed: HashSet<OsString> = HashSet::new();
+        for layer in layers {
+            let folder = self.shared.folders[layer].path.join(path);
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                if closed.contains(&name) {
+                    continue;
+                }
+                // Of the entry itself: links are not followed.
+                let metadata = entry.metadata()?;
+                let is_folder = metadata.is_dir();
+                if !is_folder || is_opaque(&entry.path()) {
+                    closed.insert(name.clone());
+                }
+                match names.get_mut(&name) {
+                    None => {
+                        names.insert(name, Found { parent: path.to_owned(), layers: vec![layer], metadata });
+                    }
+                    Some(found) if is_folder => found.layers.push(layer),
+                    // A folder above hides what is none.
+                    Some(_) => {}
+                }
+                if names.len() > ENTRIES_MAX {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "too many files"));
+                }
+            }
+        }
+        Ok(names.into_iter())
+    }
 }
+
+/// What stands at a name of a folder.
+struct Found {
+    parent: PathBuf,
+    /// The layers in which it is, the topmost first: several only for a folder.
+    layers: Vec<usize>,
+    /// As the topmost has it.
+    metadata: fs::Metadata,
+}
+
+/// What is left of a folder.
+type Level = std::collections::btree_map::IntoIter<OsString, Found>;
 
 /// Whether a folder hides the one below it (Linux kernel documentation, `filesystems/overlayfs`).
 fn is_opaque(path: &Path) -> bool {
@@ -175,28 +205,14 @@ fn is_opaque(path: &Path) -> bool {
     })
 }
 
-/// Whether a layer just does not have it: not at all, or what would be its folder is none there.
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        // Symbolic links are not followed.
-        || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
-}
-
 impl Folder {
+    /// Opens a regular file. Names are never followed out of the folder, nor through links.
     fn open(&self, path: &Path) -> io::Result<File> {
         // Not blocking: what stands there may be a pipe.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        match openat2(&self.handle, path, flags, Mode::empty(), resolve) {
-            Ok(handle) => Ok(handle.into()),
-            // A device that stands for what was removed cannot be opened.
-            Err(error) if error == rustix::io::Errno::NXIO => {
-                let handle =
-                    openat2(&self.handle, path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty(), resolve)?;
-                Ok(handle.into())
-            }
-            Err(error) => Err(error.into()),
-        }
+        let file = File::from(openat2(&self.handle, path, flags, Mode::empty(), resolve)?);
+        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file any more")) }
     }
 }
 
@@ -236,7 +252,8 @@ impl ReadAt for LayerFile {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::ffi::OsStringExt as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -261,19 +278,28 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    #[test]
-    fn the_topmost_file_is_found() {
-        let work = tempfile::tempdir().unwrap();
-        let folders = folders(&work);
-        let found = |path: &str| folders.find(path, 0).unwrap().as_ref().map(text);
-        assert_eq!(found("etc/a").as_deref(), Some("new"));
-        assert_eq!(found("etc/b").as_deref(), Some("below"));
-        assert_eq!(found("etc/c"), None);
-        assert_eq!(found("etc"), None, "a folder is no file");
+    /// All entries: path, layer, and what each is.
+    fn listed(folders: &LayerFolders) -> Vec<(String, usize, String)> {
+        let mut entries = Vec::new();
+        let mut each = |entry: TreeEntry<LayerFile>| {
+            let what = match &entry.kind {
+                TreeKind::File(file) => text(file),
+                TreeKind::Folder => "/".into(),
+                TreeKind::Link(target) => format!("-> {}", String::from_utf8_lossy(target)),
+                TreeKind::Scattered => unreachable!("folders have files in one piece"),
+            };
+            entries.push((entry.path, entry.layer, what));
+        };
+        folders.walk(&mut each).unwrap();
+        entries
+    }
+
+    fn expected(list: &[(&str, usize, &str)]) -> Vec<(String, usize, String)> {
+        list.iter().map(|(path, layer, what)| ((*path).into(), *layer, (*what).into())).collect()
     }
 
     #[test]
-    fn what_is_hidden_is_not_listed() {
+    fn what_is_hidden_is_not_there() {
         let work = tempfile::tempdir().unwrap();
         let [upper, lower] = ["upper", "lower"].map(|name| work.path().join(name));
         for (path, content) in [
@@ -283,6 +309,7 @@ mod tests {
             (lower.join("etc/a"), "old"),
             (lower.join("etc/b"), "below"),
             (lower.join("etc/empty"), ""),
+            (lower.join("etc-not/c"), "c"),
             (lower.join("was-folder/inside"), "hidden"),
             (lower.join("was-file"), "hidden"),
         ] {
@@ -290,38 +317,79 @@ mod tests {
             fs::write(path, content).unwrap();
         }
         symlink("b", lower.join("etc/link")).unwrap();
-        let mut texts: Vec<String> =
-            LayerFolders::open(&[upper, lower]).unwrap().files().unwrap().iter().map(text).collect();
-        texts.sort();
-        assert_eq!(texts, ["below", "file", "folder", "new"]);
+        // A name that nobody can write down is left out.
+        fs::write(lower.join(OsString::from_vec(b"etc/\xff".to_vec())), "x").unwrap();
+        let folders = LayerFolders::open(&[upper, lower]).unwrap();
+        let entries = [
+            ("etc", 1, "/"),
+            ("etc/a", 1, "new"),
+            ("etc/b", 0, "below"),
+            ("etc/empty", 0, ""),
+            ("etc/link", 0, "-> b"),
+            ("etc-not", 0, "/"),
+            ("etc-not/c", 0, "c"),
+            ("was-file", 1, "/"),
+            ("was-file/inside", 1, "folder"),
+            ("was-folder", 1, "file"),
+        ];
+        assert_eq!(listed(&folders), expected(&entries));
+        let texts: Vec<String> = folders.files().unwrap().iter().map(text).collect();
+        assert_eq!(texts, ["new", "below", "c", "folder", "file"]);
     }
 
     #[test]
     fn nothing_leads_out_of_a_layer() {
         let work = tempfile::tempdir().unwrap();
         let folders = folders(&work);
-        for path in ["link", "etc/ssl/secret"] {
-            assert!(folders.find(path, 0).unwrap().is_none(), "{path}");
-        }
-        assert!(folders.find("../secret", 0).is_err());
-        let cert = folders.find("etc/ssl/cert", 1).unwrap().unwrap();
-        assert_eq!(text(&cert), "cert", "the link of the upper layer is not followed");
+        let outside = format!("-> {}", work.path().display());
+        let secret = format!("{outside}/secret");
+        let entries = [
+            ("etc", 1, "/"),
+            ("etc/a", 1, "new"),
+            ("etc/b", 0, "below"),
+            ("etc/ssl", 1, outside.as_str()),
+            ("link", 1, secret.as_str()),
+        ];
+        assert_eq!(listed(&folders), expected(&entries), "links are not followed, and hide what is below");
+        // A file that becomes something else after it was found is not read.
+        let files = folders.files().unwrap();
+        let path = work.path().join("lower/etc/b");
+        fs::remove_file(&path).unwrap();
+        symlink(work.path().join("secret"), &path).unwrap();
+        assert!(files[1].read_at(0, &mut [0]).is_err());
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert!(files[1].read_at(0, &mut [0]).is_err());
+    }
+
+    #[test]
+    fn what_a_file_system_says_is_told() {
+        let work = tempfile::tempdir().unwrap();
+        let path = work.path().join("program");
+        fs::write(&path, "x").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o4751)).unwrap();
+        let when = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_700_000_000_900);
+        File::options().write(true).open(&path).unwrap().set_modified(when).unwrap();
+        let own = fs::metadata(&path).unwrap();
+        let mut found = Vec::new();
+        let folders = LayerFolders::open(&[work.path().into()]).unwrap();
+        folders.walk(&mut |entry| found.push(entry.metadata)).unwrap();
+        let (uid, gid) = (own.uid().into(), own.gid().into());
+        assert_eq!(found, [Metadata { mode: 0o4751, uid, gid, modified_s: 1_700_000_000 }]);
     }
 
     #[test]
     fn more_files_are_read_than_are_held_open() {
         let work = tempfile::tempdir().unwrap();
-        let count = OPEN_MAX.get() as u64 + 40;
+        let count = OPEN_MAX.get() + 40;
         for index in 0..count {
-            fs::write(work.path().join(index.to_string()), index.to_string()).unwrap();
+            fs::write(work.path().join(format!("{index:04}")), index.to_string()).unwrap();
         }
-        let folders = LayerFolders::open(&[work.path().into()]).unwrap();
-        let files: Vec<_> =
-            (0..count).map(|index| folders.find(&index.to_string(), index).unwrap().unwrap()).collect();
+        let files = LayerFolders::open(&[work.path().into()]).unwrap().files().unwrap();
         for (index, file) in files.iter().enumerate() {
             assert_eq!(text(file), index.to_string());
         }
-        fs::remove_file(work.path().join("0")).unwrap();
+        fs::remove_file(work.path().join("0000")).unwrap();
         let error = files[0].read_at(0, &mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound, "it is no longer held open");
     }

@@ -8,6 +8,7 @@
 mod blobs;
 mod document;
 mod error;
+mod groups;
 mod image;
 mod layer;
 mod merged;
@@ -16,12 +17,15 @@ mod slice;
 mod store;
 mod writer;
 
+pub use crate::tar::Metadata;
+
 pub use blobs::{Announced, Blob, Blobs};
 pub use document::{DOCUMENT_BYTES_MAX, Document, INDEXES_MAX, manifest_for, sha256_of};
 pub use error::{ImageError, ReferenceError};
+pub use groups::{Group, GroupRecipe, Grouper};
 pub use image::{Image, Platform, PlatformError, diff_ids_of, digest_of};
 pub use layer::{LAYER_BYTES_MAX, Layer, LayerTar, digest_text};
-pub use merged::{MergedFile, merge};
+pub use merged::{MergedFile, TreeEntry, TreeKind, is_unspeakable, merge, places, tree};
 pub use reference::{EngineKind, EngineReference, FileReference, ImageReference};
 pub use slice::Slice;
 pub use writer::{LayerSource, Writer};

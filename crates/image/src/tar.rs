@@ -11,7 +11,7 @@ use crate::catalogue::{Catalogue, PATH_BYTES_MAX, part_path};
 use crate::field::{read_array, read_vec};
 
 /// Headers and contents are aligned to this.
-const RECORD_BYTES: u64 = 512;
+pub(crate) const RECORD_BYTES: u64 = 512;
 /// Entries of one archive at most, of any type.
 const ENTRIES_MAX: usize = 1 << 22;
 /// Bytes of one pax header at most. Extended attributes may be 64 KiB each.
@@ -61,6 +61,29 @@ pub(crate) struct Entry {
     pub(crate) len: u64,
     /// A sparse file stands without its zeros: what stands is not its content.
     pub(crate) is_sparse: bool,
+    pub(crate) metadata: Metadata,
+    /// Its header, without what extensions say.
+    pub(crate) header: [u8; RECORD_BYTES as usize],
+}
+
+impl Entry {
+    /// Whether it says something of the entry behind it, and is none of its own.
+    pub(crate) fn is_extension(&self) -> bool {
+        self.kind == Kind::Other && self.len > 0
+    }
+}
+
+/// What a file system knows of a file besides its name and content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Metadata {
+    /// Permissions, and the bits above them up to `0o7777`.
+    pub mode: u32,
+    /// Whom it belongs to.
+    pub uid: u64,
+    /// Which group it belongs to.
+    pub gid: u64,
+    /// When its content was changed, in seconds since 1970; 0 for anything before.
+    pub modified_s: u64,
 }
 
 /// What an extension header says about the entry behind it.
@@ -70,6 +93,9 @@ struct Overrides {
     link: Option<Vec<u8>>,
     len: Option<u64>,
     is_sparse: bool,
+    uid: Option<u64>,
+    gid: Option<u64>,
+    modified_s: Option<u64>,
 }
 
 /// Goes from header to header.
@@ -144,8 +170,14 @@ impl<'a> Walk<'a> {
             _ => Kind::Other,
         };
         let is_sparse = overrides.is_sparse || header.entry_type().is_gnu_sparse();
+        let metadata = Metadata {
+            mode: header.mode().unwrap_or(0) & 0o7777,
+            uid: overrides.uid.or_else(|| header.uid().ok()).unwrap_or(0),
+            gid: overrides.gid.or_else(|| header.gid().ok()).unwrap_or(0),
+            modified_s: overrides.modified_s.or_else(|| header.mtime().ok()).unwrap_or(0),
+        };
         let path = overrides.path.unwrap_or_else(|| header.path_bytes().into_owned());
-        Some(Entry { path, kind, offset, len, is_sparse })
+        Some(Entry { path, kind, offset, len, is_sparse, metadata, header: bytes })
     }
 
     /// Moves over the continuation headers of an old GNU sparse file.
@@ -198,14 +230,21 @@ impl<'a> Walk<'a> {
                     self.overrides.path = Some(value.to_vec());
                 }
                 b"GNU.sparse.major" | b"GNU.sparse.map" => self.overrides.is_sparse = true,
-                b"size" => {
-                    self.overrides.len =
-                        std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+                b"size" => self.overrides.len = number(value),
+                b"uid" => self.overrides.uid = number(value),
+                b"gid" => self.overrides.gid = number(value),
+                // With a fraction of a second, often.
+                b"mtime" => {
+                    self.overrides.modified_s = value.split(|&byte| byte == b'.').next().and_then(number);
                 }
                 _ => {}
             }
         }
     }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// The header, if its checksum is right and it is not the record of zeros at the end.

@@ -45,9 +45,9 @@ fn make(arguments: &DiffArguments, progress: &Progress) -> Result<DiffReport, Fa
         check_patch_path(&arguments.patch, input, what)?;
     }
     let sources = old.all(name_of(&arguments.old))?;
-    let sources: Vec<_> =
-        sources.iter().map(|(name, bytes)| Named { name: name.as_str(), bytes: &**bytes }).collect();
-    let targets = [Named { name: &name_of(&arguments.new), bytes: &new }];
+    let sources: Vec<_> = sources.iter().map(|(name, bytes)| Named::new(name.as_str(), &**bytes)).collect();
+    let new_name = name_of(&arguments.new);
+    let targets = [Named::new(&new_name, &new)];
 
     let options = arguments.options.options(APPLY_MEMORY_BYTES);
     let scratch = DiskScratch::new(folder_of(&arguments.patch));

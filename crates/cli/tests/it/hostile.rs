@@ -34,6 +34,7 @@ impl Forger {
         let check = SourceCheck::Whole { sha256: Sha256::digest(old).into(), blake3: None };
         let new = &old[..NEW_BYTES as usize];
         let header = Header {
+            context: Vec::new(),
             sources: vec![SourceInfo { name: "old".into(), size: old.len() as u64, check }],
             sources_blake3: None,
             targets: vec![StreamInfo {

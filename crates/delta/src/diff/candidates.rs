@@ -49,9 +49,10 @@ pub(super) fn groups(
 ) -> Vec<Group> {
     let mut items: BTreeMap<String, Group> = BTreeMap::new();
     let old_len = space.len();
-    // Where the sources are files, nothing of them is like what stands between files in a target: headers of
+    // Where the sources are files alone, nothing of them is like what stands between files in a target: headers of
     // a tar. Covers of a few bytes of something else would cost more than such bytes pack to.
-    let are_files = space.sources_count() > WHOLE_SOURCES_MAX;
+    let unnamed = unnamed(space, old_parts);
+    let are_files = space.sources_count() > WHOLE_SOURCES_MAX && unnamed.is_empty();
     let found =
         gaps(new_parts, covers, flat_len).into_iter().filter(|(path, _)| !are_files || path.is_some());
     for (path, gap) in found {
@@ -86,7 +87,7 @@ pub(super) fn groups(
         }
     }
     let metadata = items.entry(String::new()).or_default();
-    for extent in unnamed(space, old_parts) {
+    for extent in unnamed {
         for free in subtract(extent, &used) {
             metadata.old.push(widen(free, METADATA_MARGIN_BYTES, extent));
         }

@@ -60,10 +60,17 @@ pub(super) fn explore_all(
     let mut files = OldFiles::default();
     let mut start = 0;
     for source in sources {
-        let extent = Extent { offset: start, len: source.bytes.len() };
-        let name = (source.name, sources.len() > 1);
-        explore(space, extent, name, dissector, unchanged, memory_bytes_max, &mut files)?;
-        start = extent.end();
+        let whole = Extent { offset: start, len: source.bytes.len() };
+        let mut explore = |extent, path, is_file| {
+            explore(space, extent, (path, is_file), dissector, unchanged, memory_bytes_max, &mut files)
+        };
+        if source.files.is_empty() {
+            explore(whole, source.name, sources.len() > 1)?;
+        }
+        for file in source.files {
+            explore(inside(whole, file.extent), &file.path, true)?;
+        }
+        start = whole.end();
     }
     Ok(files)
 }

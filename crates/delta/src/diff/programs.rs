@@ -94,8 +94,12 @@ impl<'a> ProgramFinder<'a> {
             .collect()
     }
 
-    /// The old program that most bytes of these covers come from.
-    pub(super) fn main_old_program(&self, covers: impl Iterator<Item = Cover>) -> Option<Extent> {
+    /// The old program that most bytes of these covers come from, if they are so many.
+    pub(super) fn main_old_program(
+        &self,
+        covers: impl Iterator<Item = Cover>,
+        len_min: u64,
+    ) -> Option<Extent> {
         let mut lens: BTreeMap<usize, u64> = BTreeMap::new();
         for cover in covers {
             if let Some(index) = self.old_at(cover.address) {
@@ -106,9 +110,9 @@ impl<'a> ProgramFinder<'a> {
         by_len.sort_unstable_by(|a, b| b.cmp(a));
         by_len
             .into_iter()
-            .map(|(_, index)| index)
-            .find(|&index| self.is_old_program(index))
-            .map(|index| self.old_files[index])
+            .find(|&(_, index)| self.is_old_program(index))
+            .filter(|&(len, _)| len >= len_min)
+            .map(|(_, index)| self.old_files[index])
     }
 
     fn old_at(&self, address: u64) -> Option<usize> {

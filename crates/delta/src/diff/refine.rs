@@ -27,6 +27,9 @@ const PROGRAM_MEMORY_BYTES_MAX: u64 = 1408 << 20;
 /// In literals of this length on, in bytes, matches with other files are kept.
 const LITERAL_BYTES_MIN: u64 = 32;
 
+/// A program of which fewer bytes than one in so many are found in an old one was not built from it: its own
+/// bytes pack better than what few of them have in common.
+const RELATED_PART: u64 = 4;
 /// A program of which only one byte in so many has to be told is good enough already.
 const WORTH_PART: u64 = 1024;
 /// The same for programs that take much memory to search.
@@ -176,7 +179,7 @@ fn pairs(
             continue;
         }
         let covers = covers().filter(|cover| cover.address < space.len());
-        if let Some(old) = finder.main_old_program(covers) {
+        if let Some(old) = finder.main_old_program(covers, new.len / RELATED_PART) {
             let both = part.path.as_deref().and_then(|path| tails.get(path));
             let tail = both.and_then(|both| both.iter().find(|extent| **extent != new)).copied();
             pairs.push(Pair { old, new, tail });

@@ -14,7 +14,7 @@ const COVER_BYTES: u64 = 6;
 /// A byte that packs as a literal costs a third of a byte, roughly.
 const LITERAL_SHARE: u64 = 3;
 /// What naming a source costs, in bytes, roughly.
-const SOURCE_BYTES: u64 = 24;
+const SOURCE_BYTES: u64 = 12;
 /// What naming a packed block costs, in bytes, roughly.
 const BLOCK_BYTES: u64 = 9;
 /// Every device unpacks a block that is read: one byte of the patch for so many bytes unpacked.

@@ -130,7 +130,7 @@ mod tests {
 
     /// A patch from `old` to `new` in three parts.
     fn patch(old: &[u8], new: &[u8]) -> Vec<Vec<u8>> {
-        let (old, new) = ([Named { name: "old", bytes: &old }], [Named { name: "new", bytes: &new }]);
+        let (old, new) = ([Named::new("old", &old)], [Named::new("new", &new)]);
         let mut patch = Vec::new();
         let options = DiffOptions::default();
         diff(&old, &new, &Opaque, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch");

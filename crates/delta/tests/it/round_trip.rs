@@ -10,8 +10,8 @@ use proptest::prelude::*;
 fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
     let options = DiffOptions { preset, ..DiffOptions::default() };
     let mut patch = Vec::new();
-    let old = [Named { name: "old", bytes: &old }];
-    let new = [Named { name: "new", bytes: &new }];
+    let old = [Named::new("old", &old)];
+    let new = [Named::new("new", &new)];
     diff(&old, &new, &Opaque, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
     patch
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, Target, check_sources, check_target};
+use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, Target, check_target};
 use fluvial_delta::header::Header;
 use fluvial_delta::structure::ReadAt;
 use fluvial_image::oci::{Announced, Blobs, ImageReference, diff_ids_of, digest_text};
@@ -103,10 +103,8 @@ pub(super) fn apply_to(
 ) -> Result<Outcome, Fault> {
     let progress = access.progress;
     let (header, map_start) = Header::read(bytes).map_err(ApplyError::Header)?;
-    let files = old.sources(&header.sources)?;
+    let files = old.checked_sources(&header)?;
     let sources: Vec<&dyn ReadAt> = files.iter().map(|file| &**file).collect();
-    progress.phase("checking", header.sources.iter().map(|source| source.size).sum());
-    check_sources(&sources, &header, &mut |bytes| progress.advance(bytes))?;
     let patch = Patch::open(bytes)?;
 
     let announced: Vec<Announced> =

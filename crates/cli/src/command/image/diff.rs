@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use fluvial_delta::diff::{DiffReport, Named, diff};
+use fluvial_delta::diff::{DiffReport, FileIn, Named, diff};
 use fluvial_delta::structure::ReadAt as _;
 use fluvial_image::Anatomist;
-use fluvial_image::oci::{MergedFile, merge};
+use fluvial_image::oci::{Group, GroupRecipe, Grouper, Slice, TreeEntry, places, tree};
 use indicatif::HumanBytes;
 
 use super::old::Access;
@@ -68,14 +68,19 @@ pub(super) fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Resul
     let old_layers =
         if new.layers.is_empty() { Vec::new() } else { open_layers(&old.layers, &scratch, progress)? };
     let new_layers = open_layers(&new.layers, &scratch, progress)?;
-    let files = in_order_of(merge(&old_layers)?, &merge(&new_layers)?);
-    let sources: Vec<_> =
-        files.iter().map(|file| Named { name: file.path.as_str(), bytes: &file.content }).collect();
+    let files = tree(&old_layers)?;
+    let recipe = GroupRecipe::of(&old_layers, &files)?;
+    let groups = in_order_of(groups_of(files, &recipe), &places(&new_layers)?);
+    let sources: Vec<_> = groups
+        .iter()
+        .map(|group| Named { name: &group.name, bytes: &group.bytes, files: &group.files })
+        .collect();
     let names: Vec<String> = new_layers.iter().map(|layer| hex(&layer.diff_id)).collect();
-    let mut targets = vec![Named { name: CONFIG_TARGET, bytes: &new.config }];
-    targets.extend(names.iter().zip(&new_layers).map(|(name, layer)| Named { name, bytes: &layer.tar }));
+    let mut targets = vec![Named::new(CONFIG_TARGET, &new.config)];
+    targets.extend(names.iter().zip(&new_layers).map(|(name, layer)| Named::new(name, &layer.tar)));
 
-    let options = arguments.options.options(APPLY_MEMORY_BYTES);
+    let mut options = arguments.options.options(APPLY_MEMORY_BYTES);
+    options.context = recipe.to_bytes();
     let report = write_patch(&arguments.patch, |draft| {
         Ok(diff(&sources, &targets, &Anatomist, &scratch, &options, progress, draft)?)
     })?;
@@ -83,13 +88,32 @@ pub(super) fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Resul
     Ok(Made { report, image_digest, pull_bytes, layers, new_layers: new_layers.len() })
 }
 
-/// Old files in the order in which the new layers hold files of the same path, the others behind them: who
-/// reads one then mostly reads the next one after it, and where it stands costs nothing to tell.
-fn in_order_of(mut old: Vec<MergedFile>, new: &[MergedFile]) -> Vec<MergedFile> {
-    let places: HashMap<&str, (usize, u64)> =
-        new.iter().map(|file| (file.path.as_str(), (file.layer, file.offset))).collect();
+/// A group of the old image's files, by its number.
+struct Numbered {
+    name: String,
+    bytes: Group<Slice>,
+    files: Vec<FileIn>,
+}
+
+fn groups_of(files: Vec<TreeEntry<Slice>>, recipe: &GroupRecipe) -> Vec<Numbered> {
+    let mut grouper = Grouper::new(recipe.clone());
+    let mut groups: Vec<_> = files.into_iter().filter_map(|entry| grouper.push(entry)).collect();
+    groups.extend(grouper.finish());
+    let numbered = |(number, group): (usize, Group<Slice>)| {
+        let files = group.files().map(|(path, extent)| FileIn { path: path.to_owned(), extent }).collect();
+        Numbered { name: number.to_string(), bytes: group, files }
+    };
+    groups.into_iter().enumerate().map(numbered).collect()
+}
+
+/// Old groups in the order in which the new layers hold what is at the same paths, the others behind them:
+/// who reads one then mostly reads the next one after it, and where it stands costs nothing to tell.
+fn in_order_of(mut old: Vec<Numbered>, new: &HashMap<String, (usize, u64)>) -> Vec<Numbered> {
     // Stable: what has no place stays in the order of paths.
-    old.sort_by_key(|file| places.get(file.path.as_str()).copied().unwrap_or((usize::MAX, 0)));
+    old.sort_by_key(|group| {
+        let place = group.files.iter().find_map(|file| new.get(&file.path));
+        place.copied().unwrap_or((usize::MAX, 0))
+    });
     old
 }
 

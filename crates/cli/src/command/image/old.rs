@@ -6,12 +6,14 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use fluvial_bundle::Scatter;
-use fluvial_delta::header::{Sha256Digest, SourceInfo};
+use fluvial_delta::apply::{ApplyError, check_sources};
+use fluvial_delta::header::{Header, Sha256Digest, SourceInfo};
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::engine::{Engine, EngineImage};
 use fluvial_device::overlay::LayerFolders;
 use fluvial_image::oci::{
-    EngineReference, FileReference, Image, ImageReference, Layer, MergedFile, Platform, merge,
+    EngineReference, FileReference, Group, GroupRecipe, Grouper, Image, ImageReference, Layer, LayerTar,
+    Platform, TreeEntry, merge, tree,
 };
 
 use super::publish::between_files;
@@ -49,8 +51,8 @@ pub struct OldImage<'a> {
 }
 
 enum OldKind {
-    /// Its layers, and the files of its root file system in them once somebody has asked for some.
-    Layers { image: Image, files: OnceCell<Vec<MergedFile>> },
+    /// Its layers, and their tars once somebody has asked for files.
+    Layers { image: Image, tars: OnceCell<Vec<LayerTar>> },
     /// Where an engine has unpacked its layers.
     Folders { engine: Box<Engine>, name: String, image: EngineImage, folders: LayerFolders },
 }
@@ -72,13 +74,13 @@ impl<'a> OldImage<'a> {
             }
         }
         let image = open_image(reference, access)?;
-        Ok(Self { access, kind: OldKind::Layers { image, files: OnceCell::new() } })
+        Ok(Self { access, kind: OldKind::Layers { image, tars: OnceCell::new() } })
     }
 
     /// An image of no layers, where there is none.
     pub fn none(access: &'a Access<'a>) -> Self {
         let image = Image { config: Vec::new(), config_digest: [0; 32], layers: Vec::new() };
-        Self { access, kind: OldKind::Layers { image, files: OnceCell::new() } }
+        Self { access, kind: OldKind::Layers { image, tars: OnceCell::new() } }
     }
 
     /// All that it has: its files, and what stands between them in its layers where it has those as tars.
@@ -111,39 +113,80 @@ impl<'a> OldImage<'a> {
         }
     }
 
-    /// The files that a patch names, in its order. All layers are unpacked for it, and compared with their diff
-    /// ids, where an engine has not done so.
-    pub fn sources(&self, infos: &[SourceInfo]) -> Result<Vec<Box<dyn ReadAt + '_>>, Fault> {
-        let missing = |info: &SourceInfo| {
-            let message = format!("OLD has no file {:?}, which the patch needs", info.name);
-            Fault::new(Kind::WrongSource, message)
-        };
-        match &self.kind {
-            OldKind::Layers { image, files } => {
-                if files.get().is_none() {
-                    let scratch = DiskScratch::new(self.access.folder);
-                    let layers = open_layers(&image.layers, &scratch, self.access.progress)?;
-                    // Nobody else has set it meanwhile.
-                    let _ = files.set(merge(&layers)?);
-                }
-                let files = files.get().map_or(&[][..], Vec::as_slice);
-                let by_path: HashMap<&str, &MergedFile> =
-                    files.iter().map(|file| (file.path.as_str(), file)).collect();
-                let find = |info: &SourceInfo| {
-                    let file = by_path.get(info.name.as_str()).ok_or_else(|| missing(info))?;
-                    Ok(Box::new(file.content.clone()) as Box<dyn ReadAt>)
-                };
-                infos.iter().map(find).collect()
+    /// The sources of a patch, checked. Times and owners of files in folders are not in every storage what
+    /// the layers say: where something differs, the engine is asked for the layers.
+    pub fn checked_sources<'b>(&self, header: &Header) -> Result<Vec<Box<dyn ReadAt + 'b>>, Fault> {
+        match (self.sources(header), &self.kind) {
+            (Err(fault), OldKind::Folders { engine, name, .. }) if fault.kind == Kind::WrongSource => {
+                // Where that does not help, the first fault tells more.
+                let Ok(image) = save(engine, name, self.access) else { return Err(fault) };
+                let kind = OldKind::Layers { image, tars: OnceCell::new() };
+                Self { access: self.access, kind }.sources(header).or(Err(fault))
             }
-            OldKind::Folders { folders, .. } => {
-                let find = |(index, info): (usize, &SourceInfo)| {
-                    let failed = |source| Fault::wrong_source(Path::new(&info.name), source);
-                    let file = folders.find(&info.name, index as u64).map_err(failed)?;
-                    file.map(|file| Box::new(file) as Box<dyn ReadAt>).ok_or_else(|| missing(info))
-                };
-                infos.iter().enumerate().map(find).collect()
-            }
+            (result, _) => result,
         }
+    }
+
+    /// The sources of a patch, checked: groups of its files. All layers are unpacked for it, and compared with
+    /// their diff ids, where an engine has not done so.
+    fn sources<'b>(&self, header: &Header) -> Result<Vec<Box<dyn ReadAt + 'b>>, Fault> {
+        if header.sources.is_empty() {
+            return Ok(Vec::new());
+        }
+        let damaged = |error| Fault::new(Kind::DamagedPatch, format!("what the patch is made for: {error}"));
+        let recipe = GroupRecipe::parse(&header.context).map_err(damaged)?;
+        let layers = self.diff_ids().len();
+        if recipe.layers_count() != layers {
+            let message =
+                format!("OLD has {layers} layers, the patch is for one of {}", recipe.layers_count());
+            return Err(Fault::new(Kind::WrongSource, message));
+        }
+        let progress = self.access.progress;
+        let found = match &self.kind {
+            OldKind::Layers { image, tars } => {
+                if tars.get().is_none() {
+                    let scratch = DiskScratch::new(self.access.folder);
+                    // Nobody else has set it meanwhile.
+                    let _ = tars.set(open_layers(&image.layers, &scratch, progress)?);
+                }
+                let mut wanted = Wanted::new(recipe, &header.sources);
+                for entry in tree(tars.get().map_or(&[], Vec::as_slice))? {
+                    wanted.push(entry);
+                }
+                wanted.finish()
+            }
+            OldKind::Folders { folders, image, .. } => {
+                let mut wanted = Wanted::new(recipe, &header.sources);
+                let failed = |error| Fault::wrong_source(&image.folders[0], error);
+                folders.walk(&mut |entry| wanted.push(entry)).map_err(failed)?;
+                wanted.finish()
+            }
+        };
+        let count = found.iter().flatten().count();
+        if count < header.sources.len() {
+            let message = format!(
+                "OLD has fewer files than the patch needs: {} of {} groups of them are missing",
+                header.sources.len() - count,
+                header.sources.len(),
+            );
+            return Err(Fault::new(Kind::WrongSource, message));
+        }
+        let (labels, files): (Vec<_>, Vec<Box<dyn ReadAt>>) = found.into_iter().flatten().unzip();
+        let sources: Vec<&dyn ReadAt> = files.iter().map(Box::as_ref).collect();
+        progress.phase("checking", header.sources.iter().map(|source| source.size).sum());
+        check_sources(&sources, header, &mut |bytes| progress.advance(bytes)).map_err(|error| {
+            let place = match &error {
+                ApplyError::WrongSource { name, .. } | ApplyError::ReadSource { name, .. } => {
+                    header.sources.iter().position(|source| source.name == *name)
+                }
+                _ => None,
+            };
+            match place {
+                Some(place) => wrong_files(&labels[place], &error),
+                None => error.into(),
+            }
+        })?;
+        Ok(files)
     }
 
     /// Its id: the SHA-256 of its config.
@@ -166,6 +209,62 @@ impl<'a> OldImage<'a> {
         layers.retain(|layer| wanted.contains(&layer.diff_id));
         Ok(layers)
     }
+}
+
+/// A source with the paths of the first and the last file in it.
+type Found<'a> = ([String; 2], Box<dyn ReadAt + 'a>);
+
+/// The groups that a patch names by their numbers, out of all that an image has.
+struct Wanted<'a, C> {
+    grouper: Grouper<C>,
+    /// Which source has that number.
+    places: HashMap<&'a str, usize>,
+    number: usize,
+    found: Vec<Option<([String; 2], Group<C>)>>,
+}
+
+impl<'a, C: ReadAt> Wanted<'a, C> {
+    fn new(recipe: GroupRecipe, infos: &'a [SourceInfo]) -> Self {
+        let places = infos.iter().enumerate().map(|(index, info)| (info.name.as_str(), index)).collect();
+        let found = infos.iter().map(|_| None).collect();
+        Self { grouper: Grouper::new(recipe), places, number: 0, found }
+    }
+
+    fn push(&mut self, entry: TreeEntry<C>) {
+        let group = self.grouper.push(entry);
+        self.take(group);
+    }
+
+    fn take(&mut self, group: Option<Group<C>>) {
+        let Some(group) = group else { return };
+        if let Some(&place) = self.places.get(self.number.to_string().as_str()) {
+            self.found[place] = Some((group.paths().map(str::to_owned), group));
+        }
+        self.number += 1;
+    }
+
+    fn finish<'b>(mut self) -> Vec<Option<Found<'b>>>
+    where
+        C: 'b,
+    {
+        let last = self.grouper.finish();
+        self.take(last);
+        let boxed = |(paths, group)| (paths, Box::new(group) as Box<dyn ReadAt + 'b>);
+        self.found.into_iter().map(|found| found.map(boxed)).collect()
+    }
+}
+
+/// Files of the old image are not what they were.
+fn wrong_files([first, last]: &[String; 2], error: &ApplyError) -> Fault {
+    let files = if first == last { first.clone() } else { format!("{first} to {last}") };
+    let message = match error {
+        ApplyError::ReadSource { source, .. } => format!("cannot read OLD's files, {files}: {source}"),
+        ApplyError::WrongSource { difference, .. } => {
+            format!("OLD's files are not those that the patch was made from: {files}: {difference}")
+        }
+        other => format!("{files}: {other}"),
+    };
+    Fault::new(Kind::WrongSource, message)
 }
 
 /// Opens an image of an engine, saved to a temporary file.

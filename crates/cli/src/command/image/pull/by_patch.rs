@@ -2,7 +2,7 @@
 
 use std::io;
 
-use fluvial_delta::apply::{ApplyError, check_sources};
+use fluvial_delta::apply::ApplyError;
 use fluvial_delta::header::{Header, HeaderError};
 use fluvial_delta::structure::ReadAt;
 use fluvial_image::oci::digest_text;
@@ -116,10 +116,7 @@ impl Pull<'_> {
             return Err(Fault::new(Kind::Registry, "it makes another image"));
         }
         check_memory(header, self.arguments.memory_limit)?;
-        let files = old.sources(&header.sources)?;
-        let sources: Vec<&dyn ReadAt> = files.iter().map(|file| &**file).collect();
-        self.progress.phase("checking", header.sources.iter().map(|source| source.size).sum());
-        Ok(check_sources(&sources, header, &mut |bytes| self.progress.advance(bytes))?)
+        old.checked_sources(header).map(drop)
     }
 }
 
