@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fluvial_bundle::Payload;
 use fluvial_codec::{Budget, Effort, Format, Prover};
@@ -13,6 +14,7 @@ use fluvial_delta::structure::Extent;
 use fluvial_fuzz::bundle::disassemble as disassemble_index;
 use fluvial_fuzz::patch::{OLD, disassemble};
 use fluvial_image::Anatomist;
+use fluvial_image::oci::{GroupRecipe, LayerTar, Slice, tree};
 use sha2::{Digest as _, Sha256};
 
 fn main() {
@@ -43,6 +45,10 @@ fn patches(folder: &Path, new: &[u8]) {
         write(folder, &format!("header-{name}"), &[&[1], &patch[45..]].concat());
         write(folder, &format!("parts-{name}"), &disassemble(&patch));
     }
+    let layer = LayerTar { diff_id: [0; 32], tar: Slice::whole(Arc::new(OLD.to_vec())) };
+    let files = tree(std::slice::from_ref(&layer)).expect("the archive is a layer");
+    let recipe = GroupRecipe::of(&[layer], &files).expect("it has no sparse files");
+    write(folder, "groups", &[&[3], &recipe.to_bytes()[..]].concat());
     let many = from_many(new);
     write(folder, "whole-many", &[&[0], &many[..]].concat());
     write(folder, "header-many", &[&[1], &many[45..]].concat());

@@ -6,6 +6,9 @@
 //! - 2: a patch in parts, which get their checksums: count of targets and their sizes; the map (string,
 //!   unpacked); the frame to begin at; count of frames, for each its flattened length and its bytes
 //!   (string). Numbers and strings as in docs/format.md.
+//! - 3: how the sources of an image are made, which are then made of an archive's files.
+
+use std::sync::Arc;
 
 use fluvial_delta::apply::{ApplyError, ApplyObserver, Checkpoint, Patch, Target};
 use fluvial_delta::header::{FORMAT_VERSION, FrameInfo, Header, MAGIC, SourceCheck, SourceInfo, StreamInfo};
@@ -13,6 +16,7 @@ use fluvial_delta::map::PatchMap;
 use fluvial_delta::stream::{Effort, read_stream, write_stream};
 use fluvial_delta::structure::ReadAt;
 use fluvial_delta::wire::{WireError, WireReader, WireWriter};
+use fluvial_image::oci::{GroupRecipe, Grouper, LayerTar, Slice, tree};
 use sha2::{Digest as _, Sha256};
 
 use crate::medium::{SmallScratch, TARGET_BYTES_MAX, target};
@@ -34,9 +38,10 @@ const FRAME_STREAMS: usize = 9;
 /// Where that does not hold.
 pub fn run(bytes: &[u8]) {
     let Some((&kind, rest)) = bytes.split_first() else { return };
-    match kind % 3 {
-        0 => apply_whole(rest, 0),
-        1 => read_header(rest),
+    match (kind, kind % 3) {
+        (3, _) => group(rest),
+        (_, 0) => apply_whole(rest, 0),
+        (_, 1) => read_header(rest),
         _ => {
             if let Ok((patch, from)) = assemble(rest) {
                 apply_whole(&patch, from);
@@ -57,6 +62,23 @@ fn read_header(body: &[u8]) {
         assert_eq!(again, header);
     }
     apply_whole(&patch, 0);
+}
+
+fn group(bytes: &[u8]) {
+    let Ok(recipe) = GroupRecipe::parse(bytes) else { return };
+    assert_eq!(GroupRecipe::parse(&recipe.to_bytes()).expect("a recipe that was written is read"), recipe);
+    let layer = LayerTar { diff_id: [0; 32], tar: Slice::whole(Arc::new(OLD.to_vec())) };
+    let files = tree(&[layer]).expect("the archive is a layer");
+    let mut grouper = Grouper::new(recipe);
+    let mut groups: Vec<_> = files.into_iter().filter_map(|entry| grouper.push(entry)).collect();
+    groups.extend(grouper.finish());
+    for group in groups {
+        let mut whole = vec![0; group.len() as usize];
+        group.read_at(0, &mut whole).expect("a group is read");
+        for (_, extent) in group.files() {
+            assert!(extent.end() <= group.len());
+        }
+    }
 }
 
 /// Gives the parts of a patch their checksums; answers it, and the frame to begin at.

@@ -145,6 +145,7 @@ fn an_engine_gets_a_published_image() {
         assert_eq!(socket.docker(&["run", "--rm", "--network=none", &new]), "this is 2");
         assert_eq!(work.json(&arguments)["layers_made"], 0, "a second run finds it");
         assert_eq!(work.names(), ["new.tar", "old.tar", "patch", "site"]);
+        socket.docker(&["rmi", "-f", &new, &old]);
     }
 }
 
@@ -194,6 +195,49 @@ fn a_file_of_the_old_image_that_was_changed_is_noticed() {
         work.json(&apply(socket, &from, &to));
         socket.docker(&["rmi", "-f", &new, &old]);
         assert_eq!(work.fault(&apply(socket, &from, &to)).0, "usage", "the old image is gone");
+    }
+}
+
+#[test]
+fn what_the_storage_says_of_a_file_may_differ_from_the_layer() {
+    for (index, socket) in sockets().iter().enumerate() {
+        let (work, _, [old, new]) = prepare(socket, 51 + index as u64, 50_000);
+        let (from, to) = (socket.reference(&old), socket.reference(&new));
+        let upper = socket.inspect(&old)["GraphDriver"]["Data"]["UpperDir"].as_str().unwrap().to_owned();
+        let data = fs::File::options().write(true).open(Path::new(&upper).join("srv/data")).unwrap();
+        data.set_modified(std::time::SystemTime::now()).unwrap();
+        // The engine knows what the layer said.
+        assert_eq!(work.json(&apply(socket, &from, &to))["layers_made"], 2);
+        assert_eq!(socket.docker(&["run", "--rm", "--network=none", &new]), "this is 2");
+        assert_eq!(work.names(), ["new.tar", "old.tar", "patch"]);
+        socket.docker(&["rmi", "-f", &new, &old]);
+    }
+}
+
+#[test]
+fn the_old_image_may_go_meanwhile() {
+    for (index, socket) in sockets().iter().enumerate() {
+        let (work, _, [old, new]) = prepare(socket, 61 + index as u64, 12_000_000);
+        let (from, to) = (socket.reference(&old), socket.reference(&new));
+        let arguments = apply(socket, &from, &to);
+        let mut failed = 0;
+        for step in 0.. {
+            let child = work.start(&arguments);
+            std::thread::sleep(Duration::from_millis(30 * step * step));
+            socket.docker(&["rmi", "-f", &old]);
+            let output = child.wait_with_output().unwrap();
+            if output.status.success() {
+                assert_eq!(socket.docker(&["run", "--rm", "--network=none", &new]), "this is 2");
+                break;
+            }
+            assert!(!socket.has(&new), "{}", text(&output.stderr));
+            let code = output.status.code().unwrap();
+            assert!([2, 13, 20].contains(&code), "{code}: {}", text(&output.stderr));
+            failed += 1;
+            socket.docker(&["load", "-i", work.path("old.tar").to_str().unwrap()]);
+        }
+        assert!(failed > 0, "it was never gone too early");
+        socket.docker(&["rmi", "-f", &new]);
     }
 }
 
