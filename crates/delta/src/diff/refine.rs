@@ -30,6 +30,9 @@ const LITERAL_BYTES_MIN: u64 = 32;
 /// A program of which fewer bytes than one in so many are found in an old one was not built from it: its own
 /// bytes pack better than what few of them have in common.
 const RELATED_PART: u64 = 4;
+/// No program was built from one that is so many times as large: such a one has something of everything, and
+/// would be searched again for each small program.
+const SHRINK_MAX: u64 = 8;
 /// A program of which only one byte in so many has to be told is good enough already.
 const WORTH_PART: u64 = 1024;
 /// The same for programs that take much memory to search.
@@ -179,7 +182,8 @@ fn pairs(
             continue;
         }
         let covers = covers().filter(|cover| cover.address < space.len());
-        if let Some(old) = finder.main_old_program(covers, new.len / RELATED_PART) {
+        let old = finder.main_old_program(covers, new.len / RELATED_PART);
+        if let Some(old) = old.filter(|old| old.len <= new.len.saturating_mul(SHRINK_MAX)) {
             let both = part.path.as_deref().and_then(|path| tails.get(path));
             let tail = both.and_then(|both| both.iter().find(|extent| **extent != new)).copied();
             pairs.push(Pair { old, new, tail });
