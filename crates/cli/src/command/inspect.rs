@@ -9,6 +9,7 @@ use fluvial_delta::header::{FORMAT_VERSION, SourceCheck, SourceInfo, StreamInfo}
 use fluvial_delta::layout::{Node, Packed};
 use fluvial_delta::map::{FileCost, PatchMap};
 use fluvial_delta::structure::ReadAt as _;
+use fluvial_image::oci::GroupRecipe;
 use serde_json::{Value, json};
 
 use super::{hex, open, percent, say};
@@ -193,7 +194,17 @@ impl fmt::Display for Findings<'_> {
             };
             (source.name.as_str(), source.size, check)
         });
-        show_streams("source", sources, f)?;
+        match GroupRecipe::parse(&header.context) {
+            Ok(recipe) if !header.sources.is_empty() => {
+                let bytes: u64 = header.sources.iter().map(|source| source.size).sum();
+                let (groups, layers) = (header.sources.len(), recipe.layers_count());
+                writeln!(
+                    f,
+                    "source    {bytes:>12} bytes in {groups} groups of files of an image of {layers} layers"
+                )?;
+            }
+            _ => show_streams("source", sources, f)?,
+        }
         let targets = header
             .targets
             .iter()
