@@ -17,7 +17,7 @@ use fluvial_delta::structure::{Extent, ReadAt};
 use fluvial_delta::wire::{WireError, WireReader, WireWriter};
 
 use super::{ImageError, LayerTar, Slice, TreeEntry, TreeKind};
-use crate::catalogue::part_path;
+use crate::catalogue::{PATH_BYTES_MAX, part_path};
 use crate::tar::{Kind, Metadata, RECORD_BYTES, Walk};
 
 /// The version of recipes that is written and read.
@@ -32,7 +32,6 @@ const ENTRIES_MAX: usize = 16;
 const GROUP_BYTES: u64 = 256 << 10;
 /// Files in pieces that one recipe names at most.
 const SCATTERED_MAX: usize = 1 << 10;
-const PATH_BYTES_MAX: usize = 4096;
 /// Bytes of a header behind the fields that differ from file to file: magic, names of owners, devices.
 const TAIL_BYTES: usize = 255;
 const TAIL_OFFSET: usize = RECORD_BYTES as usize - TAIL_BYTES;
