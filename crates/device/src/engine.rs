@@ -20,7 +20,7 @@ mod pipes;
 mod serve;
 
 pub use feed::Content;
-pub use load::{LoadLayer, LoadedBy};
+pub use load::LoadLayer;
 
 /// How long an engine may take to answer, in seconds: one that loads a large image from slow flash says
 /// nothing until it is done.

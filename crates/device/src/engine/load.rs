@@ -23,17 +23,6 @@ pub struct LoadLayer<'a> {
     pub tar: Option<&'a dyn Content>,
 }
 
-/// By which way an image came to the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoadedBy {
-    /// Layers went through named pipes straight to where they are unpacked.
-    Pipes,
-    /// The engine pulled from here, as from a registry, and kept each layer in its temporary storage first.
-    Pull,
-    /// The engine kept the archive in its temporary storage first.
-    Archive,
-}
-
 /// Takes bytes as they go, and answers whether to go on.
 pub(super) type Progress<'a> = &'a (dyn Fn(u64) -> bool + Sync);
 
@@ -55,25 +44,24 @@ impl Engine {
         layers: &[LoadLayer<'_>],
         name: &str,
         progress: Progress<'_>,
-    ) -> Result<LoadedBy, EngineError> {
+    ) -> Result<(), EngineError> {
         check_name(name)?;
         let id = Sha256::digest(config).into();
         let mut other_name = None;
-        let loaded_by = match self.kind {
+        let is_loaded = match self.kind {
             EngineKind::Docker => self.load_by_pipes(config, layers, progress)?,
             EngineKind::Podman => match self.pull_from_here(config, layers, progress) {
                 Ok(name) => {
                     other_name = Some(name);
-                    Some(LoadedBy::Pull)
+                    true
                 }
                 Err(PullError { error, has_begun }) if has_begun => return Err(error),
-                Err(_) => None,
+                Err(_) => false,
             },
         };
-        let loaded_by = match loaded_by {
-            Some(loaded_by) => loaded_by,
-            None => self.load_archive(config, layers, progress)?,
-        };
+        if !is_loaded {
+            self.load_archive(config, layers, progress)?;
+        }
         if !self.has(&id)? {
             return Err(EngineError::Lost { digest: digest_text(&id) });
         }
@@ -81,22 +69,22 @@ impl Engine {
         if let Some(other_name) = other_name {
             self.forget(&other_name)?;
         }
-        Ok(loaded_by)
+        Ok(())
     }
 
-    /// Answers `None` where the engine makes no pipes that can be found here.
+    /// Answers `false` where the engine makes no pipes that can be found here.
     fn load_by_pipes(
         &self,
         config: &[u8],
         layers: &[LoadLayer<'_>],
         progress: Progress<'_>,
-    ) -> Result<Option<LoadedBy>, EngineError> {
-        let Some(folder) = self.pipe_folder() else { return Ok(None) };
+    ) -> Result<bool, EngineError> {
+        let Some(folder) = self.pipe_folder() else { return Ok(false) };
         folder.let_go_of_stale();
         let sent = self.send(|body, is_over| feed_pipes(config, layers, &folder, body, is_over, progress));
         match sent {
-            Ok(()) => Ok(Some(LoadedBy::Pipes)),
-            Err(SendError::NoPipes) => Ok(None),
+            Ok(()) => Ok(true),
+            Err(SendError::NoPipes) => Ok(false),
             Err(SendError::Engine(error)) => Err(error),
         }
     }
@@ -106,7 +94,7 @@ impl Engine {
         config: &[u8],
         layers: &[LoadLayer<'_>],
         progress: Progress<'_>,
-    ) -> Result<LoadedBy, EngineError> {
+    ) -> Result<(), EngineError> {
         let members = match self.kind {
             EngineKind::Docker => archive::docker(config, layers),
             EngineKind::Podman => archive::oci(config, layers),
@@ -119,7 +107,7 @@ impl Engine {
             body.finish()
         });
         match sent {
-            Ok(()) => Ok(LoadedBy::Archive),
+            Ok(()) => Ok(()),
             Err(SendError::Engine(error)) => Err(error),
             Err(SendError::NoPipes) => Err(EngineError::Load { reason: "no pipe was asked for".into() }),
         }

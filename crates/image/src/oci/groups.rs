@@ -30,8 +30,9 @@ const STYLES_MAX: usize = 1 << 6;
 const ENTRIES_MAX: usize = 16;
 /// No entry is added to a group of so many bytes and more: a device reads all of a group that it needs.
 const GROUP_BYTES: u64 = 256 << 10;
-/// Files in pieces that one recipe names at most.
+/// Files in pieces that one recipe names at most, and bytes of their names.
 const SCATTERED_MAX: usize = 1 << 10;
+const SCATTERED_BYTES_MAX: usize = 32 << 10;
 /// Bytes of a header behind the fields that differ from file to file: magic, names of owners, devices.
 const TAIL_BYTES: usize = 255;
 const TAIL_OFFSET: usize = RECORD_BYTES as usize - TAIL_BYTES;
@@ -72,19 +73,28 @@ impl GroupRecipe {
     /// kilobytes for each layer, and the names of its folders.
     ///
     /// # Errors
-    /// [`ImageError::Limit`] for more than `SCATTERED_MAX` sparse files.
+    /// [`ImageError::Limit`] for more than `LAYERS_MAX` layers, `SCATTERED_MAX` sparse files, or
+    /// `SCATTERED_BYTES_MAX` bytes of their names.
     pub fn of(layers: &[LayerTar], tree: &[TreeEntry<Slice>]) -> Result<Self, ImageError> {
         let scattered = tree.iter().filter(|entry| matches!(entry.kind, TreeKind::Scattered));
         let scattered: HashSet<String> = scattered.map(|entry| entry.path.clone()).collect();
-        let (have, limit) = (scattered.len() as u64, SCATTERED_MAX as u64);
-        if have > limit {
-            return Err(ImageError::Limit { what: "the image's number of sparse files", have, limit });
+        let names_bytes = scattered.iter().map(String::len).sum();
+        for (what, have, limit) in [
+            ("the image's list of layers", layers.len(), LAYERS_MAX),
+            ("the image's list of sparse files", scattered.len(), SCATTERED_MAX),
+            ("the names of the image's sparse files", names_bytes, SCATTERED_BYTES_MAX),
+        ] {
+            if have > limit {
+                return Err(ImageError::Limit { what, have: have as u64, limit: limit as u64 });
+            }
         }
         let mut recipe = Self { has_folders: true, styles: Vec::new(), layers: Vec::new(), scattered };
         for layer in layers {
             let (style, lists_folders) = style_of(layer);
             recipe.has_folders &= lists_folders;
             let known = recipe.styles.iter().position(|known| *known == style);
+            // Where there are too many, a wrong one costs some bytes of each header, no more.
+            let known = known.or_else(|| (recipe.styles.len() == STYLES_MAX).then_some(0));
             recipe.layers.push(known.unwrap_or(recipe.styles.len()));
             if known.is_none() {
                 recipe.styles.push(style);
@@ -567,6 +577,39 @@ mod tests {
         assert_eq!(ends, [("0000", "0015"), ("0016", "0020"), ("0021", "0036")]);
         assert_eq!(grouper.finish().unwrap().paths(), ["0037", "0039"]);
         assert!(grouper.finish().is_none());
+    }
+
+    #[test]
+    fn what_is_written_is_never_too_long_to_be_read() {
+        // Each layer writes its headers in a way of its own.
+        let layer = |index: u8| {
+            let mut header = tar::Header::new_gnu();
+            header.set_path("file").unwrap();
+            header.set_size(0);
+            header.set_mode(0o644);
+            header.set_username(&format!("user{index}")).unwrap();
+            header.set_cksum();
+            let bytes = [&header.as_bytes()[..], &[0; 1024]].concat();
+            LayerTar { diff_id: [0; 32], tar: Slice::whole(Arc::new(bytes)) }
+        };
+        let layers: Vec<_> = (0..127).map(layer).collect();
+        let recipe = GroupRecipe::of(&layers, &[]).unwrap();
+        assert_eq!((recipe.layers_count(), recipe.styles.len()), (127, STYLES_MAX));
+        assert_eq!(GroupRecipe::parse(&recipe.to_bytes()).unwrap(), recipe);
+        let entry = |index: usize| TreeEntry {
+            path: format!("{index:0300}"),
+            layer: 0,
+            metadata: Metadata::default(),
+            kind: TreeKind::Scattered,
+        };
+        let scattered: Vec<_> = (0..109).map(entry).collect();
+        let recipe = GroupRecipe::of(&layers, &scattered).unwrap();
+        assert!(recipe.to_bytes().len() <= fluvial_delta::limits::CONTEXT_BYTES_MAX);
+        assert_eq!(GroupRecipe::parse(&recipe.to_bytes()).unwrap(), recipe);
+        let more: Vec<_> = (0..110).map(entry).collect();
+        assert!(matches!(GroupRecipe::of(&layers, &more), Err(ImageError::Limit { .. })));
+        let many = vec![layers[0].clone(); LAYERS_MAX + 1];
+        assert!(matches!(GroupRecipe::of(&many, &[]), Err(ImageError::Limit { .. })));
     }
 
     #[test]
