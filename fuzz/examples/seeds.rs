@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fluvial_bundle::Payload;
+use fluvial_bundle::{HashKind, Payload, WriteOptions};
 use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::header::WHOLE_SOURCES_MAX;
@@ -86,14 +86,15 @@ fn bundles(folder: &Path, new: &[u8]) {
             .collect();
         let payload = Payload { name, sha256: Sha256::digest(bytes).into(), bytes: &bytes, files: &files };
         let mut chunks = Vec::new();
-        let index = fluvial_bundle::write(payload, 3, &mut chunks, &|_| true).expect("it is published");
+        let options = WriteOptions { level: 3, hash: HashKind::default() };
+        let index = fluvial_bundle::write(payload, options, &mut chunks, &|_| true).expect("it is published");
         let index = index.to_bytes().expect("it is written");
         write(folder, &format!("index-{name}"), &[&[0], &index[..]].concat());
         write(folder, &format!("payload-{name}"), &disassemble_index(&index, &chunks, unpack));
     }
     // Two runs: three chunks and one.
-    let mut page = vec![2, 2, 60, 30, 5, 5, 42, 3, 1, 10, 20, 30, 5, 10, 10, 10, 5];
-    page.extend_from_slice(&[7; 4 * 8]);
+    let mut page = vec![2, 2, 60, 30, 5, 5, 80, 3, 1, 10, 20, 30, 10, 10, 10];
+    page.extend_from_slice(&[7; 3 * 8 + 4 * 12]);
     write(folder, "page", &page);
 }
 

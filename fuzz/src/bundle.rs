@@ -17,7 +17,7 @@ use crate::patch::OLD;
 
 const INDEX_BYTES_MAX: usize = 1 << 20;
 /// How an index begins, with its version.
-const PREFIX: &[u8] = b"FLUVIALi\x01";
+const PREFIX: &[u8] = b"FLUVIALi\x02";
 /// Where the frame of an index begins.
 const FRAME_START: usize = PREFIX.len() + 4;
 /// How a Zstandard frame begins that is one segment and tells its length in four bytes (RFC 8878, 3.1.1).
@@ -75,26 +75,33 @@ fn put_together(index: &Index, chunks: &[u8]) {
     let made = target(index.len);
     let mut assembly = Assembly::new(&[Part { index, target: &made }], vec![&OLD]);
     let shelf = Chunks(chunks);
-    let mut go = || -> Result<bool, AssembleError> {
+    let mut go = || -> Result<(), AssembleError> {
         assembly.find_runs(&|_| true)?;
-        for want in assembly.pages() {
-            assert!(want.offset + want.len <= index.chunk_file_len(), "a page stands in the file");
-        }
-        assembly.open_pages(&shelf)?;
-        assembly.find_chunks(&|_| true)?;
-        for _ in 0..ROUNDS_MAX {
-            let wants = assembly.next_round(&|_| true)?;
-            if wants.is_empty() {
-                return Ok(true);
+        let is_inside = |len: u64, offset: u64| len > 0 && offset + len <= index.chunk_file_len();
+        loop {
+            let pages = assembly.pages();
+            if pages.is_empty() {
+                return Ok(());
             }
-            let is_inside = |len: u64, offset: u64| len > 0 && offset + len <= index.chunk_file_len();
-            assert!(wants.iter().all(|want| is_inside(want.len, want.offset)), "chunks stand in the file");
-            assembly.take(&shelf, &|_| true)?;
+            assert!(pages.iter().all(|want| is_inside(want.len, want.offset)), "a page stands in the file");
+            assembly.open_pages(&shelf)?;
+            assembly.find_chunks(&|_| true)?;
+            for round in 0.. {
+                assert!(round < ROUNDS_MAX, "it comes to an end");
+                let wants = assembly.next_round(&|_| true)?;
+                if wants.is_empty() {
+                    break;
+                }
+                assert!(
+                    wants.iter().all(|want| is_inside(want.len, want.offset)),
+                    "chunks stand in the file"
+                );
+                assembly.take(&shelf, &|_| true)?;
+            }
         }
-        panic!("it comes to an end");
     };
     match go() {
-        Ok(_) => {
+        Ok(()) => {
             let tally = assembly.tally();
             let sum = tally.found_bytes + tally.predicted_bytes + tally.fetched_bytes;
             assert!(sum >= index.len, "all of it came from somewhere");

@@ -9,6 +9,7 @@ mod tell;
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::{Extent, ReadAt};
 
+use crate::hash::HashKind;
 use crate::have::Have;
 use crate::index::Index;
 use crate::pieces::{NOWHERE, OpenRun, Piece};
@@ -57,27 +58,36 @@ struct Payload<'a> {
     programs: Vec<Extent>,
 }
 
-/// Payloads in the making. In this order: [`Assembly::find_runs`]; the bytes of [`Assembly::pages`] are
-/// fetched, [`Assembly::open_pages`]; [`Assembly::find_chunks`]; then, until [`Assembly::next_round`] wants no
-/// more, its bytes are fetched, [`Assembly::take`]. Each payload's SHA-256 is then left to be checked.
+/// Payloads in the making. In this order: [`Assembly::find_runs`]; then, until [`Assembly::pages`] wants no more,
+/// its bytes are fetched, [`Assembly::open_pages`], [`Assembly::find_chunks`], and, until
+/// [`Assembly::next_round`] wants no more, its bytes are fetched, [`Assembly::take`]. Each payload's SHA-256 is
+/// then left to be checked.
 ///
 /// Everything is checked before it is used: bytes that were found by the digests made of these very bytes, what
-/// was told or fetched by its chunk's check, and every run that has such bytes by its own digest, read back.
+/// was fetched by its digest before it is unpacked and by its chunk's check behind, what was told by that check,
+/// and every run that has such bytes by its own digest, read back.
 ///
-/// Memory: 8 bytes for each run and each file of the payloads, 32 for each of their chunks that no old run
-/// holds, 150 for each piece of the program at hand that the old space has the like of, and 14 MiB.
+/// Memory: 8 bytes for each run and each file of the payloads; 50 for each chunk that no old run holds, of
+/// 128 MiB of a payload at a time; 150 for each piece of the program at hand that the old space has the like
+/// of; and 14 MiB.
 pub struct Assembly<'a> {
     payloads: Vec<Payload<'a>>,
+    /// That of all payloads.
+    hash: HashKind,
     old: Have<'a>,
     old_programs: Vec<Extent>,
     open_runs: Vec<OpenRun>,
     pieces: Vec<Piece>,
+    /// The payload and the page at which the next window begins.
+    next_page: (usize, usize),
+    /// Pages of the window at hand: payload and page.
+    window: Vec<(usize, usize)>,
     round: usize,
     tally: Tally,
 }
 
 impl<'a> Assembly<'a> {
-    /// Begins to make `parts` from `old` streams: files, and what stands between files of old payloads.
+    /// Begins to make `parts`, which have the same hash, from `old` streams: files, and what stands between files of old payloads.
     pub fn new(parts: &[Part<'a>], old: Vec<&'a dyn ReadAt>) -> Self {
         let payload = |part: &Part<'a>| {
             let streams = part.index.streams();
@@ -91,10 +101,13 @@ impl<'a> Assembly<'a> {
         };
         Self {
             payloads: parts.iter().map(payload).collect(),
+            hash: parts.first().map_or(HashKind::default(), |part| part.index.hash),
             old: Have::new(old),
             old_programs: Vec::new(),
             open_runs: Vec::new(),
             pieces: Vec::new(),
+            next_page: (0, 0),
+            window: Vec::new(),
             round: 0,
             tally: Tally::default(),
         }

@@ -1,7 +1,8 @@
 //! Content-defined chunks, and runs of them.
 //!
 //! In programs chunks are cut by bytes in which references are zero: code that only moved gives equal cuts
-//! and keys.
+//! and keys. Long stretches of zeros are runs of their own, which have no chunks: a file system's free space
+//! costs nothing.
 
 use std::io;
 
@@ -9,8 +10,9 @@ use fluvial_delta::gear::Cutter;
 use fluvial_delta::predict::{MASK_STEP_BYTES, Masker};
 use fluvial_delta::structure::ReadAt;
 
+use crate::hash::HashKind;
 use crate::index::RunDigest;
-use crate::limits::{CHUNK_BYTES_MAX, RUN_BYTES_MAX};
+use crate::limits::{CHUNK_BYTES_MAX, RUN_BYTES_MAX, ZERO_RUN_BYTES_MAX};
 
 const CUTTER: Cutter = Cutter { bytes_min: 128, bytes_max: CHUNK_BYTES_MAX, cut_bits: 9 };
 /// No run ends before this length, in bytes, but the last one of a stream.
@@ -19,19 +21,24 @@ const RUN_BYTES_MIN: usize = 24 << 10;
 const RUN_BITS: u32 = 4;
 /// Bytes that are read ahead: a run ends inside.
 const AHEAD_BYTES: usize = 4 * RUN_BYTES_MAX;
+/// So many zeros in a row are a run of zeros, in bytes.
+const ZEROS_BYTES_MIN: usize = 16 << 10;
+/// Such a run is a multiple of this, so that what stands behind it begins where a file system's block does.
+const ZEROS_STEP_BYTES: usize = 4 << 10;
+const _: () = assert!(AHEAD_BYTES <= ZERO_RUN_BYTES_MAX);
 
 /// A chunk of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
     /// Its length in bytes, from 1 to [`CHUNK_BYTES_MAX`].
-    pub len: u16,
-    /// Bytes 0 to 3 of the BLAKE3 digest of its bytes, in programs with zeros in place of references.
+    pub len: u32,
+    /// Bytes 0 to 3 of the digest of its bytes, in programs with zeros in place of references.
     pub key: u32,
-    /// Bytes 4 to 7 of the BLAKE3 digest of its bytes.
+    /// Bytes 4 to 7 of the digest of its bytes.
     pub check: u32,
 }
 
-/// Chunks in a row, [`RUN_BYTES_MAX`] bytes at most.
+/// Chunks in a row, [`RUN_BYTES_MAX`] bytes at most; or zeros, [`ZERO_RUN_BYTES_MAX`] bytes at most.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// Where it stands in its stream.
@@ -42,20 +49,30 @@ pub struct Run {
     pub digest: RunDigest,
     /// Whether its stream is a program whose references are known.
     pub is_program: bool,
-    /// Its chunks in order. Their digests are zero where they were not asked for.
+    /// Its chunks in order. Their digests are zero where they were not asked for. None where all its bytes are
+    /// zero.
     pub chunks: Vec<Chunk>,
+}
+
+impl Run {
+    /// Whether it is a run of zeros.
+    pub fn is_zeros(&self) -> bool {
+        self.chunks.is_empty()
+    }
 }
 
 /// Hears of a run and its bytes.
 pub type Each<'a, E> = dyn FnMut(&Run, &[u8]) -> Result<(), E> + 'a;
 
 /// Cuts a stream: a file, or what stands between files. Calls `each` with every run and its bytes, in order.
-/// Digests of chunks are made if `with_digests`. Memory: 1.5 MiB, and what [`Masker`] takes.
+/// Digests of chunks are made if `with_digests`, with the same hash as those of runs. Memory: 1.5 MiB, and what
+/// [`Masker`] takes.
 ///
 /// # Errors
 /// Whatever the medium reports, and what `each` answers.
 pub fn cut<E>(
     stream: &dyn ReadAt,
+    hash: HashKind,
     with_digests: bool,
     failed: impl Fn(io::Error) -> E,
     each: &mut Each<'_, E>,
@@ -66,7 +83,7 @@ pub fn cut<E>(
         if window.raw.is_empty() {
             return Ok(());
         }
-        let run = window.next_run(with_digests);
+        let run = window.next_run(hash, with_digests);
         each(&run, &window.raw[..run.len])?;
         window.drop_front(run.len);
     }
@@ -108,18 +125,29 @@ impl<'a> Window<'a> {
         Ok(())
     }
 
-    fn next_run(&self, with_digests: bool) -> Run {
+    fn next_run(&self, kind: HashKind, with_digests: bool) -> Run {
+        let zeros = self.zeros();
+        if zeros > 0 {
+            let is_program = self.masker.is_some();
+            let digest = RunDigest([0; 12]);
+            return Run { offset: self.start, len: zeros, digest, is_program, chunks: Vec::new() };
+        }
         let masked = if self.masker.is_some() { &self.masked } else { &self.raw };
         let mut chunks = Vec::new();
         let mut len = 0;
         while len < masked.len() && len + CHUNK_BYTES_MAX <= RUN_BYTES_MAX {
+            // Zeros are a run of their own.
+            let is_zeros = |ahead: &[u8]| ahead.iter().all(|&byte| byte == 0);
+            if len > 0 && self.raw.get(len..len + ZEROS_BYTES_MIN).is_some_and(is_zeros) {
+                break;
+            }
             let (chunk_len, hash) = CUTTER.first(&masked[len..]);
             let here = len..len + chunk_len;
-            let mut chunk = Chunk { len: chunk_len as u16, key: 0, check: 0 };
+            let mut chunk = Chunk { len: chunk_len as u32, key: 0, check: 0 };
             if with_digests {
-                let (key, check) = digests(&self.raw[here.clone()]);
+                let (key, check) = digests(kind, &self.raw[here.clone()]);
                 chunk.check = check;
-                chunk.key = if self.masker.is_some() { digests(&masked[here]).0 } else { key };
+                chunk.key = if self.masker.is_some() { digests(kind, &masked[here]).0 } else { key };
             }
             chunks.push(chunk);
             len += chunk_len;
@@ -127,8 +155,16 @@ impl<'a> Window<'a> {
                 break;
             }
         }
-        let digest = RunDigest::of(&self.raw[..len]);
+        let digest = RunDigest::of(kind, &self.raw[..len]);
         Run { offset: self.start, len, digest, is_program: self.masker.is_some(), chunks }
+    }
+
+    /// How many bytes at the start are zeros, if that is enough for a run of them; else 0.
+    fn zeros(&self) -> usize {
+        let zeros = self.raw.iter().position(|&byte| byte != 0).unwrap_or(self.raw.len());
+        let is_end = zeros == self.raw.len() && self.start + zeros as u64 == self.stream.len();
+        let zeros = if is_end { zeros } else { zeros / ZEROS_STEP_BYTES * ZEROS_STEP_BYTES };
+        if zeros >= ZEROS_BYTES_MIN { zeros } else { 0 }
     }
 
     fn drop_front(&mut self, len: usize) {
@@ -139,11 +175,9 @@ impl<'a> Window<'a> {
 }
 
 /// Key and check of bytes that are as they are.
-pub(crate) fn digests(bytes: &[u8]) -> (u32, u32) {
-    let digest = blake3::hash(bytes);
-    let word = |at: usize| {
-        digest.as_bytes()[at..at + 4].iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte))
-    };
+pub(crate) fn digests(hash: HashKind, bytes: &[u8]) -> (u32, u32) {
+    let digest = hash.digest(bytes);
+    let word = |at: usize| digest[at..at + 4].iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
     (word(0), word(4))
 }
 
@@ -171,7 +205,7 @@ mod tests {
             runs.push(run.clone());
             Ok(())
         };
-        cut(&bytes.to_vec(), true, |error| error, &mut each).unwrap();
+        cut(&bytes.to_vec(), HashKind::default(), true, |error| error, &mut each).unwrap();
         runs
     }
 
@@ -198,9 +232,10 @@ mod tests {
             let mut at = 0;
             for run in runs(&bytes) {
                 prop_assert_eq!(run.offset, at);
-                prop_assert!(run.len <= RUN_BYTES_MAX);
-                let sum: usize = run.chunks.iter().map(|chunk| usize::from(chunk.len)).sum();
-                prop_assert_eq!(sum, run.len);
+                let limit = if run.is_zeros() { ZERO_RUN_BYTES_MAX } else { RUN_BYTES_MAX };
+                prop_assert!(run.len <= limit);
+                let sum: usize = run.chunks.iter().map(|chunk| chunk.len as usize).sum();
+                prop_assert_eq!(sum, if run.is_zeros() { 0 } else { run.len });
                 at += run.len as u64;
             }
             prop_assert_eq!(at, bytes.len() as u64);

@@ -1,36 +1,39 @@
 //! The index of a payload: what it is made of, and where its chunks stand.
 
 use std::fmt;
+use std::ops::Range;
 
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::Extent;
 use fluvial_delta::wire::{WireError, WireReader, WireWriter};
 
 use crate::error::IndexError;
+use crate::hash::HashKind;
 use crate::limits::{
     FILES_MAX, INDEX_BYTES_MAX, INDEX_UNPACKED_BYTES_MAX, NAME_BYTES_MAX, PAGE_BYTES_MAX, PAYLOAD_BYTES_MAX,
-    RUN_BYTES_MAX, RUNS_MAX,
+    RUN_BYTES_MAX, RUNS_MAX, ZERO_RUN_BYTES_MAX,
 };
 use crate::scatter::gaps;
 
 /// How an index begins.
 const MAGIC: &[u8; 8] = b"FLUVIALi";
-const VERSION: u8 = 1;
-/// Runs of several chunks whose chunks one page lists.
-pub(crate) const PAGE_RUNS: usize = 16;
+const VERSION: u8 = 2;
+/// A page lists the chunks of runs that have so many bytes together, or of more than that by the last run. Most
+/// long runs have a page for themselves: where one of several is missing, the others' chunks are listed in vain.
+const PAGE_SPAN_BYTES: u64 = 32 << 10;
 /// Bytes of a page's digest.
 const PAGE_DIGEST_BYTES: usize = 16;
 const PACK_LEVEL: i32 = 19;
 
-/// The first 12 bytes of a run's BLAKE3 digest.
+/// The first 12 bytes of a digest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunDigest(pub [u8; 12]);
 
 impl RunDigest {
     /// That of these bytes.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub fn of(hash: HashKind, bytes: &[u8]) -> Self {
         let mut digest = [0; 12];
-        digest.copy_from_slice(&blake3::hash(bytes).as_bytes()[..12]);
+        digest.copy_from_slice(&hash.digest(bytes)[..12]);
         Self(digest)
     }
 }
@@ -48,30 +51,62 @@ pub struct RunInfo {
     pub offset: u64,
     /// Its length in bytes.
     pub len: u32,
-    /// The digest of its bytes.
+    /// The digest of its bytes; that of a run of zeros is zero.
     pub digest: RunDigest,
     /// Where its packed chunks stand in the chunk file.
     pub packed_offset: u64,
-    /// How many bytes they have.
+    /// How many bytes they have; none for a run of zeros.
     pub packed_len: u32,
-    /// Whether it is several chunks, which a page lists.
-    pub is_listed: bool,
 }
 
-/// A page: a list of the chunks of a few runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl RunInfo {
+    /// Whether all its bytes are zero.
+    pub fn is_zeros(&self) -> bool {
+        self.packed_len == 0
+    }
+}
+
+/// A page: a list of the chunks of a few runs. It stands before their packed chunks.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PageInfo {
-    /// Counted from the first page.
+    /// The runs that it lists, zeros among them.
+    pub(crate) runs: Range<usize>,
+    /// Where it stands in the chunk file.
     pub(crate) offset: u64,
     pub(crate) len: u32,
     pub(crate) digest: [u8; PAGE_DIGEST_BYTES],
 }
 
 impl PageInfo {
-    pub(crate) fn digest_of(bytes: &[u8]) -> [u8; PAGE_DIGEST_BYTES] {
+    pub(crate) fn digest_of(hash: HashKind, bytes: &[u8]) -> [u8; PAGE_DIGEST_BYTES] {
         let mut digest = [0; PAGE_DIGEST_BYTES];
-        digest.copy_from_slice(&blake3::hash(bytes).as_bytes()[..PAGE_DIGEST_BYTES]);
+        digest.copy_from_slice(&hash.digest(bytes)[..PAGE_DIGEST_BYTES]);
         digest
+    }
+}
+
+/// Gathers runs to those of a page.
+#[derive(Debug, Default)]
+pub(crate) struct PageSpan {
+    bytes: u64,
+}
+
+impl PageSpan {
+    /// Takes one run more; answers whether the page ends with it. Zeros have no chunks to be listed.
+    pub(crate) fn ends_with(&mut self, run_len: u32, is_zeros: bool) -> bool {
+        if !is_zeros {
+            self.bytes += u64::from(run_len);
+        }
+        let ends = self.bytes >= PAGE_SPAN_BYTES;
+        if ends {
+            self.bytes = 0;
+        }
+        ends
+    }
+
+    /// Whether there is a run for another page.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.bytes > 0
     }
 }
 
@@ -85,6 +120,8 @@ pub struct Index {
     pub len: u64,
     /// Its SHA-256.
     pub sha256: Sha256Digest,
+    /// The hash of runs, chunks and pages.
+    pub hash: HashKind,
     /// Where its files stand, in order.
     pub files: Vec<Extent>,
     /// Which files are programs whose references were masked.
@@ -106,14 +143,9 @@ impl Columns<'_> {
 }
 
 impl Index {
-    /// Where pages begin in the chunk file: behind the packed chunks.
-    pub(crate) fn pages_offset(&self) -> u64 {
-        self.runs.last().map_or(0, |run| run.packed_offset + u64::from(run.packed_len))
-    }
-
     /// How long the chunk file is, in bytes.
     pub fn chunk_file_len(&self) -> u64 {
-        self.pages_offset() + self.pages.last().map_or(0, |page| page.offset + u64::from(page.len))
+        self.runs.last().map_or(0, |run| run.packed_offset + u64::from(run.packed_len))
     }
 
     /// The payload in the order of cutting: what stands between files, then the files.
@@ -133,11 +165,6 @@ impl Index {
         streams
     }
 
-    /// The runs that pages list, in order.
-    pub(crate) fn listed(&self) -> impl Iterator<Item = usize> + '_ {
-        self.runs.iter().enumerate().filter(|(_, run)| run.is_listed).map(|(index, _)| index)
-    }
-
     /// Writes it.
     ///
     /// # Errors
@@ -147,6 +174,7 @@ impl Index {
         writer.string(self.name.as_bytes());
         writer.number(self.len);
         writer.raw(&self.sha256);
+        writer.raw(&[self.hash.code()]);
         writer.number(self.files.len() as u64);
         let mut at = 0;
         for file in &self.files {
@@ -161,9 +189,8 @@ impl Index {
             let is_last = ends.contains(&(run.offset + u64::from(run.len)));
             writer.number(if is_last { 0 } else { u64::from(run.len) });
         }
-        writer.bytes.extend(self.runs.iter().map(|run| u8::from(run.is_listed)));
         self.runs.iter().for_each(|run| writer.number(u64::from(run.packed_len)));
-        self.runs.iter().for_each(|run| writer.raw(&run.digest.0));
+        self.runs.iter().filter(|run| !run.is_zeros()).for_each(|run| writer.raw(&run.digest.0));
         self.pages.iter().for_each(|page| writer.number(u64::from(page.len)));
         self.pages.iter().for_each(|page| writer.raw(&page.digest));
         check_len(writer.bytes.len(), INDEX_UNPACKED_BYTES_MAX)?;
@@ -178,11 +205,10 @@ impl Index {
     /// Takes the pages that stand in a chunk file for right, for fuzzing: they get other digests.
     #[doc(hidden)]
     pub fn seal_pages(&mut self, chunk_file: &[u8]) {
-        let start = self.pages_offset();
         for page in &mut self.pages {
-            let from = (start + page.offset) as usize;
+            let from = page.offset as usize;
             if let Some(bytes) = chunk_file.get(from..from + page.len as usize) {
-                page.digest = PageInfo::digest_of(bytes);
+                page.digest = PageInfo::digest_of(self.hash, bytes);
             }
         }
     }
@@ -211,6 +237,8 @@ impl Index {
         let len = reader.limited("a payload's length", PAYLOAD_BYTES_MAX)?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(reader.raw(32)?);
+        let hash = reader.raw(1)?[0];
+        let hash = HashKind::of_code(hash).ok_or(IndexError::Invalid("its hash is not known here"))?;
         let files_count = reader.count("files", FILES_MAX)?;
         let mut columns = Columns { reader };
         let distances = columns.column("a file's distance", files_count, len)?;
@@ -227,7 +255,8 @@ impl Index {
             files.push(Extent { offset, len: file_len });
         }
         let programs = columns.reader.raw(files_count)?.iter().map(|&flag| flag != 0).collect();
-        let mut index = Self { name, len, sha256, files, programs, runs: Vec::new(), pages: Vec::new() };
+        let mut index =
+            Self { name, len, sha256, hash, files, programs, runs: Vec::new(), pages: Vec::new() };
         index.read_runs(&mut columns)?;
         index.read_pages(&mut columns)?;
         columns.reader.finish()?;
@@ -240,22 +269,14 @@ impl Index {
         let mut stream = streams.next();
         let mut offset = 0;
         self.runs.reserve_exact(count);
-        for len in columns.column("a run's length", count, RUN_BYTES_MAX as u64)? {
+        for len in columns.column("a run's length", count, ZERO_RUN_BYTES_MAX as u64)? {
             let end = stream.ok_or(IndexError::Invalid("there are more runs than bytes"))?.end();
             let len = if len == 0 { end - offset } else { len };
-            if len > RUN_BYTES_MAX as u64 || len > end - offset {
+            if len > ZERO_RUN_BYTES_MAX as u64 || len > end - offset {
                 return Err(IndexError::Invalid("a run is too long"));
             }
             let digest = RunDigest([0; 12]);
-            let run = RunInfo {
-                offset,
-                len: len as u32,
-                digest,
-                packed_offset: 0,
-                packed_len: 0,
-                is_listed: false,
-            };
-            self.runs.push(run);
+            self.runs.push(RunInfo { offset, len: len as u32, digest, packed_offset: 0, packed_len: 0 });
             offset += len;
             if offset == end {
                 stream = streams.next();
@@ -264,36 +285,58 @@ impl Index {
         if stream.is_some() {
             return Err(IndexError::Invalid("there are fewer runs than bytes"));
         }
-        for (run, &flag) in self.runs.iter_mut().zip(columns.reader.raw(count)?) {
-            run.is_listed = flag != 0;
-        }
-        let mut packed_offset = 0;
-        for (run, packed_len) in
-            self.runs.iter_mut().zip(columns.column("a run's packed length", count, RUN_BYTES_MAX as u64)?)
-        {
-            if packed_len == 0 || packed_len > u64::from(run.len) {
-                return Err(IndexError::Invalid("a run is packed in more bytes than it has, or in none"));
+        let packed_lens = columns.column("a run's packed length", count, RUN_BYTES_MAX as u64)?;
+        for (run, packed_len) in self.runs.iter_mut().zip(packed_lens) {
+            run.packed_len = packed_len as u32;
+            if run.packed_len > run.len {
+                return Err(IndexError::Invalid("a run is packed in more bytes than it has"));
             }
-            (run.packed_offset, run.packed_len) = (packed_offset, packed_len as u32);
-            packed_offset += packed_len;
+            if !run.is_zeros() && run.len as usize > RUN_BYTES_MAX {
+                return Err(IndexError::Invalid("a run is too long"));
+            }
         }
-        for run in &mut self.runs {
+        for run in self.runs.iter_mut().filter(|run| !run.is_zeros()) {
             run.digest.0.copy_from_slice(columns.reader.raw(12)?);
         }
         Ok(())
     }
 
     fn read_pages(&mut self, columns: &mut Columns<'_>) -> Result<(), IndexError> {
-        let count = self.listed().count().div_ceil(PAGE_RUNS);
+        let spans = self.page_spans();
+        let lens = columns.column("a page's length", spans.len(), PAGE_BYTES_MAX as u64)?;
         let mut offset = 0;
-        for len in columns.column("a page's length", count, PAGE_BYTES_MAX as u64)? {
-            self.pages.push(PageInfo { offset, len: len as u32, digest: [0; PAGE_DIGEST_BYTES] });
+        let mut next = 0;
+        for (runs, len) in spans.into_iter().zip(lens) {
+            let page_offset = offset;
             offset += len;
+            for run in &mut self.runs[next..runs.end] {
+                run.packed_offset = offset;
+                offset += u64::from(run.packed_len);
+            }
+            next = runs.end;
+            let mut digest = [0; PAGE_DIGEST_BYTES];
+            digest.copy_from_slice(columns.reader.raw(PAGE_DIGEST_BYTES)?);
+            self.pages.push(PageInfo { runs, offset: page_offset, len: len as u32, digest });
         }
-        for page in &mut self.pages {
-            page.digest.copy_from_slice(columns.reader.raw(PAGE_DIGEST_BYTES)?);
-        }
+        // Zeros at the end, which no page lists.
+        self.runs[next..].iter_mut().for_each(|run| run.packed_offset = offset);
         Ok(())
+    }
+
+    /// The runs of each page.
+    fn page_spans(&self) -> Vec<Range<usize>> {
+        let mut spans = Vec::new();
+        let (mut span, mut first) = (PageSpan::default(), 0);
+        for (index, run) in self.runs.iter().enumerate() {
+            if span.ends_with(run.len, run.is_zeros()) {
+                spans.push(first..index + 1);
+                first = index + 1;
+            }
+        }
+        if span.is_begun() {
+            spans.push(first..self.runs.len());
+        }
+        spans
     }
 }
 
@@ -316,27 +359,38 @@ mod tests {
     use super::*;
 
     fn sample() -> Index {
-        let run = |offset, len, packed_offset, packed_len, is_listed| RunInfo {
+        let run = |offset, len, packed_offset, packed_len| RunInfo {
             offset,
             len,
-            digest: RunDigest::of(&[offset as u8]),
+            digest: RunDigest(if packed_len == 0 { [0; 12] } else { [len as u8; 12] }),
             packed_offset,
             packed_len,
-            is_listed,
         };
+        let page = |runs, offset, len| PageInfo { runs, offset, len, digest: [9; 16] };
         Index {
             name: "layer".into(),
-            len: 200_000,
+            len: 700_000,
             sha256: [7; 32],
-            files: vec![Extent { offset: 512, len: 150_000 }, Extent { offset: 160_000, len: 40_000 }],
+            hash: HashKind::Sha256,
+            files: vec![Extent { offset: 512, len: 150_000 }, Extent { offset: 460_000, len: 40_000 }],
             programs: vec![true, false],
             runs: vec![
-                run(0, 10_000, 0, 900, false),
-                run(10_000, 100_000, 900, 60_000, true),
-                run(110_000, 50_000, 60_900, 50_000, true),
-                run(160_000, 40_000, 110_900, 30_000, true),
+                run(0, 10_000, 1234, 900),
+                run(10_000, 300_000, 2134, 0),
+                run(310_000, 20_000, 2134, 6_000),
+                run(330_000, 100_000, 8_134, 50_000),
+                run(430_000, 80_000, 58_234, 40_000),
+                run(510_000, 50_000, 98_334, 40_000),
+                run(560_000, 100_000, 138_434, 90_000),
+                run(660_000, 40_000, 228_534, 30_000),
             ],
-            pages: vec![PageInfo { offset: 0, len: 1234, digest: [9; 16] }],
+            pages: vec![
+                page(0..4, 0, 1234),
+                page(4..5, 58_134, 100),
+                page(5..6, 98_234, 100),
+                page(6..7, 138_334, 100),
+                page(7..8, 228_434, 100),
+            ],
         }
     }
 
@@ -344,7 +398,7 @@ mod tests {
     fn what_is_written_is_read() {
         let index = sample();
         assert_eq!(Index::read(&index.to_bytes().unwrap()).unwrap(), index);
-        assert_eq!(index.chunk_file_len(), 140_900 + 1234);
+        assert_eq!(index.chunk_file_len(), 258_534);
         let order: u64 = index.order().map(|extent| extent.len).sum();
         assert_eq!(order, index.len);
     }
@@ -370,10 +424,10 @@ mod tests {
             Index::read(&index.to_bytes().unwrap()).unwrap_err().to_string()
         };
         assert!(refused(&|index| index.runs.truncate(3)).contains("damaged"));
-        assert!(refused(&|index| index.runs[1].packed_len = 100_001).contains("more bytes"));
-        assert!(refused(&|index| index.runs[0].packed_len = 0).contains("none"));
+        assert!(refused(&|index| index.runs[3].packed_len = 100_001).contains("more bytes"));
+        assert!(refused(&|index| index.runs[1].packed_len = 1).contains("too long"));
         assert!(refused(&|index| index.pages.clear()).contains("damaged"));
-        assert!(matches!(Index::read(b"FLUVIALi\x02"), Err(IndexError::Version(2))));
+        assert!(matches!(Index::read(b"FLUVIALi\x01"), Err(IndexError::Version(1))));
         assert!(matches!(Index::read(b"something else"), Err(IndexError::NotAnIndex)));
         let bomb = [&MAGIC[..], &[VERSION], &u32::MAX.to_le_bytes()].concat();
         assert!(matches!(Index::read(&bomb), Err(IndexError::TooLong { .. })));

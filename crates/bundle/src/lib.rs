@@ -13,6 +13,7 @@
 mod assembly;
 mod cut;
 mod error;
+mod hash;
 mod have;
 mod index;
 pub mod limits;
@@ -27,9 +28,10 @@ mod write;
 pub use assembly::{Assembly, Part, Tally, Want};
 pub use cut::{Chunk, Each, Run, cut};
 pub use error::{AssembleError, IndexError, WriteError};
+pub use hash::{HashKind, UnknownHash};
 pub use index::{Index, RunDigest, RunInfo};
 #[doc(hidden)]
 pub use page::probe as probe_page;
 pub use scatter::{Scatter, gaps};
 pub use shelf::Shelf;
-pub use write::{Payload, write};
+pub use write::{Payload, WriteOptions, write};

@@ -4,35 +4,40 @@ use fluvial_delta::wire::{WireReader, WireWriter};
 
 use crate::cut::Chunk;
 use crate::error::IndexError;
-use crate::index::{PAGE_RUNS, RunDigest, RunInfo, unpack};
+use crate::index::{RunDigest, RunInfo, unpack};
 use crate::limits::{CHUNK_BYTES_MAX, PAGE_BYTES_MAX, RUN_BYTES_MAX, RUN_CHUNKS_MAX};
 
 const PACK_LEVEL: i32 = 19;
+/// Runs of a page that is read for fuzzing at most.
+const PROBED_RUNS_MAX: usize = 16;
 
-/// A chunk, and how many bytes it has packed.
+/// A chunk, and what it is packed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Listed {
+    /// Key and check of a run's only chunk are zero: the run's digest tells more.
     pub(crate) chunk: Chunk,
-    pub(crate) packed_len: u16,
+    pub(crate) packed_len: u32,
+    /// The digest of the packed bytes: they are compared with it before they are unpacked.
+    pub(crate) packed_digest: RunDigest,
 }
 
-/// Writes the page of these runs.
+/// Writes the page of these runs: the chunks of each.
 pub(crate) fn write(runs: &[Vec<Listed>]) -> Result<Vec<u8>, IndexError> {
-    let all = || runs.iter().flatten();
+    // All of a run's only chunk but its digest is known from the run.
+    let several = || runs.iter().filter(|run| run.len() > 1).flatten();
     let mut writer = WireWriter::default();
-    for run in runs {
-        writer.number(run.len() as u64);
-    }
-    all().for_each(|one| writer.number(u64::from(one.chunk.len)));
-    all().for_each(|one| writer.number(u64::from(one.packed_len)));
-    all().for_each(|one| writer.raw(&one.chunk.key.to_le_bytes()));
-    all().for_each(|one| writer.raw(&one.chunk.check.to_le_bytes()));
+    runs.iter().for_each(|run| writer.number(run.len() as u64));
+    several().for_each(|one| writer.number(u64::from(one.chunk.len)));
+    several().for_each(|one| writer.number(u64::from(one.packed_len)));
+    several().for_each(|one| writer.raw(&one.chunk.key.to_le_bytes()));
+    several().for_each(|one| writer.raw(&one.chunk.check.to_le_bytes()));
+    runs.iter().flatten().for_each(|one| writer.raw(&one.packed_digest.0));
     let packed =
         zstd::bulk::compress(&writer.bytes, PACK_LEVEL).map_err(|_| IndexError::Packed("Zstandard"))?;
     Ok([&(writer.bytes.len() as u32).to_le_bytes()[..], &packed].concat())
 }
 
-/// Reads the page of these runs, whose digest was checked.
+/// Reads the page of these runs, whose digest was checked; none of them is zeros.
 pub(crate) fn read(bytes: &[u8], runs: &[RunInfo]) -> Result<Vec<Vec<Listed>>, IndexError> {
     let (&len, packed) = bytes.split_first_chunk().ok_or(IndexError::NotAnIndex)?;
     let len = u32::from_le_bytes(len) as usize;
@@ -44,31 +49,49 @@ pub(crate) fn read(bytes: &[u8], runs: &[RunInfo]) -> Result<Vec<Vec<Listed>>, I
 
 fn read_body(body: &[u8], runs: &[RunInfo]) -> Result<Vec<Vec<Listed>>, IndexError> {
     let mut reader = WireReader::new(body);
-    let empty = Listed { chunk: Chunk { len: 0, key: 0, check: 0 }, packed_len: 0 };
+    let empty = Listed {
+        chunk: Chunk { len: 0, key: 0, check: 0 },
+        packed_len: 0,
+        packed_digest: RunDigest([0; 12]),
+    };
     let mut lists = Vec::with_capacity(runs.len());
-    for _ in runs {
+    for run in runs {
         // A chunk takes two bytes at least of what is left: the memory is bounded by the page.
         let count = reader.count("chunks of a run", RUN_CHUNKS_MAX)?;
         lists.push(vec![empty; count]);
+        if let Some([only]) = lists.last_mut().map(Vec::as_mut_slice) {
+            (only.chunk.len, only.packed_len) = (run.len, run.packed_len);
+        }
     }
+    let mut several = |each: &mut dyn FnMut(&mut Listed, &mut WireReader<'_>) -> Result<(), IndexError>| {
+        let mut chunks = lists.iter_mut().filter(|list| list.len() > 1).flatten();
+        chunks.try_for_each(|one| each(one, &mut reader))
+    };
+    several(&mut |one, reader| {
+        one.chunk.len = reader.limited("a chunk's length", CHUNK_BYTES_MAX as u64)? as u32;
+        Ok(())
+    })?;
+    several(&mut |one, reader| {
+        one.packed_len = reader.limited("a chunk's packed length", u64::from(one.chunk.len))? as u32;
+        Ok(())
+    })?;
+    several(&mut |one, reader| {
+        one.chunk.key = word(reader)?;
+        Ok(())
+    })?;
+    several(&mut |one, reader| {
+        one.chunk.check = word(reader)?;
+        Ok(())
+    })?;
     for one in lists.iter_mut().flatten() {
-        one.chunk.len = reader.limited("a chunk's length", CHUNK_BYTES_MAX as u64)? as u16;
-    }
-    for one in lists.iter_mut().flatten() {
-        one.packed_len = reader.limited("a chunk's packed length", u64::from(one.chunk.len))? as u16;
-    }
-    for one in lists.iter_mut().flatten() {
-        one.chunk.key = word(&mut reader)?;
-    }
-    for one in lists.iter_mut().flatten() {
-        one.chunk.check = word(&mut reader)?;
+        one.packed_digest.0.copy_from_slice(reader.raw(12)?);
     }
     reader.finish()?;
     for (run, list) in runs.iter().zip(&lists) {
-        let len: u32 = list.iter().map(|one| u32::from(one.chunk.len)).sum();
-        let packed_len: u32 = list.iter().map(|one| u32::from(one.packed_len)).sum();
+        let len: u64 = list.iter().map(|one| u64::from(one.chunk.len)).sum();
+        let packed_len: u64 = list.iter().map(|one| u64::from(one.packed_len)).sum();
         let is_empty = list.iter().any(|one| one.chunk.len == 0 || one.packed_len == 0);
-        if is_empty || (len, packed_len) != (run.len, run.packed_len) {
+        if is_empty || (len, packed_len) != (u64::from(run.len), u64::from(run.packed_len)) {
             return Err(IndexError::Invalid("a run's chunks are not as long as the run"));
         }
     }
@@ -84,7 +107,7 @@ pub fn probe(bytes: &[u8]) {
     let mut reader = WireReader::new(bytes);
     let Ok(&[count]) = reader.raw(1) else { return };
     let mut runs = Vec::new();
-    for _ in 0..usize::from(count).min(PAGE_RUNS) {
+    for _ in 0..usize::from(count).min(PROBED_RUNS_MAX) {
         let limit = RUN_BYTES_MAX as u64;
         let (Ok(len), Ok(packed_len)) = (reader.limited("len", limit), reader.limited("packed", limit))
         else {
@@ -96,7 +119,6 @@ pub fn probe(bytes: &[u8]) {
             digest: RunDigest([0; 12]),
             packed_offset: 0,
             packed_len: packed_len as u32,
-            is_listed: true,
         });
     }
     let Ok(body) = reader.string("a page", PAGE_BYTES_MAX) else { return };
@@ -117,14 +139,18 @@ mod tests {
 
     use super::*;
 
+    fn listed() -> Listed {
+        let chunk = Chunk { len: 9, key: 0, check: 0 };
+        Listed { chunk, packed_len: 3, packed_digest: RunDigest([5; 12]) }
+    }
+
     fn info(list: &[Listed]) -> RunInfo {
         RunInfo {
             offset: 0,
-            len: list.iter().map(|one| u32::from(one.chunk.len)).sum(),
+            len: list.iter().map(|one| one.chunk.len).sum(),
             digest: RunDigest([0; 12]),
             packed_offset: 0,
-            packed_len: list.iter().map(|one| u32::from(one.packed_len)).sum(),
-            is_listed: true,
+            packed_len: list.iter().map(|one| one.packed_len).sum(),
         }
     }
 
@@ -132,19 +158,26 @@ mod tests {
         #[test]
         fn what_is_written_is_read(
             lists in proptest::collection::vec(
-                proptest::collection::vec((1_u16..4097, any::<u32>(), any::<u32>()), 1..50), 1..5)
+                proptest::collection::vec((1_u32..4097, any::<u32>(), any::<u32>()), 1..50), 1..5)
         ) {
-            let listed = |&(len, key, check): &(u16, u32, u32)| {
-                Listed { chunk: Chunk { len, key, check }, packed_len: 1 + len / 2 }
+            let listed = |&(len, key, check): &(u32, u32, u32)| Listed {
+                chunk: Chunk { len, key, check },
+                packed_len: 1 + len / 2,
+                packed_digest: RunDigest([len as u8; 12]),
             };
-            let lists: Vec<Vec<Listed>> = lists.iter().map(|list| list.iter().map(listed).collect()).collect();
+            let mut lists: Vec<Vec<Listed>> = lists.iter().map(|list| list.iter().map(listed).collect()).collect();
+            for list in &mut lists {
+                if let [only] = list.as_mut_slice() {
+                    (only.chunk.key, only.chunk.check) = (0, 0);
+                }
+            }
             let runs: Vec<RunInfo> = lists.iter().map(|list| info(list)).collect();
             prop_assert_eq!(read(&write(&lists).unwrap(), &runs).unwrap(), lists);
         }
 
         #[test]
         fn any_page_is_read_without_panic(body: Vec<u8>, bytes: Vec<u8>) {
-            let one = Listed { chunk: Chunk { len: 9, key: 0, check: 0 }, packed_len: 3 };
+            let one = listed();
             let runs = [info(&[one, one]), info(&[one])];
             let _ = read_body(&body, &runs);
             let _ = read(&bytes, &runs);
@@ -153,7 +186,7 @@ mod tests {
 
     #[test]
     fn chunks_that_are_not_the_run_are_refused() {
-        let one = Listed { chunk: Chunk { len: 9, key: 0, check: 0 }, packed_len: 3 };
+        let one = listed();
         let page = write(&[vec![one, one]]).unwrap();
         assert!(read(&page, &[info(&[one, one])]).is_ok());
         assert!(matches!(read(&page, &[info(&[one])]), Err(IndexError::Invalid(_))));

@@ -24,8 +24,8 @@ pub(crate) struct Piece {
     pub(crate) place: u64,
     pub(crate) key: u32,
     pub(crate) check: u32,
-    pub(crate) len: u16,
-    pub(crate) packed_len: u16,
+    pub(crate) len: u32,
+    pub(crate) packed_len: u32,
     pub(crate) state: State,
 }
 

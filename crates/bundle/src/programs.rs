@@ -12,6 +12,7 @@ use fluvial_delta::predict::{Cover, HEAD_BYTES, PredictError, Predictor};
 use fluvial_delta::structure::{Extent, ReadAt};
 
 use crate::cut::digests;
+use crate::hash::HashKind;
 
 /// A piece of a new program that the old space has the like of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,7 @@ impl From<PredictError> for Failed {
 /// `program` is where it stands in `order`; its first [`HEAD_BYTES`] bytes are there. `old_programs` are where
 /// programs stand in `old`.
 pub(crate) fn resolve(
+    hash: HashKind,
     known: &[Known],
     program: Extent,
     order: &dyn Target,
@@ -99,7 +101,7 @@ pub(crate) fn resolve(
             bytes.resize(done + len, 0);
             predictor.decode(index, done as u64, &mut bytes[done..])?;
         }
-        if digests(&bytes).1 == check {
+        if digests(hash, &bytes).1 == check {
             order.write_at(program.offset + one.cover.new, &bytes).map_err(Failed::Write)?;
             proved.push(piece);
         }

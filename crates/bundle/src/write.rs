@@ -6,9 +6,10 @@ use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::{Extent, ReadAt};
 use rayon::prelude::*;
 
-use crate::cut::{Run, cut};
-use crate::error::{IndexError, WriteError};
-use crate::index::{Index, PAGE_RUNS, PageInfo, RunInfo};
+use crate::cut::{Chunk, Run, cut};
+use crate::error::WriteError;
+use crate::hash::HashKind;
+use crate::index::{Index, PageInfo, PageSpan, RunDigest, RunInfo};
 use crate::limits::{FILES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX};
 use crate::pack::pack_run;
 use crate::page::{self, Listed};
@@ -30,19 +31,27 @@ pub struct Payload<'a> {
     pub files: &'a [Extent],
 }
 
-/// A run with its bytes, and what becomes of it.
+/// What becomes of a run: its chunks, and their packed bytes.
 type Packed = Result<(Vec<Listed>, Vec<u8>), &'static str>;
 
-/// Cuts a payload, writes its chunk file to `chunks`, packed at a level of Zstandard from 1 to 22, and answers
-/// its index. `progress` hears how many more bytes are done, and cancels by answering `false`.
+/// How a payload is written.
+#[derive(Debug, Clone, Copy)]
+pub struct WriteOptions {
+    /// The level of Zstandard, from 1 to 22.
+    pub level: i32,
+    /// The hash of runs, chunks and pages.
+    pub hash: HashKind,
+}
+
+/// Cuts a payload, writes its chunk file to `chunks`, and answers its index. `progress` hears how many more bytes are done, and cancels by answering `false`.
 ///
-/// Memory: about 24 MiB on two threads, 40 bytes for each run and 12 for each chunk.
+/// Memory: about 24 MiB on two threads, and 40 bytes for each run.
 ///
 /// # Errors
 /// [`WriteError`].
 pub fn write(
     payload: Payload<'_>,
-    level: i32,
+    options: WriteOptions,
     chunks: &mut dyn Write,
     progress: &dyn Fn(u64) -> bool,
 ) -> Result<Index, WriteError> {
@@ -58,12 +67,13 @@ pub fn write(
         }
     }
     let mut writer = Writer {
-        level,
+        options,
         chunks,
         progress,
         batch: Vec::new(),
         runs: Vec::new(),
-        lists: Vec::new(),
+        page: OpenPage::default(),
+        pages: Vec::new(),
         offset: 0,
         packed_offset: 0,
     };
@@ -75,31 +85,43 @@ pub fn write(
         programs.push(writer.stream(&content)?);
     }
     writer.pack_batch()?;
-    let (pages, bytes) = writer.pages().map_err(|_| WriteError::Pack("a page"))?;
-    writer.chunks.write_all(&bytes).map_err(WriteError::Write)?;
+    writer.finish()?;
     let index = Index {
         name: payload.name.into(),
         len,
         sha256: payload.sha256,
+        hash: options.hash,
         files: payload.files.to_vec(),
         programs,
         runs: writer.runs,
-        pages,
+        pages: writer.pages,
     };
     Ok(index)
 }
 
+/// The runs of a page that is not full.
+#[derive(Default)]
+struct OpenPage {
+    span: PageSpan,
+    /// Its first run.
+    first: usize,
+    /// The chunks of each that is not zeros.
+    lists: Vec<Vec<Listed>>,
+    packed: Vec<u8>,
+}
+
 struct Writer<'a> {
-    level: i32,
+    options: WriteOptions,
     chunks: &'a mut dyn Write,
     progress: &'a dyn Fn(u64) -> bool,
     /// Runs that are not packed yet.
     batch: Vec<(Run, Vec<u8>)>,
     runs: Vec<RunInfo>,
-    /// The chunks of the runs that are listed.
-    lists: Vec<Vec<Listed>>,
+    page: OpenPage,
+    pages: Vec<PageInfo>,
     /// Where the next run stands in the order of cutting.
     offset: u64,
+    /// What is written of the chunk file.
     packed_offset: u64,
 }
 
@@ -107,9 +129,9 @@ impl Writer<'_> {
     /// Cuts a stream; answers whether it is a program.
     fn stream(&mut self, stream: &dyn ReadAt) -> Result<bool, WriteError> {
         let mut is_program = false;
-        cut(stream, true, WriteError::Read, &mut |run, bytes| {
+        cut(stream, self.options.hash, true, WriteError::Read, &mut |run, bytes| {
             is_program = run.is_program;
-            self.batch.push((run.clone(), bytes.to_vec()));
+            self.batch.push((run.clone(), if run.is_zeros() { Vec::new() } else { bytes.to_vec() }));
             if self.batch.len() < BATCH_RUNS { Ok(()) } else { self.pack_batch() }
         })?;
         Ok(is_program)
@@ -118,24 +140,26 @@ impl Writer<'_> {
     fn pack_batch(&mut self) -> Result<(), WriteError> {
         let batch = std::mem::take(&mut self.batch);
         limit("the payload's list of runs", (self.runs.len() + batch.len()) as u64, RUNS_MAX as u64)?;
-        let level = self.level;
-        let packed: Vec<Packed> = batch.par_iter().map(|(run, bytes)| pack(run, bytes, level)).collect();
+        let options = self.options;
+        let packed: Vec<Packed> = batch.par_iter().map(|(run, bytes)| pack(run, bytes, options)).collect();
         for ((run, _), packed) in batch.iter().zip(packed) {
             let (list, bytes) = packed.map_err(WriteError::Pack)?;
-            self.chunks.write_all(&bytes).map_err(WriteError::Write)?;
             self.runs.push(RunInfo {
                 offset: self.offset,
                 len: run.len as u32,
                 digest: run.digest,
-                packed_offset: self.packed_offset,
+                // Counted from the page's end, whose length is not known yet.
+                packed_offset: self.page.packed.len() as u64,
                 packed_len: bytes.len() as u32,
-                is_listed: list.len() > 1,
             });
-            if list.len() > 1 {
-                self.lists.push(list);
-            }
             self.offset += run.len as u64;
-            self.packed_offset += bytes.len() as u64;
+            if !run.is_zeros() {
+                self.page.lists.push(list);
+                self.page.packed.extend_from_slice(&bytes);
+            }
+            if self.page.span.ends_with(run.len as u32, run.is_zeros()) {
+                self.close_page()?;
+            }
             if !(self.progress)(run.len as u64) {
                 return Err(WriteError::Cancelled);
             }
@@ -143,27 +167,45 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn pages(&self) -> Result<(Vec<PageInfo>, Vec<u8>), IndexError> {
-        let (mut pages, mut bytes) = (Vec::new(), Vec::new());
-        for lists in self.lists.chunks(PAGE_RUNS) {
-            let page = page::write(lists)?;
-            let digest = PageInfo::digest_of(&page);
-            pages.push(PageInfo { offset: bytes.len() as u64, len: page.len() as u32, digest });
-            bytes.extend_from_slice(&page);
+    /// Writes the last page; what stands behind it is zeros.
+    fn finish(&mut self) -> Result<(), WriteError> {
+        if self.page.span.is_begun() {
+            self.close_page()?;
         }
-        Ok((pages, bytes))
+        let end = self.packed_offset;
+        self.runs[self.page.first..].iter_mut().for_each(|run| run.packed_offset = end);
+        Ok(())
+    }
+
+    fn close_page(&mut self) -> Result<(), WriteError> {
+        let open = std::mem::take(&mut self.page);
+        let runs = open.first..self.runs.len();
+        self.page.first = runs.end;
+        let page = page::write(&open.lists).map_err(|_| WriteError::Pack("a page"))?;
+        self.chunks.write_all(&page).map_err(WriteError::Write)?;
+        self.chunks.write_all(&open.packed).map_err(WriteError::Write)?;
+        let digest = PageInfo::digest_of(self.options.hash, &page);
+        let packed_start = self.packed_offset + page.len() as u64;
+        self.runs[runs.clone()].iter_mut().for_each(|run| run.packed_offset += packed_start);
+        self.pages.push(PageInfo { runs, offset: self.packed_offset, len: page.len() as u32, digest });
+        self.packed_offset = packed_start + open.packed.len() as u64;
+        Ok(())
     }
 }
 
-fn pack(run: &Run, bytes: &[u8], level: i32) -> Packed {
+fn pack(run: &Run, bytes: &[u8], options: WriteOptions) -> Packed {
     let mut out = Vec::new();
-    let mut lens = Vec::with_capacity(run.chunks.len());
-    pack_run(bytes, &run.chunks, level, &mut |packed| {
-        out.extend_from_slice(packed);
-        lens.push(packed.len() as u16);
+    let mut packed = Vec::with_capacity(run.chunks.len());
+    pack_run(bytes, &run.chunks, options.level, &mut |bytes| {
+        out.extend_from_slice(bytes);
+        packed.push((bytes.len() as u32, RunDigest::of(options.hash, bytes)));
     })?;
-    let list = run.chunks.iter().zip(lens).map(|(&chunk, packed_len)| Listed { chunk, packed_len }).collect();
-    Ok((list, out))
+    let is_only = run.chunks.len() == 1;
+    let listed = |(chunk, (packed_len, packed_digest)): (&Chunk, _)| {
+        let (key, check) = if is_only { (0, 0) } else { (chunk.key, chunk.check) };
+        Listed { chunk: Chunk { key, check, ..*chunk }, packed_len, packed_digest }
+    };
+    Ok((run.chunks.iter().zip(packed).map(listed).collect(), out))
 }
 
 fn limit(what: &'static str, have: u64, limit: u64) -> Result<(), WriteError> {

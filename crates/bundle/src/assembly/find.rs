@@ -8,6 +8,7 @@ use super::{Assembly, Payload, Tally};
 use crate::cut::{Chunk, cut};
 use crate::error::AssembleError;
 use crate::index::{RunDigest, RunInfo};
+use crate::limits::ZERO_RUN_BYTES_MAX;
 use crate::pieces::{NOWHERE, OpenRun, Piece, State};
 
 /// A key that more pieces have than this is frequent: zeros are.
@@ -25,14 +26,19 @@ impl Assembly<'_> {
         let mut wanted: Vec<(RunDigest, u32, u32, u32)> = Vec::new();
         for (number, payload) in self.payloads.iter().enumerate() {
             let entry = |(index, run): (usize, &RunInfo)| (run.digest, run.len, number as u32, index as u32);
-            wanted.extend(payload.index.runs.iter().enumerate().map(entry));
+            let runs = payload.index.runs.iter().enumerate().filter(|(_, run)| !run.is_zeros());
+            wanted.extend(runs.map(entry));
         }
         wanted.sort_unstable();
+        self.write_zeros(progress)?;
         for (stream, extent) in self.old.streams() {
             let mut is_program = false;
             let (payloads, tally) = (&mut self.payloads, &mut self.tally);
-            let result = cut(stream, false, AssembleError::ReadOld, &mut |run, bytes| {
+            let result = cut(stream, self.hash, false, AssembleError::ReadOld, &mut |run, bytes| {
                 is_program = run.is_program;
+                if run.is_zeros() {
+                    return told(progress, bytes);
+                }
                 let key = (run.digest, run.len as u32);
                 let from = wanted.partition_point(|one| (one.0, one.1) < key);
                 for &(_, _, payload, index) in wanted[from..].iter().take_while(|one| (one.0, one.1) == key) {
@@ -47,7 +53,7 @@ impl Assembly<'_> {
                     *place = extent.offset + run.offset;
                     tally.found_bytes += bytes.len() as u64;
                 }
-                if progress(bytes.len() as u64) { Ok(()) } else { Err(AssembleError::Cancelled) }
+                told(progress, bytes)
             });
             pass_over_unreadable(result)?;
             if is_program {
@@ -67,10 +73,10 @@ impl Assembly<'_> {
             return Ok(());
         }
         for (stream, extent) in self.old.streams() {
-            let result = cut(stream, true, AssembleError::ReadOld, &mut |run, bytes| {
+            let result = cut(stream, self.hash, true, AssembleError::ReadOld, &mut |run, bytes| {
                 let mut at = 0;
                 for chunk in &run.chunks {
-                    let here = &bytes[at..at + usize::from(chunk.len)];
+                    let here = &bytes[at..at + chunk.len as usize];
                     let place = extent.offset + run.offset + at as u64;
                     at += here.len();
                     for index in wanted.look_up(chunk.key) {
@@ -86,9 +92,23 @@ impl Assembly<'_> {
                         )?;
                     }
                 }
-                if progress(bytes.len() as u64) { Ok(()) } else { Err(AssembleError::Cancelled) }
+                told(progress, bytes)
             });
             pass_over_unreadable(result)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the runs of zeros.
+    fn write_zeros(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
+        let zeros = vec![0; ZERO_RUN_BYTES_MAX];
+        for payload in &self.payloads {
+            for run in payload.index.runs.iter().filter(|run| run.is_zeros()) {
+                let zeros = &zeros[..run.len as usize];
+                payload.order.write_at(run.offset, zeros).map_err(AssembleError::Write)?;
+                self.tally.found_bytes += zeros.len() as u64;
+                told(progress, &[])?;
+            }
         }
         Ok(())
     }
@@ -167,6 +187,11 @@ fn put_chunk(
     let inside: u64 = before.iter().map(|one| u64::from(one.len)).sum();
     let at = payload.index.runs[open.run as usize].offset + inside;
     payload.order.write_at(at, found.bytes).map_err(AssembleError::Write)
+}
+
+/// Tells that so many bytes are done.
+fn told(progress: &dyn Fn(u64) -> bool, bytes: &[u8]) -> Result<(), AssembleError> {
+    if progress(bytes.len() as u64) { Ok(()) } else { Err(AssembleError::Cancelled) }
 }
 
 /// What cannot be read is not there: it is fetched instead.

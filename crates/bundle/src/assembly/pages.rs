@@ -1,80 +1,91 @@
 //! Pages: which of them are needed, and what they tell.
 
+use std::ops::Range;
+
 use super::{Assembly, Payload, Want};
-use crate::cut::Chunk;
 use crate::error::AssembleError;
-use crate::index::{PAGE_RUNS, PageInfo, RunInfo};
+use crate::index::{PageInfo, RunInfo};
 use crate::page::{self, Listed};
 use crate::pieces::{NOWHERE, OpenRun, Piece};
 use crate::shelf::Shelf;
 
+/// Bytes of missing runs that are looked for at a time: their chunks stand in memory.
+const WINDOW_BYTES: u64 = 128 << 20;
+
 impl Assembly<'_> {
-    /// The pages of the indexes that list runs which were not found.
-    pub fn pages(&self) -> Vec<Want> {
+    /// The pages of the next part of the payloads that list runs which were not found; nothing once all of
+    /// them were handled. What was wanted before must be there.
+    pub fn pages(&mut self) -> Vec<Want> {
         let mut wants = Vec::new();
-        for (number, payload) in self.payloads.iter().enumerate() {
-            for (page, _) in payload.missing_pages() {
-                let offset = payload.index.pages_offset() + page.offset;
-                wants.push(Want { payload: number, offset, len: u64::from(page.len), again: false });
+        let mut bytes = 0;
+        self.window.clear();
+        while let Some(payload) = self.payloads.get(self.next_page.0) {
+            let Some(page) = payload.index.pages.get(self.next_page.1) else {
+                self.next_page = (self.next_page.0 + 1, 0);
+                continue;
+            };
+            let missing = payload.missing_bytes(page.runs.clone());
+            if missing > 0 {
+                if bytes > 0 && bytes + missing > WINDOW_BYTES {
+                    break;
+                }
+                bytes += missing;
+                let (payload, len) = (self.next_page.0, u64::from(page.len));
+                wants.push(Want { payload, offset: page.offset, len, again: false });
+                self.window.push(self.next_page);
             }
+            self.next_page.1 += 1;
         }
         wants
     }
 
-    /// Reads the pages.
+    /// Reads the pages that were wanted last.
     ///
     /// # Errors
     /// [`AssembleError::Shelf`], [`AssembleError::PageDigest`], [`AssembleError::Page`].
     pub fn open_pages(&mut self, fetched: &dyn Shelf) -> Result<(), AssembleError> {
-        for (number, payload) in self.payloads.iter().enumerate() {
-            let index = payload.index;
-            // Runs of one chunk are in no page.
-            for run in (0..index.runs.len()).filter(|&run| !index.runs[run].is_listed) {
+        // All of the window before stands in the payloads.
+        self.open_runs.clear();
+        self.pieces.clear();
+        self.round = 0;
+        for &(number, page) in &self.window {
+            let payload = &self.payloads[number];
+            for (run, list) in read_page(payload, number, page, fetched)? {
                 if payload.run_places[run] == NOWHERE {
-                    let info = index.runs[run];
-                    let chunk = Chunk { len: info.len as u16, key: 0, check: 0 };
-                    let listed = Listed { chunk, packed_len: info.packed_len as u16 };
-                    open_run(&mut self.open_runs, &mut self.pieces, payload, (number, run), &[listed]);
-                }
-            }
-            for (page_number, (page, runs)) in payload.missing_pages().enumerate() {
-                let mut bytes = vec![0; page.len as usize];
-                let offset = index.pages_offset() + page.offset;
-                fetched.read(number, offset, &mut bytes).map_err(AssembleError::Shelf)?;
-                if PageInfo::digest_of(&bytes) != page.digest {
-                    return Err(AssembleError::PageDigest { payload: number, page: page_number });
-                }
-                let infos: Vec<RunInfo> = runs.iter().map(|&run| index.runs[run]).collect();
-                let lists = page::read(&bytes, &infos).map_err(|source| AssembleError::Page {
-                    payload: number,
-                    page: page_number,
-                    source,
-                })?;
-                for (&run, list) in runs.iter().zip(&lists) {
-                    if payload.run_places[run] == NOWHERE {
-                        open_run(&mut self.open_runs, &mut self.pieces, payload, (number, run), list);
-                    }
+                    open_run(&mut self.open_runs, &mut self.pieces, payload, (number, run), &list);
                 }
             }
         }
-        self.open_runs.sort_unstable_by_key(|open| (open.payload, open.run));
         Ok(())
     }
 }
 
+/// Reads a page that was fetched: the runs that it lists, and the chunks of each.
+pub(super) fn read_page(
+    payload: &Payload<'_>,
+    number: usize,
+    page: usize,
+    fetched: &dyn Shelf,
+) -> Result<Vec<(usize, Vec<Listed>)>, AssembleError> {
+    let index = payload.index;
+    let info = &index.pages[page];
+    let mut bytes = vec![0; info.len as usize];
+    fetched.read(number, info.offset, &mut bytes).map_err(AssembleError::Shelf)?;
+    if PageInfo::digest_of(index.hash, &bytes) != info.digest {
+        return Err(AssembleError::PageDigest { payload: number, page });
+    }
+    let runs: Vec<usize> = info.runs.clone().filter(|&run| !index.runs[run].is_zeros()).collect();
+    let infos: Vec<RunInfo> = runs.iter().map(|&run| index.runs[run]).collect();
+    let lists =
+        page::read(&bytes, &infos).map_err(|source| AssembleError::Page { payload: number, page, source })?;
+    Ok(runs.into_iter().zip(lists).collect())
+}
+
 impl Payload<'_> {
-    /// Pages that list a run which is not there, each with all runs that it lists.
-    fn missing_pages(&self) -> impl Iterator<Item = (PageInfo, Vec<usize>)> + '_ {
-        let listed: Vec<usize> = self.index.listed().collect();
-        let pages: Vec<_> = self
-            .index
-            .pages
-            .iter()
-            .zip(listed.chunks(PAGE_RUNS))
-            .filter(|(_, runs)| runs.iter().any(|&run| self.run_places[run] == NOWHERE))
-            .map(|(page, runs)| (*page, runs.to_vec()))
-            .collect();
-        pages.into_iter()
+    /// How many bytes of these runs were not found.
+    fn missing_bytes(&self, runs: Range<usize>) -> u64 {
+        let is_missing = |&run: &usize| self.run_places[run] == NOWHERE && !self.index.runs[run].is_zeros();
+        runs.filter(is_missing).map(|run| u64::from(self.index.runs[run].len)).sum()
     }
 }
 

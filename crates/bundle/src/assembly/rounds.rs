@@ -90,7 +90,7 @@ impl Assembly<'_> {
             }
             bytes.resize(info.len as usize, 0);
             payload.order.read_at(info.offset, &mut bytes).map_err(AssembleError::ReadTarget)?;
-            if RunDigest::of(&bytes) != info.digest {
+            if RunDigest::of(self.hash, &bytes) != info.digest {
                 fail(open, &info)?;
                 self.tally.repaired_runs += 1;
                 for piece in &mut self.pieces[open.pieces()] {

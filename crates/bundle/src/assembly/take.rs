@@ -3,11 +3,13 @@
 use fluvial_delta::apply::Target as _;
 use fluvial_delta::structure::ReadAt as _;
 
+use super::pages::read_page;
 use super::{Assembly, Payload};
 use crate::cut::digests;
 use crate::error::AssembleError;
 use crate::index::{RunDigest, RunInfo};
 use crate::pack::Unpacker;
+use crate::page::Listed;
 use crate::pieces::{NOWHERE, OpenRun, Piece, State};
 use crate::shelf::Shelf;
 
@@ -21,13 +23,15 @@ impl Assembly<'_> {
     /// [`AssembleError`]; [`AssembleError::Content`] where what was fetched is wrong again.
     pub fn take(&mut self, fetched: &dyn Shelf, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
         let mut unpacker = Unpacker::new().map_err(AssembleError::Unpacker)?;
+        let mut page = OpenPage::default();
         for open in &mut self.open_runs {
             let pieces = &mut self.pieces[open.pieces()];
             if !pieces.iter().any(|piece| piece.state == State::Asked) {
                 continue;
             }
             let payload = &self.payloads[open.payload as usize];
-            let taken = take_run(payload, open, pieces, &mut unpacker, fetched)?;
+            let list = page.list(payload, open, fetched)?;
+            let taken = take_run(payload, open, pieces, list, &mut unpacker, fetched)?;
             self.tally.fetched_bytes += taken;
             if !progress(taken) {
                 return Err(AssembleError::Cancelled);
@@ -37,11 +41,38 @@ impl Assembly<'_> {
     }
 }
 
+/// The page at hand: open runs stand in order.
+#[derive(Default)]
+struct OpenPage {
+    payload_and_page: Option<(usize, usize)>,
+    lists: Vec<(usize, Vec<Listed>)>,
+}
+
+impl OpenPage {
+    /// What the run's page tells of its chunks.
+    fn list(
+        &mut self,
+        payload: &Payload<'_>,
+        open: &OpenRun,
+        fetched: &dyn Shelf,
+    ) -> Result<&[Listed], AssembleError> {
+        let (number, run) = (open.payload as usize, open.run as usize);
+        let page = payload.index.pages.partition_point(|page| page.runs.end <= run);
+        if self.payload_and_page != Some((number, page)) {
+            self.lists = read_page(payload, number, page, fetched)?;
+            self.payload_and_page = Some((number, page));
+        }
+        let found = self.lists.binary_search_by_key(&run, |(run, _)| *run);
+        Ok(found.map_or(&[], |index| &self.lists[index].1))
+    }
+}
+
 /// Unpacks what was fetched of a run, up to the first chunk that is missing; answers how many bytes.
 fn take_run(
     payload: &Payload<'_>,
     open: &mut OpenRun,
     pieces: &mut [Piece],
+    list: &[Listed],
     unpacker: &mut Unpacker,
     fetched: &dyn Shelf,
 ) -> Result<u64, AssembleError> {
@@ -52,7 +83,7 @@ fn take_run(
     for index in 0..pieces.len() {
         let piece = pieces[index];
         let from = run.len();
-        run.resize(from + usize::from(piece.len), 0);
+        run.resize(from + piece.len as usize, 0);
         let (prefix, out) = run.split_at_mut(from);
         match piece.state {
             State::Missing => break,
@@ -60,13 +91,16 @@ fn take_run(
                 payload.order.read_at(info.offset + from as u64, out).map_err(AssembleError::ReadTarget)?;
             }
             State::Asked => {
-                packed.resize(usize::from(piece.packed_len), 0);
+                packed.resize(piece.packed_len as usize, 0);
                 fetched.read(open.payload as usize, packed_at, &mut packed).map_err(AssembleError::Shelf)?;
-                let is_right = unpacker.unpack(&packed, prefix, out)
+                let hash = payload.index.hash;
+                let packed_digest = list.get(index).map(|listed| listed.packed_digest);
+                let is_right = packed_digest == Some(RunDigest::of(hash, &packed))
+                    && unpacker.unpack(&packed, prefix, out)
                     && if open.count == 1 {
-                        RunDigest::of(out) == info.digest
+                        RunDigest::of(hash, out) == info.digest
                     } else {
-                        digests(out).1 == piece.check
+                        digests(hash, out).1 == piece.check
                     };
                 if !is_right {
                     // Perhaps what stands before is wrong: the run is fetched as a whole.

@@ -19,7 +19,14 @@ impl Assembly<'_> {
                 else {
                     continue;
                 };
-                match programs::resolve(&known, program, &payload.order, &self.old, &self.old_programs) {
+                match programs::resolve(
+                    self.hash,
+                    &known,
+                    program,
+                    &payload.order,
+                    &self.old,
+                    &self.old_programs,
+                ) {
                     Ok(proved) => {
                         for index in proved {
                             let piece = &mut self.pieces[index];
@@ -62,6 +69,10 @@ fn known_of(
     let mut open_here = open_here.iter().peekable();
     for (run, info) in runs.iter().enumerate().take(end).skip(first) {
         let Some(open) = open_here.next_if(|open| open.run as usize == run) else {
+            // Zeros, and what another window holds.
+            if payload.run_places[run] == NOWHERE {
+                continue;
+            }
             let cover = Cover {
                 old: payload.run_places[run],
                 new: info.offset - program.offset,

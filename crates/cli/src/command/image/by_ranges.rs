@@ -206,17 +206,23 @@ fn assemble<'a>(
         progress.phase("fetching", wants.iter().map(|want| want.len).sum());
         origin.fetch(wants, store, progress)
     };
-    fetch(&assembly.pages())?;
-    assembly.open_pages(store)?;
-    progress.phase("looking", assembly.old_bytes());
-    assembly.find_chunks(&advance)?;
     loop {
-        let wants = assembly.next_round(&advance)?;
-        if wants.is_empty() {
+        let pages = assembly.pages();
+        if pages.is_empty() {
             return Ok(assembly.tally());
         }
-        fetch(&wants)?;
-        assembly.take(store, &advance)?;
+        fetch(&pages)?;
+        assembly.open_pages(store)?;
+        progress.phase("looking", assembly.old_bytes());
+        assembly.find_chunks(&advance)?;
+        loop {
+            let wants = assembly.next_round(&advance)?;
+            if wants.is_empty() {
+                break;
+            }
+            fetch(&wants)?;
+            assembly.take(store, &advance)?;
+        }
     }
 }
 

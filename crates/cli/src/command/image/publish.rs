@@ -8,7 +8,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
-use fluvial_bundle::{Payload, write};
+use fluvial_bundle::{HashKind, Payload, WriteOptions, write};
 use fluvial_delta::structure::{Extent, ReadAt as _};
 use fluvial_image::oci::{Image, LayerTar, merge};
 use indicatif::HumanBytes;
@@ -111,7 +111,8 @@ fn publish_layer(
     let chunks = folder.join(CHUNKS_FILE);
     let failed = |error| Fault::writing(&chunks, error);
     let mut draft = BufWriter::with_capacity(COPY_BYTES, Draft::create(&chunks).map_err(failed)?);
-    let index = write(payload, level, &mut draft, &|bytes| progress.advance(bytes))?;
+    let options = WriteOptions { level, hash: HashKind::default() };
+    let index = write(payload, options, &mut draft, &|bytes| progress.advance(bytes))?;
     draft.into_inner().map_err(|error| failed(error.into_error()))?.publish().map_err(failed)?;
     let bytes = index.to_bytes()?;
     put(&folder.join(INDEX_FILE), &bytes)?;
