@@ -6,17 +6,22 @@
 //! it is shown what the device has, says which bytes of the published files it still needs, and takes them
 //! as they come. The crate does no I/O, reads no clock and draws no randomness.
 //!
-//! docs/index-format.md has the byte layout and the threat model.
+//! A release is a [`Manifest`], which names every payload, and a bundle is one file that has it all
+//! ([`BundleHeader`]).
+//!
+//! docs/index-format.md and docs/bundle-format.md have the byte layouts and the threat models.
 
 #![forbid(unsafe_code)]
 
 mod assembly;
+mod bundle;
 mod cut;
 mod error;
 mod hash;
 mod have;
 mod index;
 pub mod limits;
+mod manifest;
 mod pack;
 mod page;
 mod pieces;
@@ -26,10 +31,12 @@ mod shelf;
 mod write;
 
 pub use assembly::{Assembly, Part, Tally, Want};
+pub use bundle::{BUNDLE_PREFIX_BYTES, BundleError, BundleHeader, BundlePart, PartKind};
 pub use cut::{Chunk, Each, Run, cut};
 pub use error::{AssembleError, IndexError, WriteError};
 pub use hash::{HashKind, UnknownHash};
 pub use index::{Index, RunDigest, RunInfo};
+pub use manifest::{Component, IndexInfo, Manifest, ManifestError, PayloadInfo};
 #[doc(hidden)]
 pub use page::probe as probe_page;
 pub use scatter::{Scatter, gaps};

@@ -23,3 +23,21 @@ pub const RUN_CHUNKS_MAX: usize = 4096;
 pub const PAGE_BYTES_MAX: usize = 2 << 20;
 /// A run of zeros at most, in bytes.
 pub const ZERO_RUN_BYTES_MAX: usize = 1 << 20;
+/// A manifest at most, in bytes.
+pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
+/// A name in a manifest at most, in bytes.
+pub const MANIFEST_NAME_BYTES_MAX: usize = 64;
+/// Kinds of hardware that one release fits at most.
+pub const HARDWARE_MAX: usize = 256;
+/// Components of one release at most.
+pub const COMPONENTS_MAX: usize = 64;
+/// Files of trust metadata in one bundle at most: four roles, and every root since the first.
+pub const METADATA_FILES_MAX: usize = 1024;
+/// One of them at most, in bytes.
+pub const METADATA_FILE_BYTES_MAX: usize = 1 << 20;
+/// The header of a bundle at most, in bytes.
+pub const BUNDLE_HEADER_BYTES_MAX: usize = 8 << 20;
+/// Parts of one bundle at most: an index, chunks and a patch for each component.
+pub const PARTS_MAX: usize = 3 * COMPONENTS_MAX;
+/// A part of a bundle at most, in bytes.
+pub const PART_BYTES_MAX: u64 = 2 * PAYLOAD_BYTES_MAX;

@@ -17,6 +17,7 @@ mod cpio;
 mod disk;
 mod erofs;
 mod ext4;
+mod extents;
 mod fat;
 mod field;
 mod folder;
@@ -32,6 +33,7 @@ mod tree;
 mod zip;
 
 pub use anatomist::Anatomist;
+pub use extents::file_extents;
 pub use folder::{
     FOLDER_DEPTH_MAX, FOLDER_FILES_MAX, FOLDER_PATHS_BYTES_MAX, Folder, FolderError, FolderFile,
 };
