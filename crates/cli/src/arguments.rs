@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bundle;
 mod image;
 mod registry;
 
@@ -9,6 +10,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fluvial_delta::diff::{DiffOptions, Preset};
 
+pub use bundle::{
+    BundleArguments, BundleCommand, BundleCreateArguments, BundleDeltaArguments, BundleInspectArguments,
+    BundleVerifyArguments,
+};
 pub use image::{
     AccessArguments, ImageApplyArguments, ImageArguments, ImageCommand, ImageCompareArguments,
     ImageDiffArguments, ImageFetchArguments, ImagePublishArguments, MaybeImage,
@@ -39,6 +44,8 @@ pub enum Command {
     /// `docker-archive:FILE[:NAME]`, `docker://HOST/NAME[:TAG|@DIGEST]`, `docker-daemon:NAME` or
     /// `podman:NAME`.
     Image(Box<ImageArguments>),
+    /// Releases in one file, for devices with A/B slots.
+    Bundle(Box<BundleArguments>),
 }
 
 impl Command {

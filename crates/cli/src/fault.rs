@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fluvial_bundle::{AssembleError, IndexError, WriteError};
+use fluvial_bundle::{AssembleError, BundleError, IndexError, ManifestError, WriteError};
 use fluvial_codec::RecipeError;
 use fluvial_delta::apply::ApplyError;
 use fluvial_delta::diff::DiffError;
@@ -128,6 +128,7 @@ fn usual_hint(kind: Kind) -> Option<&'static str> {
         Kind::NotAnImage => "`skopeo inspect` shows what others see in it",
         Kind::Engine => "the engine's own log tells more; it has what it had before",
         Kind::Unreachable => "check the network and the name of the host, then run the same command again",
+        Kind::DamagedBundle => "fetch the bundle again; `fluvial bundle verify` tells whether it is whole",
         Kind::Registry => "`skopeo inspect` shows what others see; `docker login` or `podman login` signs in",
         Kind::Usage | Kind::Io | Kind::OverMemory | Kind::Cancelled => return None,
     })
@@ -210,6 +211,26 @@ impl From<IndexError> for Fault {
         let kind = match &error {
             IndexError::Version(_) => Kind::UnsupportedPatch,
             _ => Kind::DamagedPatch,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<BundleError> for Fault {
+    fn from(error: BundleError) -> Self {
+        let kind = match &error {
+            BundleError::Version(_) => Kind::UnsupportedPatch,
+            _ => Kind::DamagedBundle,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ManifestError> for Fault {
+    fn from(error: ManifestError) -> Self {
+        let kind = match &error {
+            ManifestError::Version(_) => Kind::UnsupportedPatch,
+            _ => Kind::DamagedBundle,
         };
         Self::new(kind, error)
     }

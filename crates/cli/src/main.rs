@@ -43,6 +43,9 @@ fn main() -> ExitCode {
         Command::Diff(diff) => (diff.json, with_signals(|signals| command::diff::run(diff, signals))),
         Command::Apply(apply) => (apply.json, with_signals(|signals| command::apply::run(apply, signals))),
         Command::Image(image) => (image.json(), with_signals(|signals| command::image::run(image, signals))),
+        Command::Bundle(bundle) => {
+            (bundle.json(), with_signals(|signals| command::bundle::run(bundle, signals)))
+        }
         Command::Inspect(inspect) => (inspect.json, command::inspect::run(inspect)),
     };
     match result {

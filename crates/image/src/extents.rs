@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn files_get_their_padding_and_do_not_overlap() {
-        let list = vec![extent(0, 5000), extent(4096, 10), extent(8192, 1), extent(8300, 4), extent(90_000, 9)];
+        let list =
+            vec![extent(0, 5000), extent(4096, 10), extent(8192, 1), extent(8300, 4), extent(90_000, 9)];
         let expected = [extent(0, 8192), extent(8192, 1), extent(8300, 4)];
         assert_eq!(separate(list, 50_000), expected);
         assert_eq!(separate(vec![extent(4096, 10)], 4106), [extent(4096, 10)]);

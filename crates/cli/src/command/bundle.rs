@@ -1,0 +1,39 @@
+//! `fluvial bundle`: releases in one file.
+
+mod create;
+mod delta;
+mod file;
+mod inspect;
+mod release;
+mod verify;
+
+use std::path::Path;
+
+use fluvial_bundle::{BundleHeader, PartKind};
+
+use crate::arguments::{BundleArguments, BundleCommand};
+use crate::fault::Fault;
+use crate::interrupt::Interrupt;
+
+/// Carries out a command for bundles.
+///
+/// # Errors
+/// Every way that it fails.
+pub fn run(arguments: &BundleArguments, interrupt: Interrupt) -> Result<(), Fault> {
+    match &arguments.command {
+        BundleCommand::Create(create) => create::run(create, interrupt),
+        BundleCommand::Delta(delta) => delta::run(delta, interrupt),
+        BundleCommand::Inspect(inspect) => inspect::run(inspect),
+        BundleCommand::Verify(verify) => verify::run(verify, interrupt),
+    }
+}
+
+/// How many bytes a part of a component has; none if it is not there.
+fn part_bytes(header: &BundleHeader, component: usize, kind: PartKind) -> Option<u64> {
+    header.part(component, kind).map(|part| part.range.end - part.range.start)
+}
+
+/// A file's name without its folder.
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,180 @@
+//! `fluvial bundle create`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::time::Instant;
+
+use fluvial_bundle::{
+    BundleHeader, Component, IndexInfo, Manifest, PartKind, Payload, PayloadInfo, WriteOptions, write,
+};
+use fluvial_delta::header::Sha256Digest;
+use fluvial_delta::structure::ReadAt;
+use indicatif::HumanBytes;
+use sha2::{Digest as _, Sha256};
+
+use super::release::{Release, SlotImage};
+use crate::arguments::BundleCreateArguments;
+use crate::command::diff::{check_patch_path, use_threads, write_patch};
+use crate::command::{open, say};
+use crate::durable::folder_of;
+use crate::fault::{Fault, Kind};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+
+/// Bytes that are hashed or copied at a time.
+const STEP_BYTES: usize = 256 << 10;
+
+/// What was made.
+struct Outcome {
+    manifest: Manifest,
+    header: BundleHeader,
+    bundle_bytes: u64,
+}
+
+/// A slot's image, cut and packed.
+struct Packed {
+    component: Component,
+    index: Vec<u8>,
+    /// Pages and chunks, in a temporary file.
+    chunks: File,
+    chunks_bytes: u64,
+}
+
+/// Makes a bundle.
+///
+/// # Errors
+/// Every way that it fails; BUNDLE is then not written.
+pub fn run(arguments: &BundleCreateArguments, interrupt: Interrupt) -> Result<(), Fault> {
+    let started = Instant::now();
+    let progress = Progress::new(interrupt, arguments.json);
+    let result = create(arguments, &progress);
+    progress.finish();
+    show(arguments, &result?, started.elapsed().as_secs_f64())
+}
+
+fn create(arguments: &BundleCreateArguments, progress: &Progress) -> Result<Outcome, Fault> {
+    use_threads(arguments.jobs)?;
+    let release = Release::read(&arguments.release)?;
+    let options = WriteOptions { level: arguments.level, hash: arguments.hash };
+    let mut packed = Vec::new();
+    for slot in &release.slots {
+        packed.push(pack(slot, &arguments.bundle, options, progress)?);
+    }
+    let mut manifest = Manifest::new(release.name, release.version, release.sequence);
+    (manifest.floor, manifest.hardware) = (release.floor, release.hardware);
+    manifest.components = packed.iter().map(|packed| packed.component.clone()).collect();
+    let bytes = manifest.to_bytes().map_err(|error| Fault::new(Kind::Usage, error))?;
+    let mut header = BundleHeader::new(bytes);
+    for (component, packed) in packed.iter().enumerate() {
+        header.push(component, PartKind::Index, packed.index.len() as u64);
+        header.push(component, PartKind::Chunks, packed.chunks_bytes);
+    }
+    let start = header.to_bytes()?;
+    let header = BundleHeader::read(&start)?;
+    let failed = |error| Fault::writing(&arguments.bundle, error);
+    write_patch(&arguments.bundle, |draft| {
+        draft.write_all(&start).map_err(failed)?;
+        for packed in &mut packed {
+            draft.write_all(&packed.index).map_err(failed)?;
+            packed.chunks.seek(SeekFrom::Start(0)).map_err(failed)?;
+            copy(&mut packed.chunks, draft, progress).map_err(failed)?;
+        }
+        Ok(())
+    })?;
+    let bundle_bytes = header.file_len(start.len() as u64);
+    Ok(Outcome { manifest, header, bundle_bytes })
+}
+
+/// Cuts and packs the image of a slot.
+fn pack(
+    slot: &SlotImage,
+    bundle: &Path,
+    options: WriteOptions,
+    progress: &Progress,
+) -> Result<Packed, Fault> {
+    let image = open(&slot.image)?;
+    check_patch_path(bundle, image.identity().ok(), "the image of a slot")?;
+    progress.phase("hashing", image.len());
+    let sha256 = sha256_of(&image, progress).map_err(|error| Fault::reading(&slot.image, error))?;
+    let files = fluvial_image::file_extents(&image);
+    let folder = folder_of(bundle);
+    let failed = |error| Fault::writing(folder, error);
+    let mut chunks = BufWriter::new(tempfile::tempfile_in(folder).map_err(failed)?);
+    let payload = Payload { name: &slot.name, sha256, bytes: &image, files: &files };
+    progress.phase("packing", image.len());
+    let index = write(payload, options, &mut chunks, &|bytes| progress.advance(bytes))?;
+    let chunks = chunks.into_inner().map_err(|error| failed(error.into_error()))?;
+    let chunks_bytes = index.chunk_file_len();
+    let index = index.to_bytes()?;
+    let info = IndexInfo { size_bytes: index.len() as u64, sha256: Sha256::digest(&index).into() };
+    let payload = PayloadInfo { size_bytes: image.len(), sha256, index: info };
+    let component = Component::Slot { name: slot.name.clone(), payload };
+    Ok(Packed { component, index, chunks, chunks_bytes })
+}
+
+/// The SHA-256 of all of a stream.
+pub(super) fn sha256_of(bytes: &dyn ReadAt, progress: &Progress) -> io::Result<Sha256Digest> {
+    let mut hash = Sha256::new();
+    let mut buf = vec![0; STEP_BYTES];
+    let mut at = 0;
+    while at < bytes.len() {
+        let step = &mut buf[..(bytes.len() - at).min(STEP_BYTES as u64) as usize];
+        bytes.read_at(at, step)?;
+        hash.update(&*step);
+        at += step.len() as u64;
+        if !progress.advance(step.len() as u64) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+    }
+    Ok(hash.finalize().into())
+}
+
+/// Copies a file from where it stands to its end.
+fn copy(from: &mut File, to: &mut dyn io::Write, progress: &Progress) -> io::Result<()> {
+    let mut buf = vec![0; STEP_BYTES];
+    loop {
+        let len = from.read(&mut buf)?;
+        if len == 0 {
+            return Ok(());
+        }
+        to.write_all(&buf[..len])?;
+        if !progress.advance(0) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+    }
+}
+
+fn show(arguments: &BundleCreateArguments, outcome: &Outcome, duration_s: f64) -> Result<(), Fault> {
+    let Outcome { manifest, header, bundle_bytes } = outcome;
+    let component = |(index, component): (usize, &Component)| {
+        serde_json::json!({
+            "name": component.name(),
+            "size_bytes": component.payload().size_bytes,
+            "sha256": hex::encode(component.payload().sha256),
+            "index_bytes": super::part_bytes(header, index, PartKind::Index),
+            "chunks_bytes": super::part_bytes(header, index, PartKind::Chunks),
+        })
+    };
+    if arguments.json {
+        let components: Vec<_> = manifest.components.iter().enumerate().map(component).collect();
+        return say(serde_json::json!({
+            "bundle": arguments.bundle,
+            "bundle_bytes": bundle_bytes,
+            "name": manifest.name,
+            "version": manifest.version,
+            "sequence": manifest.sequence,
+            "components": components,
+            "duration_s": duration_s,
+        }));
+    }
+    let image_bytes: u64 = manifest.components.iter().map(|one| one.payload().size_bytes).sum();
+    say(format_args!(
+        "{}: {} {}, {} of images in {}, in {duration_s:.1} s",
+        arguments.bundle.display(),
+        manifest.name,
+        manifest.version,
+        HumanBytes(image_bytes),
+        HumanBytes(*bundle_bytes),
+    ))
+}

@@ -1,0 +1,149 @@
+//! A bundle on this machine.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fluvial_bundle::{
+    Assembly, BUNDLE_PREFIX_BYTES, BundleError, BundleHeader, Index, Manifest, Part, PartKind, Shelf,
+};
+use fluvial_delta::apply::{Target, check_target};
+use fluvial_delta::header::StreamInfo;
+use fluvial_delta::structure::ReadAt;
+use sha2::{Digest as _, Sha256};
+
+use crate::command::open;
+use crate::fault::{Fault, Kind};
+use crate::medium::Medium;
+use crate::progress::Progress;
+
+/// A bundle, its header read.
+pub struct BundleFile {
+    pub path: PathBuf,
+    pub medium: Medium,
+    pub header: BundleHeader,
+    pub header_bytes: u64,
+    pub manifest: Manifest,
+}
+
+/// A part of a bundle, as a stream of its own.
+pub struct Section<'a> {
+    medium: &'a Medium,
+    start: u64,
+    len: u64,
+}
+
+impl ReadAt for Section<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        match offset.checked_add(buf.len() as u64) {
+            Some(end) if end <= self.len => self.medium.read_at(self.start + offset, buf),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+impl Shelf for Section<'_> {
+    fn read(&self, _payload: usize, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.read_at(offset, buf)
+    }
+}
+
+impl BundleFile {
+    /// Opens a bundle, and reads its header.
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        let medium = open(path)?;
+        let failed = |error| Fault::reading(path, error);
+        let mut bytes = vec![0; BUNDLE_PREFIX_BYTES.min(medium.len() as usize)];
+        medium.read_at(0, &mut bytes).map_err(failed)?;
+        let len = BundleHeader::len_of(&bytes)?;
+        bytes.resize(len.min(medium.len() as usize), 0);
+        medium.read_at(0, &mut bytes).map_err(failed)?;
+        let header = BundleHeader::read(&bytes)?;
+        let need = header.file_len(len as u64);
+        if medium.len() != need {
+            let message = format!("{} has {} bytes, its header tells {need}", path.display(), medium.len());
+            return Err(Fault::new(Kind::DamagedBundle, message));
+        }
+        let manifest = Manifest::read(&header.manifest)?;
+        if header.parts.iter().any(|part| part.component >= manifest.components.len()) {
+            return Err(BundleError::Invalid("a part is of no component").into());
+        }
+        Ok(Self { path: path.into(), medium, header, header_bytes: len as u64, manifest })
+    }
+
+    /// The component of a name.
+    pub fn component(&self, name: &str) -> Option<usize> {
+        self.manifest.components.iter().position(|component| component.name() == name)
+    }
+
+    /// A part, as a stream of its own.
+    pub fn section(&self, component: usize, kind: PartKind) -> Option<Section<'_>> {
+        let range = &self.header.part(component, kind)?.range;
+        Some(Section { medium: &self.medium, start: range.start, len: range.end - range.start })
+    }
+
+    /// A component's index, checked.
+    pub fn index(&self, component: usize) -> Result<Index, Fault> {
+        let info = self.manifest.components[component].payload();
+        let name = self.manifest.components[component].name();
+        let damaged = |what: &str| {
+            let message = format!("{}: the index of {name:?} {what}", self.path.display());
+            Fault::new(Kind::DamagedBundle, message)
+        };
+        let section = self.section(component, PartKind::Index).ok_or_else(|| damaged("is not there"))?;
+        if section.len() != info.index.size_bytes {
+            return Err(damaged("has another length than the manifest tells"));
+        }
+        let mut bytes = vec![0; section.len() as usize];
+        section.read_at(0, &mut bytes).map_err(|error| Fault::reading(&self.path, error))?;
+        if Sha256::digest(&bytes)[..] != info.index.sha256 {
+            return Err(damaged("is other bytes than the manifest tells"));
+        }
+        let index = Index::read(&bytes)?;
+        let chunks = self.section(component, PartKind::Chunks);
+        if (index.len, index.sha256) != (info.size_bytes, info.sha256) {
+            return Err(damaged("is that of another payload"));
+        }
+        if chunks.map(|chunks| chunks.len()) != Some(index.chunk_file_len()) {
+            return Err(damaged("does not fit the chunks"));
+        }
+        Ok(index)
+    }
+
+    /// Makes a component from its chunks in a temporary file in `folder`, and checks it.
+    pub fn unpack(&self, component: usize, folder: &Path, progress: &Progress) -> Result<Medium, Fault> {
+        let index = self.index(component)?;
+        // The index was compared with its length.
+        let Some(chunks) = self.section(component, PartKind::Chunks) else {
+            return Err(BundleError::Invalid("there are no chunks").into());
+        };
+        let failed = |error| Fault::writing(folder, error);
+        let file = tempfile::tempfile_in(folder).map_err(failed)?;
+        file.set_len(index.len).map_err(failed)?;
+        let medium = Medium::new(File::try_clone(&file).map_err(failed)?).map_err(failed)?;
+        progress.phase("unpacking", index.len);
+        unpack(&index, &medium, &chunks, progress)?;
+        progress.phase("verifying", index.len);
+        let info = StreamInfo { name: index.name.clone(), size: index.len, sha256: index.sha256 };
+        check_target(&medium, &info, &mut |bytes| progress.advance(bytes))?;
+        Ok(medium)
+    }
+}
+
+/// Makes a payload from its chunks alone.
+fn unpack(index: &Index, target: &dyn Target, shelf: &dyn Shelf, progress: &Progress) -> Result<(), Fault> {
+    let mut assembly = Assembly::new(&[Part { index, target }], Vec::new());
+    let advance = |bytes| progress.advance(bytes);
+    assembly.find_runs(&advance)?;
+    while !assembly.pages().is_empty() {
+        assembly.open_pages(shelf)?;
+        while !assembly.next_round(&advance)?.is_empty() {
+            assembly.take(shelf, &advance)?;
+        }
+    }
+    Ok(())
+}

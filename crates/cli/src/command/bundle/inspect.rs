@@ -1,0 +1,91 @@
+//! `fluvial bundle inspect`.
+
+use fluvial_bundle::{Component, PartKind};
+use indicatif::HumanBytes;
+
+use super::file::BundleFile;
+use crate::arguments::BundleInspectArguments;
+use crate::command::say;
+use crate::fault::Fault;
+
+const KINDS: [PartKind; 3] = [PartKind::Index, PartKind::Chunks, PartKind::Patch];
+
+/// Shows a bundle.
+///
+/// # Errors
+/// Every way that it fails.
+pub fn run(arguments: &BundleInspectArguments) -> Result<(), Fault> {
+    let bundle = BundleFile::open(&arguments.bundle)?;
+    if arguments.json { say(json(&bundle)) } else { say(text(&bundle).trim_end()) }
+}
+
+fn json(bundle: &BundleFile) -> serde_json::Value {
+    let component = |(index, component): (usize, &Component)| {
+        let part = |kind| super::part_bytes(&bundle.header, index, kind);
+        serde_json::json!({
+            "name": component.name(),
+            "size_bytes": component.payload().size_bytes,
+            "sha256": hex::encode(component.payload().sha256),
+            "index_bytes": part(PartKind::Index),
+            "chunks_bytes": part(PartKind::Chunks),
+            "patch_bytes": part(PartKind::Patch),
+        })
+    };
+    let manifest = &bundle.manifest;
+    let components: Vec<_> = manifest.components.iter().enumerate().map(component).collect();
+    let metadata: Vec<_> = bundle.header.metadata.iter().map(|(name, _)| name).collect();
+    serde_json::json!({
+        "bundle": bundle.path,
+        "bundle_bytes": bundle.header.file_len(bundle.header_bytes),
+        "header_bytes": bundle.header_bytes,
+        "name": manifest.name,
+        "version": manifest.version,
+        "sequence": manifest.sequence,
+        "floor": manifest.floor,
+        "hardware": manifest.hardware,
+        "components": components,
+        "trust_metadata": metadata,
+        "full_name": bundle.header.full_name,
+    })
+}
+
+fn text(bundle: &BundleFile) -> String {
+    let manifest = &bundle.manifest;
+    let hardware = if manifest.hardware.is_empty() { "any".into() } else { manifest.hardware.join(", ") };
+    let signed = if bundle.header.metadata.is_empty() {
+        "no: devices refuse it unless told otherwise".to_owned()
+    } else {
+        let names: Vec<&str> = bundle.header.metadata.iter().map(|(name, _)| name.as_str()).collect();
+        format!("{} (`fluvial-agent install --dry-run` checks it)", names.join(", "))
+    };
+    let mut text = format!(
+        "{} {}, sequence {}, for devices from {} on\nhardware  {hardware}\nsigned    {signed}\nheader    {}\n",
+        manifest.name,
+        manifest.version,
+        manifest.sequence,
+        manifest.floor,
+        HumanBytes(bundle.header_bytes),
+    );
+    for (index, component) in manifest.components.iter().enumerate() {
+        let payload = component.payload();
+        let parts = KINDS.iter().filter_map(|&kind| {
+            let bytes = super::part_bytes(&bundle.header, index, kind)?;
+            Some(format!("{} {}", kind.name(), HumanBytes(bytes)))
+        });
+        let parts: Vec<String> = parts.collect();
+        text += &format!(
+            "slot {}: {}, SHA-256 {}\n  {}\n",
+            component.name(),
+            HumanBytes(payload.size_bytes),
+            hex::encode(payload.sha256),
+            parts.join(", "),
+        );
+    }
+    if !bundle.header.full_name.is_empty() {
+        text += &format!(
+            "what has no chunks here is fetched from {} in the same folder\n",
+            bundle.header.full_name
+        );
+    }
+    text
+}
