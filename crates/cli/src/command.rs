@@ -9,8 +9,9 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use fluvial_device::disk::Medium;
+
 use crate::fault::Fault;
-use crate::medium::Medium;
 
 /// Opens a file or a block device to read.
 fn open(path: &Path) -> Result<Medium, Fault> {

@@ -12,6 +12,7 @@ use fluvial_delta::diff::DiffError;
 use fluvial_delta::frame::FrameError;
 use fluvial_delta::header::HeaderError;
 use fluvial_delta::map::MapError;
+use fluvial_device::disk::{DestinationError, MakeError};
 use fluvial_device::engine::EngineError;
 use fluvial_image::oci::ImageError;
 use fluvial_registry::RegistryError;
@@ -173,6 +174,35 @@ impl From<ApplyError> for Fault {
             _ => Kind::DamagedPatch,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<DestinationError> for Fault {
+    fn from(error: DestinationError) -> Self {
+        let (kind, hint) = match &error {
+            DestinationError::Kind { .. } | DestinationError::NotAFile { .. } => (Kind::Usage, None),
+            DestinationError::Input { .. } => (Kind::Usage, Some("choose another place with -o")),
+            DestinationError::Busy { .. } => (Kind::Busy, None),
+            DestinationError::SmallDevice { .. } => (Kind::NoSpace, Some("choose a larger device")),
+            DestinationError::NoSpace { .. } => (Kind::NoSpace, None),
+            DestinationError::Write { source, .. } => (kind_of_write(source), None),
+        };
+        let fault = Self::new(kind, error);
+        match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+}
+
+impl From<MakeError> for Fault {
+    fn from(error: MakeError) -> Self {
+        match error {
+            MakeError::Apply(error) => error.into(),
+            MakeError::Destination(error) => error.into(),
+            MakeError::ReadJournal { path, source } => Self::reading(&path, source),
+            MakeError::RemoveJournal { path, source } => Self::writing(&path, source),
+        }
     }
 }
 

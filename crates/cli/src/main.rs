@@ -8,17 +8,10 @@
 mod allocator;
 mod arguments;
 mod command;
-mod destination;
-mod durable;
 mod fault;
 mod interrupt;
-mod journal;
-mod medium;
-mod notary;
 mod progress;
-mod scratch;
 mod source;
-mod verifier;
 
 use std::process::ExitCode;
 

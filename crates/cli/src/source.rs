@@ -6,8 +6,9 @@ use std::sync::Arc;
 use fluvial_delta::header::SourceInfo;
 use fluvial_delta::structure::ReadAt;
 
+use fluvial_device::disk::{Identity, Medium};
+
 use crate::fault::{Fault, Kind};
-use crate::medium::{Identity, Medium};
 
 mod folder;
 

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use fluvial_delta::diff::{DiffReport, FileIn, Named, diff};
 use fluvial_delta::structure::ReadAt as _;
+use fluvial_device::disk::DiskScratch;
+use fluvial_device::disk::durable::folder_of;
 use fluvial_image::Anatomist;
 use fluvial_image::oci::{Group, GroupRecipe, Grouper, Slice, TreeEntry, places, tree};
 use indicatif::HumanBytes;
@@ -14,11 +16,9 @@ use super::{CONFIG_TARGET, identity_of, open_image, open_layers};
 use crate::arguments::ImageDiffArguments;
 use crate::command::diff::{check_patch_path, use_threads, write_patch};
 use crate::command::{hex, percent, say};
-use crate::durable::folder_of;
 use crate::fault::Fault;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::scratch::DiskScratch;
 
 /// What applying a patch of images may take, in bytes, if nothing else is said: devices run containers beside it.
 const APPLY_MEMORY_BYTES: u64 = 40 << 20;

@@ -9,6 +9,7 @@ use fluvial_bundle::Scatter;
 use fluvial_delta::apply::{ApplyError, check_sources};
 use fluvial_delta::header::{Header, Sha256Digest, SourceInfo};
 use fluvial_delta::structure::ReadAt;
+use fluvial_device::disk::DiskScratch;
 use fluvial_device::engine::{Engine, EngineImage};
 use fluvial_device::overlay::LayerFolders;
 use fluvial_image::oci::{
@@ -22,7 +23,6 @@ use crate::arguments::AccessArguments;
 use crate::command::hex;
 use crate::fault::{Fault, Kind};
 use crate::progress::Progress;
-use crate::scratch::DiskScratch;
 
 /// How to come to images.
 pub struct Access<'a> {

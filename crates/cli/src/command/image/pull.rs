@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use fluvial_delta::header::Sha256Digest;
+use fluvial_device::disk::is_at;
 use fluvial_image::oci::{diff_ids_of, digest_text};
 use fluvial_registry::{RegistryImage, Repository};
 use indicatif::HumanBytes;
@@ -23,7 +24,6 @@ use crate::arguments::ImagePullArguments;
 use crate::command::say;
 use crate::fault::{Fault, Kind};
 use crate::interrupt::Interrupt;
-use crate::medium::is_at;
 use crate::progress::Progress;
 
 /// How an image came.

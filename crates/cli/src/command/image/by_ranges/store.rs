@@ -12,8 +12,9 @@ use std::sync::{Mutex, PoisonError};
 
 use fluvial_bundle::{Index, Shelf};
 
+use fluvial_device::disk::durable::beside;
+
 use super::ranges::Ranges;
-use crate::durable::beside;
 use crate::fault::Fault;
 
 /// Bytes of an entry of the list: two numbers.
