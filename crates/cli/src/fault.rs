@@ -14,6 +14,7 @@ use fluvial_delta::header::HeaderError;
 use fluvial_delta::map::MapError;
 use fluvial_device::disk::{DestinationError, MakeError};
 use fluvial_device::engine::EngineError;
+use fluvial_fetch::FetchError;
 use fluvial_image::oci::ImageError;
 use fluvial_registry::RegistryError;
 use thiserror::Error;
@@ -257,6 +258,38 @@ impl From<AssembleError> for Fault {
             AssembleError::Cancelled => Kind::Cancelled,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<FetchError> for Fault {
+    fn from(error: FetchError) -> Self {
+        let (kind, hint) = match error {
+            FetchError::Assemble(error) => return error.into(),
+            FetchError::Read { path, source } => return Self::reading(&path, source),
+            FetchError::Write { path, source } => return Self::writing(&path, source),
+            FetchError::Client(_) => (Kind::Internal, None),
+            FetchError::Cut { .. } => (Kind::Io, Some("run the same command again: what has come is kept")),
+            FetchError::Refused { status, .. } => {
+                (Kind::Io, hint_of_status(status.as_u16(), error.may_retry()))
+            }
+            FetchError::OtherRanges { .. } => (Kind::Io, None),
+            FetchError::TooLong { .. } => (Kind::DamagedPatch, Some("publish the image again")),
+            FetchError::Cancelled => (Kind::Cancelled, None),
+        };
+        let fault = Self::new(kind, error);
+        match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+}
+
+fn hint_of_status(status: u16, may_retry: bool) -> Option<&'static str> {
+    match status {
+        404 => Some("publish the image to this folder, and ask for its digest"),
+        416 => Some("the published file is cut: publish the image again"),
+        _ if may_retry => Some("run the same command again later: what has come is kept"),
+        _ => None,
     }
 }
 

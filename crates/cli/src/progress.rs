@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use fluvial_delta::diff::{DiffObserver, Phase};
 use fluvial_device::disk::{MakeObserver, MakePhase};
+use fluvial_fetch::{FetchObserver, FetchPhase};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::interrupt::Interrupt;
@@ -76,6 +77,20 @@ impl MakeObserver for Progress {
         let name = match phase {
             MakePhase::Apply => "applying",
             MakePhase::Verify => "verifying",
+        };
+        self.phase(name, bytes);
+    }
+
+    fn advance(&self, bytes: u64) -> bool {
+        Progress::advance(self, bytes)
+    }
+}
+
+impl FetchObserver for Progress {
+    fn begin(&self, phase: FetchPhase, bytes: u64) {
+        let name = match phase {
+            FetchPhase::Look => "looking",
+            FetchPhase::Fetch => "fetching",
         };
         self.phase(name, bytes);
     }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use fluvial_delta::apply::Patch;
 use fluvial_delta::map::FileCost;
 use fluvial_delta::structure::ReadAt as _;
+use fluvial_fetch::Counters;
 use fluvial_image::oci::{FileReference, Image, ImageReference, Layer, digest_text};
 use indicatif::HumanBytes;
 use serde_json::json;
@@ -115,7 +116,7 @@ fn by_ranges(
     old: &ImageReference,
     missing: Image,
     access: &Access<'_>,
-) -> Result<(by_ranges::Counters, usize), Fault> {
+) -> Result<(Counters, usize), Fault> {
     let digest = digest_text(&missing.config_digest);
     let site = access.folder.join("site");
     publish::publish_image(missing, &site, arguments.level, access.progress)?;
