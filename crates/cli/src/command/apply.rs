@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use fluvial_console::{Fault, Interrupt, Kind, Progress, hex, open, say};
 use fluvial_delta::apply::{ApplyError, Patch, check_sources};
 use fluvial_delta::header::Header;
 use fluvial_delta::structure::ReadAt;
@@ -12,11 +13,7 @@ use fluvial_device::disk::{
 };
 use indicatif::HumanBytes;
 
-use super::{hex, open, say};
 use crate::arguments::ApplyArguments;
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 use crate::source::Old;
 
 /// What an apply came to.

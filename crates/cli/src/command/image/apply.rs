@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use fluvial_console::{Fault, Interrupt, Kind, Progress, open, say};
 use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, Target, check_target};
 use fluvial_delta::header::Header;
 use fluvial_delta::structure::ReadAt;
@@ -17,10 +18,6 @@ use super::old::{Access, OldImage};
 use super::{CONFIG_TARGET, identity_of};
 use crate::arguments::ImageApplyArguments;
 use crate::command::apply::{check_memory, hint_to_resume};
-use crate::command::{open, say};
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 
 /// A config that is read back from what was made at most, in bytes.
 pub(super) const CONFIG_BYTES_MAX: u64 = 4 << 20;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use fluvial_bundle::{Index, Part, Tally};
+use fluvial_console::{Fault, Interrupt, Kind, Progress, hex, say};
 use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::{Sha256Digest, StreamInfo};
 use fluvial_device::disk::durable::beside;
@@ -20,10 +21,6 @@ use super::old::{Access, OldImage};
 use super::publish::{CHUNKS_FILE, CONFIG_FILE, INDEX_FILE};
 use super::{CONFIG_TARGET, identity_of};
 use crate::arguments::ImageFetchArguments;
-use crate::command::{hex, say};
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 
 /// What a fetch came to.
 struct Outcome {

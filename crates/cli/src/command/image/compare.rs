@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
+use fluvial_console::{Fault, Interrupt, Progress, open, percent, say};
 use fluvial_delta::apply::Patch;
 use fluvial_delta::map::FileCost;
 use fluvial_delta::structure::ReadAt as _;
@@ -22,10 +23,6 @@ use crate::arguments::{
     DiffOptionArguments, ImageCompareArguments, ImageDiffArguments, ImageFetchArguments, MaybeImage, Verify,
 };
 use crate::command::diff::use_threads;
-use crate::command::{open, percent, say};
-use crate::fault::Fault;
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 
 /// How plain layers are packed to tell what a pull would fetch: as registries keep them.
 const PULL_LEVEL: u32 = 6;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fluvial_console::{Fault, Kind, hex};
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::DiskScratch;
@@ -11,8 +12,6 @@ use fluvial_image::oci::{Announced, Blobs, ImageReference, Layer, LayerSource, W
 
 use super::old::Access;
 use super::{in_files, open_layers};
-use crate::command::hex;
-use crate::fault::{Fault, Kind};
 
 /// Blobs stand so far from one another, in bytes: blocks of file systems, so that one blob can be given
 /// back to the disk beside another.

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use fluvial_bundle::{Payload, write};
+use fluvial_console::{Fault, Interrupt, Progress, hex, say};
 use fluvial_delta::structure::{Extent, ReadAt as _};
 use fluvial_device::disk::DiskScratch;
 use fluvial_device::disk::durable::Draft;
@@ -19,10 +20,6 @@ use super::old::Access;
 use super::{open_image, open_layers};
 use crate::arguments::ImagePublishArguments;
 use crate::command::diff::use_threads;
-use crate::command::{hex, say};
-use crate::fault::Fault;
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 
 /// The names of published files.
 pub(super) const CONFIG_FILE: &str = "config";

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use fluvial_console::Fault;
 use fluvial_delta::apply::Target as _;
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::scratch::{Scratch, ScratchStore};
@@ -16,7 +17,6 @@ use sha2::{Digest as _, Sha256};
 use super::super::goal::Goal;
 use super::super::old::OldImage;
 use super::{Outcome, Pull, Route};
-use crate::fault::Fault;
 
 impl Pull<'_> {
     /// Makes the image from layers of `base` and of the registry; an engine is not sent those that it has.
