@@ -37,6 +37,12 @@ pub struct Manifest {
     pub components: Vec<Component>,
 }
 
+/// The one field of a manifest that tells how to read the others.
+#[derive(Deserialize)]
+struct Versioned {
+    manifest_version: u32,
+}
+
 /// A part of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -132,11 +138,6 @@ impl Manifest {
     pub fn read(bytes: &[u8]) -> Result<Self, ManifestError> {
         if bytes.len() > MANIFEST_BYTES_MAX {
             return Err(ManifestError::TooLong { have: bytes.len(), limit: MANIFEST_BYTES_MAX });
-        }
-        /// The one field that tells how to read the others.
-        #[derive(Deserialize)]
-        struct Versioned {
-            manifest_version: u32,
         }
         let Versioned { manifest_version } = serde_json::from_slice(bytes)?;
         if manifest_version != VERSION {

@@ -26,7 +26,9 @@ pub(crate) fn write(runs: &[Vec<Listed>]) -> Result<Vec<u8>, IndexError> {
     // All of a run's only chunk but its digest is known from the run.
     let several = || runs.iter().filter(|run| run.len() > 1).flatten();
     let mut writer = WireWriter::default();
-    runs.iter().for_each(|run| writer.number(run.len() as u64));
+    for run in runs {
+        writer.number(run.len() as u64);
+    }
     several().for_each(|one| writer.number(u64::from(one.chunk.len)));
     several().for_each(|one| writer.number(u64::from(one.packed_len)));
     several().for_each(|one| writer.raw(&one.chunk.key.to_le_bytes()));

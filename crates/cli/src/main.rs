@@ -1,43 +1,29 @@
 //! `fluvial`: the operator's command. It makes patches, applies them, and shows what is in them.
 //!
-//! The engine (`fluvial-delta`) is pure; files, devices, signals and the terminal are handled here.
+//! The engine (`fluvial-delta`) is pure; files and devices are `fluvial-device`'s, signals and the terminal
+//! `fluvial-console`'s.
 //! docs/cli.md is the manual.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
-mod allocator;
 mod arguments;
 mod command;
-mod destination;
-mod durable;
-mod fault;
-mod interrupt;
-mod journal;
-mod medium;
-mod notary;
-mod progress;
-mod scratch;
 mod source;
-mod verifier;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use fluvial_console::{finish, give_back_early, parse, with_signals};
 
 use crate::arguments::{Arguments, Command};
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
 
 fn main() -> ExitCode {
-    let command = Arguments::command().after_help(Kind::table());
-    let parsed = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
-    let arguments = match parsed {
+    let arguments: Arguments = match parse() {
         Ok(arguments) => arguments,
-        Err(error) => return refuse(&error),
+        Err(exit_code) => return exit_code,
     };
     // Diffs have no declared memory to keep to, and take blocks by the million.
     if arguments.command.is_apply() {
-        allocator::give_back_early();
+        give_back_early();
     }
     let (json, result) = match &arguments.command {
         Command::Diff(diff) => (diff.json, with_signals(|signals| command::diff::run(diff, signals))),
@@ -48,21 +34,5 @@ fn main() -> ExitCode {
         }
         Command::Inspect(inspect) => (inspect.json, command::inspect::run(inspect)),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => fault.show(json),
-    }
-}
-
-fn with_signals(run: impl FnOnce(Interrupt) -> Result<(), Fault>) -> Result<(), Fault> {
-    run(Interrupt::listen().map_err(|error| Fault::new(Kind::Internal, error))?)
-}
-
-/// Shows help and version, or what is wrong with the command line: as JSON where that was asked for.
-fn refuse(error: &clap::Error) -> ExitCode {
-    let json = std::env::args_os().any(|argument| argument == "--json");
-    if json && error.use_stderr() {
-        return Fault::new(Kind::Usage, error.to_string().trim_end().to_owned()).show(true);
-    }
-    error.exit()
+    finish(result, json)
 }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fluvial_console::{Fault, Kind};
 use fluvial_delta::header::SourceInfo;
 use fluvial_delta::structure::ReadAt;
 
-use crate::fault::{Fault, Kind};
-use crate::medium::{Identity, Medium};
+use fluvial_device::disk::{Identity, Medium};
 
 mod folder;
 

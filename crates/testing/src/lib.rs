@@ -1,5 +1,8 @@
-//! Real programs that tests start: each on a folder and a port of its own, stopped when it is dropped.
+//! Servers that tests start, each on a folder and a port of its own: real programs, stopped when they are dropped,
+//! and a server of ranges that misbehaves on demand.
 
+mod range_server;
 mod registry;
 
+pub use range_server::{RangeCounts, RangeFault, RangeServer};
 pub use registry::DockerRegistry;

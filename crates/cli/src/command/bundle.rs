@@ -12,8 +12,8 @@ use std::path::Path;
 use fluvial_bundle::{BundleHeader, PartKind};
 
 use crate::arguments::{BundleArguments, BundleCommand};
-use crate::fault::Fault;
-use crate::interrupt::Interrupt;
+use fluvial_console::Fault;
+use fluvial_console::Interrupt;
 
 /// Carries out a command for bundles.
 ///

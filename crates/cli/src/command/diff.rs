@@ -7,18 +7,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use fluvial_console::{Fault, Interrupt, Kind, Progress, hex, open, percent, say};
 use fluvial_delta::diff::{DiffReport, Named, diff};
+use fluvial_device::disk::durable::{Draft, folder_of};
+use fluvial_device::disk::{DiskScratch, Identity, is_at};
 use fluvial_image::Anatomist;
 use indicatif::HumanBytes;
 
-use super::{hex, open, percent, say};
 use crate::arguments::DiffArguments;
-use crate::durable::{Draft, folder_of};
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::medium::{Identity, is_at};
-use crate::progress::Progress;
-use crate::scratch::DiskScratch;
 use crate::source::Old;
 
 /// What applying a patch may take, in bytes, if nothing else is said.

@@ -13,16 +13,14 @@ mod push_delta;
 
 mod publish;
 
+use fluvial_console::{Fault, Interrupt, Kind, Progress};
 use fluvial_delta::scratch::ScratchStore;
 use fluvial_delta::structure::ReadAt as _;
+use fluvial_device::disk::{Identity, Medium};
 use fluvial_image::oci::{FileReference, Image, ImageReference, Layer, LayerTar};
 
 use self::old::Access;
 use crate::arguments::{ImageArguments, ImageCommand};
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::medium::{Identity, Medium};
-use crate::progress::Progress;
 
 /// The name of the target that is the new image's config.
 const CONFIG_TARGET: &str = "config";

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use fluvial_codec::Format;
+use fluvial_console::{Fault, hex, open, percent, say};
 use fluvial_delta::apply::Patch;
 use fluvial_delta::header::{FORMAT_VERSION, SourceCheck, SourceInfo, StreamInfo};
 use fluvial_delta::layout::{Node, Packed};
@@ -12,9 +13,7 @@ use fluvial_delta::structure::ReadAt as _;
 use fluvial_image::oci::GroupRecipe;
 use serde_json::{Value, json};
 
-use super::{hex, open, percent, say};
 use crate::arguments::InspectArguments;
-use crate::fault::Fault;
 
 /// Sources and targets that are listed one by one; a folder has thousands.
 const STREAMS_SHOWN_MAX: usize = 8;

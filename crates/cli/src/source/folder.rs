@@ -10,10 +10,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fluvial_console::{Fault, Kind};
 use fluvial_delta::structure::ReadAt;
 use rustix::fs::{Mode, OFlags, openat};
-
-use crate::fault::{Fault, Kind};
 
 /// Files that are held open.
 const OPEN_FILES_MAX: usize = 64;

@@ -8,7 +8,6 @@ mod hostile;
 mod image;
 mod images;
 mod media;
-mod range_server;
 mod ranges;
 mod registry;
 mod resume;

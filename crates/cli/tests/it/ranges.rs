@@ -2,11 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use fluvial_testing::{RangeFault as Fault, RangeServer};
 use serde_json::Value;
 
 use crate::image::{Packing, config_digest, layers, put_layout};
 use crate::images::{Files, config, docker_archive, hex, layer};
-use crate::range_server::{Fault, RangeServer};
 use crate::support::{Workplace, noise};
 
 /// Old and new image, the new one published: the place and its digest.
@@ -30,7 +30,7 @@ fn fetch(work: &Workplace, old: &str, url: &str, to: &str) -> Value {
 fn only_what_is_missing_is_fetched() {
     let (work, digest) = published();
     for to in ["docker-archive:made.tar:app:2", "oci-archive:made.oci:2", "oci:made:2"] {
-        let server = RangeServer::start(&work.path("site"), Fault::None);
+        let server = RangeServer::start(&work.path("site"), Fault::None).unwrap();
         let url = format!("{}/{digest}", server.base);
         let made = fetch(&work, "docker-archive:old.tar", &url, to);
         assert!(server.counts.open_max.load(Ordering::SeqCst) <= 9, "8, and one that is just closing");
@@ -50,7 +50,7 @@ fn only_what_is_missing_is_fetched() {
 #[test]
 fn without_an_old_image_everything_is_fetched() {
     let (work, digest) = published();
-    let server = RangeServer::start(&work.path("site"), Fault::None);
+    let server = RangeServer::start(&work.path("site"), Fault::None).unwrap();
     let made = fetch(&work, "none", &format!("{}/{digest}", server.base), "oci:made");
     assert_eq!(made["found_bytes"], 0);
     assert_eq!(config_digest(&work, "oci:made"), digest);
@@ -85,7 +85,7 @@ fn a_server_that_answers_few_ranges_gets_more_requests() {
     let (work, digest) = published();
     let mut requests = Vec::new();
     for fault in [Fault::None, Fault::RangesMax(10), Fault::RangesMax(1), Fault::FirstRange] {
-        let server = RangeServer::start(&work.path("site"), fault);
+        let server = RangeServer::start(&work.path("site"), fault).unwrap();
         let url = format!("{}/{digest}", server.base);
         let made = fetch(&work, "docker-archive:old.tar", &url, "docker-archive:made.tar");
         assert_eq!(config_digest(&work, "docker-archive:made.tar"), digest);
@@ -96,10 +96,20 @@ fn a_server_that_answers_few_ranges_gets_more_requests() {
 }
 
 #[test]
+fn a_server_that_knows_no_ranges_sends_its_files_whole() {
+    let (work, digest) = published();
+    let server = RangeServer::start(&work.path("site"), Fault::WholeFile).unwrap();
+    let url = format!("{}/{digest}", server.base);
+    let made = fetch(&work, "docker-archive:old.tar", &url, "docker-archive:made.tar");
+    assert_eq!(config_digest(&work, "docker-archive:made.tar"), digest);
+    assert_eq!(made["retries"], 0);
+}
+
+#[test]
 fn a_server_that_stumbles_is_asked_again() {
     let (work, digest) = published();
     for fault in [Fault::Status(500, 2), Fault::Status(503, 1), Fault::Cut(3)] {
-        let server = RangeServer::start(&work.path("site"), fault);
+        let server = RangeServer::start(&work.path("site"), fault).unwrap();
         let made = fetch(&work, "none", &format!("{}/{digest}", server.base), "docker-archive:made.tar");
         assert!(made["retries"].as_u64().unwrap() > 0, "{fault:?}");
         assert_eq!(config_digest(&work, "docker-archive:made.tar"), digest);
@@ -111,19 +121,18 @@ fn a_server_that_stumbles_is_asked_again() {
 fn a_server_that_cannot_is_told_so_and_nothing_is_left_of_the_image() {
     let (work, digest) = published();
     for (fault, kind) in [
-        (Fault::WholeFile, "io"),
         (Fault::OtherRange, "io"),
         (Fault::Status(416, usize::MAX), "io"),
         (Fault::Status(403, usize::MAX), "io"),
         (Fault::LastByteFlipped, "damaged_patch"),
     ] {
-        let server = RangeServer::start(&work.path("site"), fault);
+        let server = RangeServer::start(&work.path("site"), fault).unwrap();
         let url = format!("{}/{digest}", server.base);
         let arguments = ["image", "fetch", "docker-archive:old.tar", &url, "--to", "docker-archive:made.tar"];
         assert_eq!(work.fault(&arguments).0, kind, "{fault:?}");
         assert!(!work.path("made.tar").exists());
     }
-    let server = RangeServer::start(&work.path("site"), Fault::None);
+    let server = RangeServer::start(&work.path("site"), Fault::None).unwrap();
     let other = "ab".repeat(32);
     let url = format!("{}/{other}", server.base);
     assert_eq!(work.fault(&["image", "fetch", "none", &url, "--to", "oci:made"]).0, "io");
@@ -140,12 +149,12 @@ fn what_has_come_is_not_fetched_again() {
     work.write("new.tar", &docker_archive("app:2", &new));
     work.json(&["image", "publish", "docker-archive:new.tar", "--to", "site", "--level", "1"]);
     let digest = hex(&config(&new));
-    let broken = RangeServer::start(&work.path("site"), Fault::Gone(5));
+    let broken = RangeServer::start(&work.path("site"), Fault::Gone(5)).unwrap();
     let url = format!("{}/{digest}", broken.base);
     assert_eq!(work.fault(&["image", "fetch", "none", &url, "--to", "oci-archive:made"]).0, "io");
     let had = broken.body_bytes();
     assert!(had > 2_000_000, "{had}");
-    let server = RangeServer::start(&work.path("site"), Fault::None);
+    let server = RangeServer::start(&work.path("site"), Fault::None).unwrap();
     fetch(&work, "none", &format!("{}/{digest}", server.base), "oci-archive:made");
     assert_eq!(config_digest(&work, "oci-archive:made"), digest);
     let chunks =

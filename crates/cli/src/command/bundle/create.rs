@@ -16,11 +16,11 @@ use sha2::{Digest as _, Sha256};
 use super::release::{Release, SlotImage};
 use crate::arguments::BundleCreateArguments;
 use crate::command::diff::{check_patch_path, use_threads, write_patch};
-use crate::command::{open, say};
-use crate::durable::folder_of;
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
+use fluvial_console::Interrupt;
+use fluvial_console::Progress;
+use fluvial_console::{Fault, Kind};
+use fluvial_console::{open, say};
+use fluvial_device::disk::durable::folder_of;
 
 /// Bytes that are hashed or copied at a time.
 const STEP_BYTES: usize = 256 << 10;

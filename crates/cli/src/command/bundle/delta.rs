@@ -15,13 +15,13 @@ use super::file::BundleFile;
 use super::{file_name, part_bytes};
 use crate::arguments::BundleDeltaArguments;
 use crate::command::diff::{check_patch_path, use_threads, write_patch};
-use crate::command::say;
-use crate::durable::folder_of;
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::medium::Medium;
-use crate::progress::Progress;
-use crate::scratch::DiskScratch;
+use fluvial_console::Interrupt;
+use fluvial_console::Progress;
+use fluvial_console::say;
+use fluvial_console::{Fault, Kind};
+use fluvial_device::disk::DiskScratch;
+use fluvial_device::disk::Medium;
+use fluvial_device::disk::durable::folder_of;
 
 /// What applying a patch may take on a device, in bytes, if nothing else is said.
 const APPLY_MEMORY_BYTES: u64 = 32 << 20;

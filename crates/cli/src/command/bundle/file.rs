@@ -12,10 +12,10 @@ use fluvial_delta::header::StreamInfo;
 use fluvial_delta::structure::ReadAt;
 use sha2::{Digest as _, Sha256};
 
-use crate::command::open;
-use crate::fault::{Fault, Kind};
-use crate::medium::Medium;
-use crate::progress::Progress;
+use fluvial_console::Progress;
+use fluvial_console::open;
+use fluvial_console::{Fault, Kind};
+use fluvial_device::disk::Medium;
 
 /// A bundle, its header read.
 pub struct BundleFile {

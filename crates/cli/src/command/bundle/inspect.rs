@@ -5,8 +5,8 @@ use indicatif::HumanBytes;
 
 use super::file::BundleFile;
 use crate::arguments::BundleInspectArguments;
-use crate::command::say;
-use crate::fault::Fault;
+use fluvial_console::Fault;
+use fluvial_console::say;
 
 const KINDS: [PartKind; 3] = [PartKind::Index, PartKind::Chunks, PartKind::Patch];
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::fault::{Fault, Kind};
+use fluvial_console::{Fault, Kind};
 
 /// The file at most, in bytes.
 const RELEASE_BYTES_MAX: u64 = 1 << 20;

@@ -9,12 +9,12 @@ use fluvial_delta::structure::ReadAt as _;
 
 use super::file::{BundleFile, Section};
 use crate::arguments::BundleVerifyArguments;
-use crate::command::apply::check_whole;
-use crate::command::say;
-use crate::durable::folder_of;
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
+use fluvial_console::Interrupt;
+use fluvial_console::Progress;
+use fluvial_console::say;
+use fluvial_console::{Fault, Kind};
+use fluvial_device::disk::durable::folder_of;
+use fluvial_device::disk::patch_bytes;
 
 /// Makes every component that has chunks, and compares patches with the manifest.
 ///
@@ -68,7 +68,7 @@ fn verify(arguments: &BundleVerifyArguments, progress: &Progress) -> Result<(usi
 /// Compares what a patch makes with what the manifest tells, and its length with what its header tells.
 fn check_patch(bundle: &BundleFile, component: usize, patch: &Section<'_>) -> Result<(), Fault> {
     let (header, map_start) = Header::read(patch).map_err(ApplyError::Header)?;
-    check_whole(&header, map_start, patch.len())?;
+    patch_bytes(&header, map_start, patch.len())?;
     let payload = bundle.manifest.components[component].payload();
     let makes: Vec<_> = header.targets.iter().map(|target| (target.size, target.sha256)).collect();
     if makes != [(payload.size_bytes, payload.sha256)] {

@@ -2,9 +2,14 @@
 
 use std::time::Instant;
 
+use fluvial_console::{Fault, Interrupt, Kind, Progress, open, say};
 use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, Target, check_target};
 use fluvial_delta::header::Header;
 use fluvial_delta::structure::ReadAt;
+use fluvial_device::disk::durable::beside;
+use fluvial_device::disk::{
+    DiskScratch, Entry, Journal, Medium, Notary, Restart, Watch, header_sha256, is_at, patch_bytes,
+};
 use fluvial_image::oci::{Announced, Blobs, ImageReference, diff_ids_of, digest_text};
 use indicatif::HumanBytes;
 
@@ -12,18 +17,7 @@ use super::goal::{Goal, folder_for, has_already};
 use super::old::{Access, OldImage};
 use super::{CONFIG_TARGET, identity_of};
 use crate::arguments::ImageApplyArguments;
-use crate::command::apply::{
-    Watch, check_memory, check_whole, frame_to_resume, hint_to_resume, read_header_sha256, starting_point,
-};
-use crate::command::{open, say};
-use crate::durable::beside;
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::journal::Journal;
-use crate::medium::{Medium, is_at};
-use crate::notary::Notary;
-use crate::progress::Progress;
-use crate::scratch::DiskScratch;
+use crate::command::apply::{check_memory, hint_to_resume};
 
 /// A config that is read back from what was made at most, in bytes.
 pub(super) const CONFIG_BYTES_MAX: u64 = 4 << 20;
@@ -113,8 +107,10 @@ pub(super) fn apply_to(
     let journal_path = beside(goal.blobs().path(), ".journal");
     let unseen = |source| Fault::reading(goal.blobs().path(), source);
     let inode = goal.blobs().inode().map_err(unseen)?;
-    let journal = Journal::new(journal_path, read_header_sha256(bytes, map_start)?, inode);
-    let (from, restart) = starting_point(&journal, true, header.frames.len())?;
+    let journal = Journal::new(journal_path, header_sha256(bytes, map_start)?, inode);
+    let (from, restart) = journal
+        .starting_point(true, header.frames.len())
+        .map_err(|error| Fault::reading(journal.path(), error))?;
     let scratch = DiskScratch::new(access.folder);
     let mut job = Job { patch: &patch, sources, blobs: goal.blobs(), scratch, journal, progress, restart };
     if let Err(fault) = job.run(from) {
@@ -136,7 +132,7 @@ pub(super) fn apply_to(
     goal.finish(&config, &diff_ids, &mut |wanted| old.layers(wanted), access)?;
     let mut outcome = Outcome::new(&header, diff_ids.len());
     outcome.first_frame = if restart.is_some() { 0 } else { from };
-    outcome.restart = restart;
+    outcome.restart = restart.map(|restart| restart.to_string());
     Ok(outcome)
 }
 
@@ -148,7 +144,7 @@ struct Job<'a> {
     scratch: DiskScratch,
     journal: Journal,
     progress: &'a Progress,
-    restart: Option<String>,
+    restart: Option<Restart>,
 }
 
 impl Job<'_> {
@@ -159,7 +155,7 @@ impl Job<'_> {
             Err(Failed::Apply(ApplyError::WrongTarget { .. } | ApplyError::NoSuchCheckpoint(_)))
                 if from > 0 =>
             {
-                self.restart = Some("what an earlier run has left is damaged: starting over".into());
+                self.restart = Some(Restart::Damaged);
                 self.attempt(0).map_err(Failed::into)
             }
             result => result.map_err(Failed::into),
@@ -176,7 +172,7 @@ impl Job<'_> {
         self.progress.phase("applying", header.frames[from..].iter().map(|frame| frame.flat_len).sum());
         let files = self.blobs.files().map_err(ApplyError::WriteTarget)?;
         let notary = Notary::begin(files, self.journal.clone()).map_err(ApplyError::Journal)?;
-        let mut watch = Watch { progress: self.progress, notary };
+        let mut watch = Watch { observer: self.progress, notary };
         let targets: Vec<&dyn Target> = self.blobs.iter().map(|blob| blob as &dyn Target).collect();
         let checkpoint = Checkpoint { frame: from };
         let made = self.patch.apply(&self.sources, &targets, &self.scratch, checkpoint, &mut watch);
@@ -192,7 +188,9 @@ impl Job<'_> {
 
     /// After a fault: tells whether the next run can go on from what was made.
     fn clean_up(&self, fault: Fault) -> (Fault, bool) {
-        if let Some(frame) = frame_to_resume(&self.journal, fault.kind) {
+        if fault.kind != Kind::WrongTarget
+            && let Ok(Entry::Frames(frame)) = self.journal.read()
+        {
             let frames = self.patch.header.frames.len();
             return (hint_to_resume(fault, self.blobs.path(), frame, frames), true);
         }
@@ -239,7 +237,7 @@ fn check_header(
         let message = format!("the image's config has {} bytes", header.targets[0].size);
         return Err(Fault::new(Kind::DamagedPatch, message));
     }
-    check_whole(header, map_start, have)?;
+    patch_bytes(header, map_start, have)?;
     check_memory(header, arguments.memory_limit)
 }
 

@@ -1,19 +1,16 @@
 //! `fluvial image fetch`: a published image, from what OLD holds and as few bytes as can be.
 
-mod multipart;
-mod origin;
-mod ranges;
-mod server;
-mod store;
-
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use fluvial_bundle::{Assembly, Index, Part, Tally, Want};
+use fluvial_bundle::{Index, Part, Tally};
+use fluvial_console::{Fault, Interrupt, Kind, Progress, hex, say};
 use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::{Sha256Digest, StreamInfo};
-use fluvial_delta::structure::ReadAt;
+use fluvial_device::disk::durable::beside;
+use fluvial_device::disk::is_at;
+use fluvial_fetch::{ChunkFile, Counters, Site, Store, assemble};
 use fluvial_image::oci::{Announced, ImageReference, diff_ids_of, digest_text};
 use indicatif::HumanBytes;
 use sha2::{Digest as _, Sha256};
@@ -21,19 +18,9 @@ use sha2::{Digest as _, Sha256};
 use super::apply::CONFIG_BYTES_MAX;
 use super::goal::{Goal, folder_for, has_already};
 use super::old::{Access, OldImage};
-use super::publish::{CONFIG_FILE, INDEX_FILE};
+use super::publish::{CHUNKS_FILE, CONFIG_FILE, INDEX_FILE};
 use super::{CONFIG_TARGET, identity_of};
 use crate::arguments::ImageFetchArguments;
-use crate::command::{hex, say};
-use crate::durable::beside;
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::medium::is_at;
-use crate::progress::Progress;
-
-pub(super) use origin::Counters;
-use origin::Origin;
-use store::Store;
 
 /// What a fetch came to.
 struct Outcome {
@@ -75,7 +62,7 @@ fn fetch(arguments: &ImageFetchArguments, progress: &Progress) -> Result<Outcome
     {
         return Err(Fault::overwriting(to, "OLD").hint("choose another place with --to"));
     }
-    let (origin, digest) = Origin::open(&arguments.from, arguments.connections)?;
+    let (site, digest) = open_site(&arguments.from, arguments.connections)?;
     let mut outcome = Outcome {
         image_digest: digest_text(&digest),
         layers: 0,
@@ -88,7 +75,7 @@ fn fetch(arguments: &ImageFetchArguments, progress: &Progress) -> Result<Outcome
         return Ok(Outcome { layers, ..outcome });
     }
     let access = Access::new(&arguments.access, folder_for(&arguments.to, &arguments.work_folder), progress);
-    let config = fetch_config(&origin, &digest)?;
+    let config = fetch_config(&site, &digest)?;
     let diff_ids = diff_ids_of(&config).map_err(|reason| {
         Fault::new(Kind::DamagedPatch, format!("what is published is no image: {reason}"))
     })?;
@@ -98,14 +85,14 @@ fn fetch(arguments: &ImageFetchArguments, progress: &Progress) -> Result<Outcome
     };
     let missing = missing_layers(&diff_ids, &old);
     let indexes: Vec<Index> =
-        missing.iter().map(|diff_id| fetch_index(&origin, diff_id)).collect::<Result<_, _>>()?;
+        missing.iter().map(|diff_id| fetch_index(&site, diff_id)).collect::<Result<_, _>>()?;
     let mut infos = vec![info(CONFIG_TARGET.into(), config.len() as u64, digest)];
     infos.extend(indexes.iter().map(|index| info(index.name.clone(), index.len, index.sha256)));
     let announced: Vec<Announced> =
         infos.iter().map(|info| Announced { sha256: info.sha256, len: info.size }).collect();
     let goal = Goal::begin(&arguments.to, &announced, &access)?;
     let store = Store::open(&store_folder(&arguments.to, &access, &digest), &indexes)?;
-    match make(&goal, &config, &infos, &indexes, (&old, &origin, &store), progress) {
+    match make(&goal, &config, &infos, &indexes, (&old, &site, &store), progress) {
         Ok(tally) => outcome.tally = tally,
         Err(fault) => {
             if matches!(fault.kind, Kind::DamagedPatch | Kind::WrongTarget) {
@@ -118,10 +105,37 @@ fn fetch(arguments: &ImageFetchArguments, progress: &Progress) -> Result<Outcome
     outcome.layers = diff_ids.len();
     outcome.layers_made = indexes.len();
     outcome.made_bytes = infos.iter().map(|info| info.size).sum();
-    outcome.counters = origin.counters();
+    outcome.counters = site.counters();
     goal.finish(&config, &diff_ids, &mut |wanted| old.layers(wanted), &access)?;
     store.remove()?;
     Ok(outcome)
+}
+
+/// Takes the published folder and an image's digest apart: `BASE/HEX` or `BASE/sha256:HEX`.
+fn open_site(text: &str, connections: u8) -> Result<(Site, Sha256Digest), Fault> {
+    let usage = || {
+        let message = format!("{text:?} does not end in an image's digest");
+        Fault::new(Kind::Usage, message).hint("`fluvial image publish` tells it")
+    };
+    let (base, name) = text.trim_end_matches('/').rsplit_once('/').unwrap_or((".", text));
+    let digest = digest_of(name.strip_prefix("sha256:").unwrap_or(name)).ok_or_else(usage)?;
+    Ok((Site::open(base, usize::from(connections))?, digest))
+}
+
+fn digest_of(hex: &str) -> Option<Sha256Digest> {
+    let mut digest = [0; 32];
+    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase()) {
+        return None;
+    }
+    for (byte, at) in digest.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+/// Where a layer's chunks are published.
+fn chunk_file(index: &Index) -> ChunkFile {
+    ChunkFile { name: format!("{}/{CHUNKS_FILE}", index.name), offset: 0, len: index.chunk_file_len() }
 }
 
 /// Where what was fetched is kept until the image is there.
@@ -138,7 +152,7 @@ fn make(
     config: &[u8],
     infos: &[StreamInfo],
     indexes: &[Index],
-    (old, origin, store): (&OldImage<'_>, &Origin, &Store),
+    (old, site, store): (&OldImage<'_>, &Site, &Store),
     progress: &Progress,
 ) -> Result<Tally, Fault> {
     let blobs = goal.blobs();
@@ -150,7 +164,9 @@ fn make(
         .collect();
     // Where nothing is missing, nothing is looked for.
     let streams = if parts.is_empty() { Vec::new() } else { old.streams()? };
-    let tally = assemble(&parts, streams.iter().map(|stream| &**stream).collect(), origin, store, progress)?;
+    let streams = streams.iter().map(|stream| &**stream).collect();
+    let files: Vec<ChunkFile> = indexes.iter().map(chunk_file).collect();
+    let tally = assemble(&parts, streams, site, &files, store, progress)?;
     progress.phase("verifying", infos.iter().map(|info| info.size).sum());
     for (blob, info) in blobs.iter().zip(infos) {
         check_target(blob, info, &mut |bytes| progress.advance(bytes))?;
@@ -163,9 +179,9 @@ fn info(name: String, size: u64, sha256: Sha256Digest) -> StreamInfo {
 }
 
 /// The new image's config, checked.
-fn fetch_config(origin: &Origin, digest: &Sha256Digest) -> Result<Vec<u8>, Fault> {
+fn fetch_config(site: &Site, digest: &Sha256Digest) -> Result<Vec<u8>, Fault> {
     let name = format!("{}/{CONFIG_FILE}", hex(digest));
-    let config = origin.read(&name, CONFIG_BYTES_MAX)?;
+    let config = site.read(&name, CONFIG_BYTES_MAX)?;
     if Sha256::digest(&config)[..] != *digest {
         let message = format!("{name} is other bytes than its digest says");
         return Err(Fault::new(Kind::DamagedPatch, message).hint("publish the image again"));
@@ -179,51 +195,15 @@ fn missing_layers(diff_ids: &[Sha256Digest], old: &OldImage<'_>) -> Vec<Sha256Di
     diff_ids.iter().copied().filter(|diff_id| known.insert(*diff_id)).collect()
 }
 
-fn fetch_index(origin: &Origin, diff_id: &Sha256Digest) -> Result<Index, Fault> {
+fn fetch_index(site: &Site, diff_id: &Sha256Digest) -> Result<Index, Fault> {
     let name = format!("{}/{INDEX_FILE}", hex(diff_id));
-    let bytes = origin.read(&name, fluvial_bundle::limits::INDEX_BYTES_MAX as u64)?;
+    let bytes = site.read(&name, fluvial_bundle::limits::INDEX_BYTES_MAX as u64)?;
     let index = Index::read(&bytes)?;
     if index.sha256 != *diff_id || index.name != hex(diff_id) {
         let message = format!("{name} is the index of another layer");
         return Err(Fault::new(Kind::DamagedPatch, message).hint("publish the image again"));
     }
     Ok(index)
-}
-
-/// Makes the layers.
-fn assemble<'a>(
-    parts: &[Part<'a>],
-    streams: Vec<&'a dyn ReadAt>,
-    origin: &Origin,
-    store: &Store,
-    progress: &Progress,
-) -> Result<Tally, Fault> {
-    let mut assembly = Assembly::new(parts, streams);
-    let advance = |bytes| progress.advance(bytes);
-    progress.phase("looking", assembly.old_bytes());
-    assembly.find_runs(&advance)?;
-    let fetch = |wants: &[Want]| {
-        progress.phase("fetching", wants.iter().map(|want| want.len).sum());
-        origin.fetch(wants, store, progress)
-    };
-    loop {
-        let pages = assembly.pages();
-        if pages.is_empty() {
-            return Ok(assembly.tally());
-        }
-        fetch(&pages)?;
-        assembly.open_pages(store)?;
-        progress.phase("looking", assembly.old_bytes());
-        assembly.find_chunks(&advance)?;
-        loop {
-            let wants = assembly.next_round(&advance)?;
-            if wants.is_empty() {
-                break;
-            }
-            fetch(&wants)?;
-            assembly.take(store, &advance)?;
-        }
-    }
 }
 
 fn show(arguments: &ImageFetchArguments, outcome: &Outcome, duration_s: f64) -> Result<(), Fault> {

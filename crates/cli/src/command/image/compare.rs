@@ -7,9 +7,11 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
+use fluvial_console::{Fault, Interrupt, Progress, open, percent, say};
 use fluvial_delta::apply::Patch;
 use fluvial_delta::map::FileCost;
 use fluvial_delta::structure::ReadAt as _;
+use fluvial_fetch::Counters;
 use fluvial_image::oci::{FileReference, Image, ImageReference, Layer, digest_text};
 use indicatif::HumanBytes;
 use serde_json::json;
@@ -21,10 +23,6 @@ use crate::arguments::{
     DiffOptionArguments, ImageCompareArguments, ImageDiffArguments, ImageFetchArguments, MaybeImage, Verify,
 };
 use crate::command::diff::use_threads;
-use crate::command::{open, percent, say};
-use crate::fault::Fault;
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 
 /// How plain layers are packed to tell what a pull would fetch: as registries keep them.
 const PULL_LEVEL: u32 = 6;
@@ -115,7 +113,7 @@ fn by_ranges(
     old: &ImageReference,
     missing: Image,
     access: &Access<'_>,
-) -> Result<(by_ranges::Counters, usize), Fault> {
+) -> Result<(Counters, usize), Fault> {
     let digest = digest_text(&missing.config_digest);
     let site = access.folder.join("site");
     publish::publish_image(missing, &site, arguments.level, access.progress)?;

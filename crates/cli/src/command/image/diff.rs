@@ -3,8 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
+use fluvial_console::{Fault, Interrupt, Progress, hex, percent, say};
 use fluvial_delta::diff::{DiffReport, FileIn, Named, diff};
 use fluvial_delta::structure::ReadAt as _;
+use fluvial_device::disk::DiskScratch;
+use fluvial_device::disk::durable::folder_of;
 use fluvial_image::Anatomist;
 use fluvial_image::oci::{Group, GroupRecipe, Grouper, Slice, TreeEntry, places, tree};
 use indicatif::HumanBytes;
@@ -13,12 +16,6 @@ use super::old::Access;
 use super::{CONFIG_TARGET, identity_of, open_image, open_layers};
 use crate::arguments::ImageDiffArguments;
 use crate::command::diff::{check_patch_path, use_threads, write_patch};
-use crate::command::{hex, percent, say};
-use crate::durable::folder_of;
-use crate::fault::Fault;
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
-use crate::scratch::DiskScratch;
 
 /// What applying a patch of images may take, in bytes, if nothing else is said: devices run containers beside it.
 const APPLY_MEMORY_BYTES: u64 = 40 << 20;

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use fluvial_console::{Fault, Interrupt, Kind, Progress};
+use fluvial_device::disk::durable::beside;
 use fluvial_image::oci::{DOCUMENT_BYTES_MAX, FileReference, ImageReference, LAYER_BYTES_MAX, Platform};
 use fluvial_registry::{RegistryError, RegistryImage, Repository};
 use oci_spec::distribution::Reference;
@@ -14,10 +16,6 @@ use serde_json::json;
 use super::{apply, diff};
 use crate::arguments::{ImageApplyArguments, ImageDiffArguments, RegistryArguments};
 use crate::command::diff::write_patch;
-use crate::durable::beside;
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 
 const BLOBS: &str = "blobs/sha256";
 

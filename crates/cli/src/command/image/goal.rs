@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
+use fluvial_console::{Fault, Kind, hex};
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::ReadAt;
+use fluvial_device::disk::DiskScratch;
+use fluvial_device::disk::durable::folder_of;
 use fluvial_device::engine::{Content, Engine, EngineError, LoadLayer};
 use fluvial_image::oci::{Announced, Blobs, ImageReference, Layer, LayerSource, Writer, digest_text};
 
 use super::old::Access;
 use super::{in_files, open_layers};
-use crate::command::hex;
-use crate::durable::folder_of;
-use crate::fault::{Fault, Kind};
-use crate::scratch::DiskScratch;
 
 /// Blobs stand so far from one another, in bytes: blocks of file systems, so that one blob can be given
 /// back to the disk beside another.

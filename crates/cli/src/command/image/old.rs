@@ -6,9 +6,11 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use fluvial_bundle::Scatter;
+use fluvial_console::{Fault, Kind, Progress, hex};
 use fluvial_delta::apply::{ApplyError, check_sources};
 use fluvial_delta::header::{Header, Sha256Digest, SourceInfo};
 use fluvial_delta::structure::ReadAt;
+use fluvial_device::disk::DiskScratch;
 use fluvial_device::engine::{Engine, EngineImage};
 use fluvial_device::overlay::LayerFolders;
 use fluvial_image::oci::{
@@ -19,10 +21,6 @@ use fluvial_image::oci::{
 use super::publish::between_files;
 use super::{open_image, open_layers};
 use crate::arguments::AccessArguments;
-use crate::command::hex;
-use crate::fault::{Fault, Kind};
-use crate::progress::Progress;
-use crate::scratch::DiskScratch;
 
 /// How to come to images.
 pub struct Access<'a> {

@@ -9,7 +9,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use fluvial_bundle::{HashKind, Payload, WriteOptions, write};
+use fluvial_console::{Fault, Interrupt, Progress, hex, say};
 use fluvial_delta::structure::{Extent, ReadAt as _};
+use fluvial_device::disk::DiskScratch;
+use fluvial_device::disk::durable::Draft;
 use fluvial_image::oci::{Image, LayerTar, merge};
 use indicatif::HumanBytes;
 
@@ -17,12 +20,6 @@ use super::old::Access;
 use super::{open_image, open_layers};
 use crate::arguments::ImagePublishArguments;
 use crate::command::diff::use_threads;
-use crate::command::{hex, say};
-use crate::durable::Draft;
-use crate::fault::Fault;
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
-use crate::scratch::DiskScratch;
 
 /// The names of published files.
 pub(super) const CONFIG_FILE: &str = "config";
@@ -141,7 +138,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
     if fs::read(path).is_ok_and(|before| before == bytes) {
         return Ok(());
     }
-    fs::create_dir_all(crate::durable::folder_of(path)).map_err(failed)?;
+    fs::create_dir_all(fluvial_device::disk::durable::folder_of(path)).map_err(failed)?;
     let mut draft = Draft::create(path).map_err(failed)?;
     draft.write_all(bytes).and_then(|()| draft.publish()).map_err(failed)
 }

@@ -7,7 +7,9 @@ mod by_patch;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use fluvial_console::{Fault, Interrupt, Kind, Progress, say};
 use fluvial_delta::header::Sha256Digest;
+use fluvial_device::disk::is_at;
 use fluvial_image::oci::{diff_ids_of, digest_text};
 use fluvial_registry::{RegistryImage, Repository};
 use indicatif::HumanBytes;
@@ -20,11 +22,6 @@ use super::goal::{folder_for, has_already};
 use super::identity_of;
 use super::old::{Access, OldImage};
 use crate::arguments::ImagePullArguments;
-use crate::command::say;
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::medium::is_at;
-use crate::progress::Progress;
 
 /// How an image came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use fluvial_console::{Fault, Interrupt, Kind, Progress, hex, open, say};
 use fluvial_delta::apply::ApplyError;
 use fluvial_delta::header::{Header, Sha256Digest};
 use fluvial_delta::structure::ReadAt as _;
+use fluvial_device::disk::durable;
 use fluvial_device::engine::Engine;
 use fluvial_image::oci::{EngineReference, Image, ImageReference, digest_text};
 use fluvial_registry::{RegistryImage, Repository};
@@ -20,11 +22,6 @@ use serde_json::json;
 use super::fetch::{Cache, in_registry, local};
 use super::{CONFIG_TARGET, diff};
 use crate::arguments::{ImageDiffArguments, ImagePushDeltaArguments};
-use crate::command::{hex, open, say};
-use crate::durable;
-use crate::fault::{Fault, Kind};
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 
 /// The type of the artifact, and of its only layer: a patch.
 pub(super) const PATCH_TYPE: &str = "application/vnd.fluvial.patch.v1";

@@ -4,10 +4,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use fluvial_console::Fault;
 use fluvial_delta::apply::Target as _;
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::scratch::{Scratch, ScratchStore};
 use fluvial_delta::structure::ReadAt;
+use fluvial_device::disk::Medium;
 use fluvial_image::oci::{Announced, ImageReference, Layer, Slice, digest_text};
 use oci_spec::image::Descriptor;
 use sha2::{Digest as _, Sha256};
@@ -15,8 +17,6 @@ use sha2::{Digest as _, Sha256};
 use super::super::goal::Goal;
 use super::super::old::OldImage;
 use super::{Outcome, Pull, Route};
-use crate::fault::Fault;
-use crate::medium::Medium;
 
 impl Pull<'_> {
     /// Makes the image from layers of `base` and of the registry; an engine is not sent those that it has.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use fluvial_console::{Fault, Kind, open};
 use fluvial_delta::apply::ApplyError;
 use fluvial_delta::header::{Header, HeaderError};
 use fluvial_delta::structure::ReadAt;
@@ -14,8 +15,6 @@ use super::super::old::OldImage;
 use super::super::push_delta::{OLD_CONFIG_ANNOTATION, PATCH_BYTES_ANNOTATION, PATCH_TYPE};
 use super::{Outcome, Pull, Route, passed};
 use crate::command::apply::check_memory;
-use crate::command::open;
-use crate::fault::{Fault, Kind};
 
 /// Patches of one image that are looked at, at most.
 const PATCHES_MAX: usize = 16;

@@ -16,7 +16,7 @@ use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::ReadAt;
 use sha2::{Digest as _, Sha256};
 
-use crate::medium::Medium;
+use super::medium::Medium;
 
 /// Bytes that are read at a time: they are still in the processor's cache when they are hashed.
 const STEP_BYTES: u64 = 256 << 10;

@@ -1,9 +1,4 @@
-//! Faults: what went wrong, folded to a kind, a chain of messages, a hint and an exit code.
-
-use std::error::Error;
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+//! What kind of fault each library's errors are.
 
 use fluvial_bundle::{AssembleError, BundleError, IndexError, ManifestError, WriteError};
 use fluvial_codec::RecipeError;
@@ -12,137 +7,13 @@ use fluvial_delta::diff::DiffError;
 use fluvial_delta::frame::FrameError;
 use fluvial_delta::header::HeaderError;
 use fluvial_delta::map::MapError;
+use fluvial_device::disk::{DestinationError, MakeError};
 use fluvial_device::engine::EngineError;
+use fluvial_fetch::FetchError;
 use fluvial_image::oci::ImageError;
 use fluvial_registry::RegistryError;
-use thiserror::Error;
 
-mod kind;
-
-pub use kind::Kind;
-
-/// An I/O error with its path.
-#[derive(Debug, Error)]
-#[error("cannot {action} {}", path.display())]
-struct PathError {
-    action: &'static str,
-    path: PathBuf,
-    source: io::Error,
-}
-
-/// A fault, ready to be shown.
-#[derive(Debug)]
-pub struct Fault {
-    /// Its kind.
-    pub kind: Kind,
-    error: Box<dyn Error + Send + Sync>,
-    hint: Option<String>,
-}
-
-impl Fault {
-    /// A fault of a kind, with that kind's usual hint.
-    pub fn new(kind: Kind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, error: error.into(), hint: usual_hint(kind).map(str::to_owned) }
-    }
-
-    /// Reading something failed.
-    pub fn reading(path: &Path, source: io::Error) -> Self {
-        let kind = if source.kind() == ErrorKind::Interrupted { Kind::Cancelled } else { Kind::Io };
-        Self::new(kind, PathError { action: "read", path: path.into(), source })
-    }
-
-    /// A source that the patch names cannot be read.
-    pub fn wrong_source(path: &Path, source: io::Error) -> Self {
-        Self::new(Kind::WrongSource, PathError { action: "read", path: path.into(), source })
-    }
-
-    /// The output would take the place of an input.
-    pub fn overwriting(path: &Path, what: &str) -> Self {
-        let message = format!("{} is {what}, and would be overwritten", path.display());
-        Self::new(Kind::Usage, message).hint("choose another place with -o")
-    }
-
-    /// Writing something failed.
-    pub fn writing(path: &Path, source: io::Error) -> Self {
-        Self::new(kind_of_write(&source), PathError { action: "write", path: path.into(), source })
-    }
-
-    /// Another hint than the kind's usual one.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// The messages, from the outermost to the cause.
-    fn messages(&self) -> Vec<String> {
-        let mut messages = vec![self.error.to_string()];
-        let mut source = self.error.source();
-        while let Some(error) = source {
-            messages.push(error.to_string());
-            source = error.source();
-        }
-        messages
-    }
-
-    /// All messages in one line.
-    pub fn text(&self) -> String {
-        self.messages().join(": ")
-    }
-
-    /// Writes it to the standard error stream; answers the exit code.
-    pub fn show(&self, json: bool) -> ExitCode {
-        let messages = self.messages();
-        if json {
-            let object = serde_json::json!({
-                "error": {
-                    "kind": self.kind.name(),
-                    "exit_code": self.kind.exit_code(),
-                    "messages": messages,
-                    "hint": self.hint,
-                }
-            });
-            eprintln!("{object}");
-        } else {
-            eprintln!("error: {}", self.text());
-            if let Some(hint) = &self.hint {
-                eprintln!("hint: {hint}");
-            }
-        }
-        ExitCode::from(self.kind.exit_code())
-    }
-}
-
-fn usual_hint(kind: Kind) -> Option<&'static str> {
-    Some(match kind {
-        Kind::Internal => "this is a fault of fluvial: please report it, with the patch if there is one",
-        Kind::NotAPatch => "the patch is the second argument of `apply`, and the only one of `inspect`",
-        Kind::UnsupportedPatch => "install the version of fluvial that made the patch, or a later one",
-        Kind::DamagedPatch => "fetch the patch again",
-        Kind::WrongSource => "`fluvial inspect PATCH` shows name, size and SHA-256 of what the patch needs",
-        Kind::NoSpace => "free some space, then run the same command again",
-        Kind::ReadOnly => "choose another place, or mount it writable",
-        Kind::WrongTarget => {
-            "OLD may have been written to meanwhile, or the storage is failing; run the same command again"
-        }
-        Kind::Busy => "wait for the other program, or unmount the device",
-        Kind::NotAnImage => "`skopeo inspect` shows what others see in it",
-        Kind::Engine => "the engine's own log tells more; it has what it had before",
-        Kind::Unreachable => "check the network and the name of the host, then run the same command again",
-        Kind::DamagedBundle => "fetch the bundle again; `fluvial bundle verify` tells whether it is whole",
-        Kind::Registry => "`skopeo inspect` shows what others see; `docker login` or `podman login` signs in",
-        Kind::Usage | Kind::Io | Kind::OverMemory | Kind::Cancelled => return None,
-    })
-}
-
-fn kind_of_write(error: &io::Error) -> Kind {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Kind::NoSpace,
-        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Kind::ReadOnly,
-        ErrorKind::ResourceBusy => Kind::Busy,
-        ErrorKind::Interrupted => Kind::Cancelled,
-        _ => Kind::Io,
-    }
-}
+use super::{Fault, Kind, kind_of_write};
 
 impl From<ApplyError> for Fault {
     fn from(error: ApplyError) -> Self {
@@ -174,6 +45,35 @@ impl From<ApplyError> for Fault {
             _ => Kind::DamagedPatch,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<DestinationError> for Fault {
+    fn from(error: DestinationError) -> Self {
+        let (kind, hint) = match &error {
+            DestinationError::Kind { .. } | DestinationError::NotAFile { .. } => (Kind::Usage, None),
+            DestinationError::Input { .. } => (Kind::Usage, Some("choose another place with -o")),
+            DestinationError::Busy { .. } => (Kind::Busy, None),
+            DestinationError::SmallDevice { .. } => (Kind::NoSpace, Some("choose a larger device")),
+            DestinationError::NoSpace { .. } => (Kind::NoSpace, None),
+            DestinationError::Write { source, .. } => (kind_of_write(source), None),
+        };
+        let fault = Self::new(kind, error);
+        match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+}
+
+impl From<MakeError> for Fault {
+    fn from(error: MakeError) -> Self {
+        match error {
+            MakeError::Apply(error) => error.into(),
+            MakeError::Destination(error) => error.into(),
+            MakeError::ReadJournal { path, source } => Self::reading(&path, source),
+            MakeError::RemoveJournal { path, source } => Self::writing(&path, source),
+        }
     }
 }
 
@@ -248,6 +148,38 @@ impl From<AssembleError> for Fault {
             AssembleError::Cancelled => Kind::Cancelled,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<FetchError> for Fault {
+    fn from(error: FetchError) -> Self {
+        let (kind, hint) = match error {
+            FetchError::Assemble(error) => return error.into(),
+            FetchError::Read { path, source } => return Self::reading(&path, source),
+            FetchError::Write { path, source } => return Self::writing(&path, source),
+            FetchError::Client(_) => (Kind::Internal, None),
+            FetchError::Cut { .. } => (Kind::Io, Some("run the same command again: what has come is kept")),
+            FetchError::Refused { status, .. } => {
+                (Kind::Io, hint_of_status(status.as_u16(), error.may_retry()))
+            }
+            FetchError::OtherRanges { .. } => (Kind::Io, None),
+            FetchError::TooLong { .. } => (Kind::DamagedPatch, Some("publish the image again")),
+            FetchError::Cancelled => (Kind::Cancelled, None),
+        };
+        let fault = Self::new(kind, error);
+        match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+}
+
+fn hint_of_status(status: u16, may_retry: bool) -> Option<&'static str> {
+    match status {
+        404 => Some("publish the image to this folder, and ask for its digest"),
+        416 => Some("the published file is cut: publish the image again"),
+        _ if may_retry => Some("run the same command again later: what has come is kept"),
+        _ => None,
     }
 }
 

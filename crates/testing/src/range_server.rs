@@ -1,21 +1,23 @@
 //! A server of static files that knows ranges, counts, and misbehaves on demand.
 
 use std::collections::HashSet;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What goes wrong with requests for ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum RangeFault {
     /// Nothing.
     None,
     /// The first requests, so many, get this status.
     Status(u16, usize),
     /// All of them get the whole file.
     WholeFile,
+    /// All of them get the whole file, of which the first ones, so many, are cut in the middle.
+    WholeFileCut(usize),
     /// Requests for more ranges than this get the whole file.
     RangesMax(usize),
     /// Of several ranges only the first one is sent.
@@ -32,8 +34,10 @@ pub enum Fault {
 
 /// What is counted.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct RangeCounts {
+    /// Requests that asked for ranges.
     pub range_requests: AtomicUsize,
+    /// Bytes of answers.
     pub body_bytes: AtomicUsize,
     open: AtomicUsize,
     /// Connections at a time, at most.
@@ -43,17 +47,23 @@ pub struct Counts {
 }
 
 /// Serves a folder until the test's process ends.
+#[derive(Debug)]
 pub struct RangeServer {
+    /// Where its files stand.
     pub base: String,
-    pub counts: Arc<Counts>,
+    /// What it has counted so far.
+    pub counts: Arc<RangeCounts>,
 }
 
 impl RangeServer {
     /// Starts it at a free port of this machine.
-    pub fn start(folder: &Path, fault: Fault) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let counts = Arc::new(Counts::default());
+    ///
+    /// # Errors
+    /// Whatever the machine reports.
+    pub fn start(folder: &Path, fault: RangeFault) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let base = format!("http://{}", listener.local_addr()?);
+        let counts = Arc::new(RangeCounts::default());
         let (shared, folder) = (Arc::clone(&counts), folder.to_owned());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -62,12 +72,12 @@ impl RangeServer {
                 counts.open_max.fetch_max(open, Ordering::SeqCst);
                 std::thread::spawn(move || {
                     // A client that goes away ends its connection: that is no fault of the server.
-                    let _ = serve(&stream.unwrap(), &folder, fault, &counts);
+                    let _ = stream.and_then(|stream| serve(&stream, &folder, fault, &counts));
                     counts.open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { base, counts }
+        Ok(Self { base, counts })
     }
 
     /// How many bytes of files were sent.
@@ -77,12 +87,12 @@ impl RangeServer {
 
     /// Whether a range was answered twice.
     pub fn has_repeated(&self) -> bool {
-        let answered = self.counts.answered.lock().unwrap();
+        let answered = self.counts.answered.lock().unwrap_or_else(PoisonError::into_inner);
         answered.iter().collect::<HashSet<_>>().len() < answered.len()
     }
 }
 
-fn serve(stream: &TcpStream, folder: &Path, fault: Fault, counts: &Counts) -> std::io::Result<()> {
+fn serve(stream: &TcpStream, folder: &Path, fault: RangeFault, counts: &RangeCounts) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut out = stream;
     loop {
@@ -100,10 +110,11 @@ fn serve(stream: &TcpStream, folder: &Path, fault: Fault, counts: &Counts) -> st
             }
             if let Some(value) = header.to_lowercase().strip_prefix("range: bytes=") {
                 let parse = |range: &str| {
-                    let (from, to) = range.trim().split_once('-').unwrap();
-                    (from.parse().unwrap(), to.parse().unwrap())
+                    let (from, to) = range.trim().split_once('-')?;
+                    Some((from.parse().ok()?, to.parse().ok()?))
                 };
-                ranges = value.split(',').map(parse).collect();
+                let wrong = || io::Error::other("a request for what is no range");
+                ranges = value.split(',').map(parse).collect::<Option<_>>().ok_or_else(wrong)?;
             }
         }
         let Ok(bytes) = std::fs::read(PathBuf::from(folder).join(&path)) else {
@@ -112,17 +123,17 @@ fn serve(stream: &TcpStream, folder: &Path, fault: Fault, counts: &Counts) -> st
         };
         let number = (!ranges.is_empty()).then(|| counts.range_requests.fetch_add(1, Ordering::SeqCst));
         match (fault, number) {
-            (Fault::Status(status, times), Some(number)) if number < times => {
+            (RangeFault::Status(status, times), Some(number)) if number < times => {
                 write!(out, "HTTP/1.1 {status} Fault\r\nContent-Length: 0\r\n\r\n")?;
                 continue;
             }
-            (Fault::Gone(times), Some(number)) if number >= times => return Ok(()),
+            (RangeFault::Gone(times), Some(number)) if number >= times => return Ok(()),
             _ => {}
         }
         match fault {
-            Fault::WholeFile => ranges.clear(),
-            Fault::RangesMax(max) if ranges.len() > max => ranges.clear(),
-            Fault::FirstRange => ranges.truncate(1),
+            RangeFault::WholeFile | RangeFault::WholeFileCut(_) => ranges.clear(),
+            RangeFault::RangesMax(max) if ranges.len() > max => ranges.clear(),
+            RangeFault::FirstRange => ranges.truncate(1),
             _ => {}
         }
         let part = |(from, to): (u64, u64)| &bytes[from as usize..=to as usize];
@@ -132,7 +143,8 @@ fn serve(stream: &TcpStream, folder: &Path, fault: Fault, counts: &Counts) -> st
             _ => {
                 let mut body = Vec::new();
                 for (index, &(from, to)) in ranges.iter().enumerate() {
-                    let told = if fault == Fault::OtherRange && index == 1 { from + 1_000_000 } else { from };
+                    let told =
+                        if fault == RangeFault::OtherRange && index == 1 { from + 1_000_000 } else { from };
                     let end = told + to - from;
                     write!(body, "\r\n--part\r\nContent-Range: bytes {told}-{end}/{}\r\n\r\n", bytes.len())?;
                     body.extend_from_slice(part((from, to)));
@@ -141,7 +153,7 @@ fn serve(stream: &TcpStream, folder: &Path, fault: Fault, counts: &Counts) -> st
                 body
             }
         };
-        if fault == Fault::LastByteFlipped && !ranges.is_empty() {
+        if fault == RangeFault::LastByteFlipped && !ranges.is_empty() {
             let last = if ranges.len() > 1 { b"\r\n--part--\r\n".len() } else { 0 } + 1;
             let at = body.len() - last;
             body[at] ^= 1;
@@ -159,7 +171,10 @@ fn serve(stream: &TcpStream, folder: &Path, fault: Fault, counts: &Counts) -> st
             )?,
         }
         write!(out, "Content-Length: {}\r\n\r\n", body.len())?;
-        let is_cut = matches!((fault, number), (Fault::Cut(times), Some(number)) if number < times);
+        let is_cut = matches!(
+            (fault, number),
+            (RangeFault::Cut(times) | RangeFault::WholeFileCut(times), Some(number)) if number < times
+        );
         let sent = if is_cut { &body[..body.len() / 2] } else { &body[..] };
         out.write_all(sent)?;
         counts.body_bytes.fetch_add(sent.len(), Ordering::SeqCst);
@@ -167,6 +182,6 @@ fn serve(stream: &TcpStream, folder: &Path, fault: Fault, counts: &Counts) -> st
             return Ok(());
         }
         let answered = ranges.into_iter().map(|(from, to)| (path.clone(), from, to));
-        counts.answered.lock().unwrap().extend(answered);
+        counts.answered.lock().unwrap_or_else(PoisonError::into_inner).extend(answered);
     }
 }

@@ -11,9 +11,75 @@ use std::path::{Path, PathBuf};
 use fluvial_delta::structure::ReadAt as _;
 use rustix::fs::{FallocateFlags, OFlags, fallocate, major, minor, statvfs};
 
-use crate::durable::{self, beside, folder_of};
-use crate::fault::{Fault, Kind};
-use crate::medium::{Identity, Medium};
+use thiserror::Error;
+
+use super::durable::{self, beside, folder_of};
+use super::medium::{Identity, Medium};
+
+/// A result cannot be written where it should be.
+#[derive(Debug, Error)]
+pub enum DestinationError {
+    /// Neither a file nor a block device stands there.
+    #[error("{} is neither a file nor a block device", path.display())]
+    Kind {
+        /// Where the result should go.
+        path: PathBuf,
+    },
+    /// Something else than a file stands where the result should be made.
+    #[error("{} is not a file", path.display())]
+    NotAFile {
+        /// Where the result should be made.
+        path: PathBuf,
+    },
+    /// Another program is writing it.
+    #[error("{} is being written already", path.display())]
+    Busy {
+        /// What is written.
+        path: PathBuf,
+    },
+    /// The result would take the place of what it is made from.
+    #[error("{} is {what}, and would be overwritten", path.display())]
+    Input {
+        /// Where the result should be made.
+        path: PathBuf,
+        /// What stands there.
+        what: &'static str,
+    },
+    /// The device is too small.
+    #[error("{} has {have} bytes, the result takes {need}", path.display())]
+    SmallDevice {
+        /// The device.
+        path: PathBuf,
+        /// Its length in bytes.
+        have: u64,
+        /// How many bytes the result has.
+        need: u64,
+    },
+    /// The file system has not enough room.
+    #[error("{} has {have} bytes free, {need} are needed", folder.display())]
+    NoSpace {
+        /// A folder of the file system.
+        folder: PathBuf,
+        /// How many bytes are free.
+        have: u64,
+        /// How many are needed.
+        need: u64,
+    },
+    /// Writing failed, or looking at what is written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// What was to be written.
+        path: PathBuf,
+        /// What the system reports.
+        source: io::Error,
+    },
+}
+
+impl DestinationError {
+    fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write { path: path.into(), source }
+    }
+}
 
 /// Where the result goes.
 #[derive(Debug)]
@@ -29,20 +95,17 @@ impl Destination {
     /// Opens `NEW.part`, or the block device NEW, and locks it. Nothing is written yet.
     ///
     /// # Errors
-    /// [`Kind::ReadOnly`], [`Kind::Busy`] where another program writes it or has it mounted, and
-    /// whatever the system reports.
-    pub fn open(new: &Path) -> Result<Self, Fault> {
+    /// [`DestinationError::Busy`] where another program writes it, [`DestinationError::Write`] with
+    /// [`ErrorKind::ResourceBusy`] where a device is mounted, and whatever the system reports.
+    pub fn open(new: &Path) -> Result<Self, DestinationError> {
         let kind = match new.metadata() {
             Ok(metadata) => Some(metadata.file_type()),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(Fault::writing(new, error)),
+            Err(error) => return Err(DestinationError::write(new, error)),
         };
         let is_device = kind.is_some_and(|kind| kind.is_block_device());
         if kind.is_some_and(|kind| !kind.is_file() && !kind.is_block_device()) {
-            return Err(Fault::new(
-                Kind::Usage,
-                format!("{} is neither a file nor a block device", new.display()),
-            ));
+            return Err(DestinationError::Kind { path: new.into() });
         }
         let part = if is_device { new.to_owned() } else { beside(new, ".part") };
         // Exclusive: the kernel refuses a device that is mounted or part of another one. A file is
@@ -55,26 +118,26 @@ impl Destination {
             .truncate(false)
             .custom_flags(flags.bits() as i32)
             .open(&part)
-            .map_err(|error| Fault::writing(&part, error))?;
+            .map_err(|error| DestinationError::write(&part, error))?;
         let destination = Self { new: new.to_owned(), part, file, is_device };
         destination.lock()?;
         Ok(destination)
     }
 
-    fn lock(&self) -> Result<(), Fault> {
-        let busy = || Fault::new(Kind::Busy, format!("{} is being written already", self.part.display()));
+    fn lock(&self) -> Result<(), DestinationError> {
+        let busy = || DestinationError::Busy { path: self.part.clone() };
         match self.file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(busy()),
-            Err(TryLockError::Error(error)) => return Err(Fault::writing(&self.part, error)),
+            Err(TryLockError::Error(error)) => return Err(DestinationError::write(&self.part, error)),
         }
-        let failed = |error| Fault::writing(&self.part, error);
+        let failed = |error| DestinationError::write(&self.part, error);
         let ours = self.file.metadata().map_err(failed)?;
         if self.is_device {
             return Ok(());
         }
         if !ours.is_file() {
-            return Err(Fault::new(Kind::Usage, format!("{} is not a file", self.part.display())));
+            return Err(DestinationError::NotAFile { path: self.part.clone() });
         }
         // Whoever held the lock may just have given the file its own name: it is no longer ours.
         match fs::symlink_metadata(&self.part) {
@@ -83,29 +146,39 @@ impl Destination {
         }
     }
 
-    /// Refuses to write over what is being read.
+    /// Refuses to write over what is being read, which people know as `what`.
     ///
     /// # Errors
-    /// [`Kind::Usage`].
-    pub fn check_distinct(&self, input: Option<Identity>, what: &str) -> Result<(), Fault> {
-        let metadata = self.file.metadata().map_err(|error| Fault::writing(&self.part, error))?;
+    /// [`DestinationError::Input`].
+    pub fn check_distinct(
+        &self,
+        input: Option<Identity>,
+        what: &'static str,
+    ) -> Result<(), DestinationError> {
+        let metadata = self.file.metadata().map_err(|error| DestinationError::write(&self.part, error))?;
         let same = match input {
             Some(Identity::Device(device)) => self.is_device && overlap(device, metadata.rdev()),
             Some(Identity::File(device, inode)) => (device, inode) == (metadata.dev(), metadata.ino()),
             None => false,
         };
         if same {
-            return Err(Fault::overwriting(&self.part, what));
+            return Err(DestinationError::Input { path: self.part.clone(), what });
         }
         Ok(())
     }
 
     /// The inode of `NEW.part`, 0 for a device.
-    pub fn inode(&self) -> Result<u64, Fault> {
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn inode(&self) -> Result<u64, DestinationError> {
         if self.is_device {
             return Ok(0);
         }
-        self.file.metadata().map(|metadata| metadata.ino()).map_err(|error| Fault::writing(&self.part, error))
+        self.file
+            .metadata()
+            .map(|metadata| metadata.ino())
+            .map_err(|error| DestinationError::write(&self.part, error))
     }
 
     /// Whether NEW is a block device.
@@ -127,26 +200,30 @@ impl Destination {
     ///
     /// # Errors
     /// What the system reports.
-    pub fn clear(&self) -> Result<(), Fault> {
+    pub fn clear(&self) -> Result<(), DestinationError> {
         if self.is_device {
             return Ok(());
         }
-        self.file.set_len(0).map_err(|error| Fault::writing(&self.part, error))
+        self.file.set_len(0).map_err(|error| DestinationError::write(&self.part, error))
     }
 
     /// Sees to it that `size` bytes fit, and `scratch` bytes beside them, and takes the room for the
     /// result.
     ///
     /// # Errors
-    /// [`Kind::NoSpace`], and what the system reports.
-    pub fn reserve(&self, size: u64, scratch: u64, scratch_folder: &Path) -> Result<Medium, Fault> {
-        let failed = |error| Fault::writing(&self.part, error);
+    /// [`DestinationError::NoSpace`], [`DestinationError::SmallDevice`], and what the system reports.
+    pub fn reserve(
+        &self,
+        size: u64,
+        scratch: u64,
+        scratch_folder: &Path,
+    ) -> Result<Medium, DestinationError> {
+        let failed = |error| DestinationError::write(&self.part, error);
         let medium = Medium::new(self.file.try_clone().map_err(failed)?).map_err(failed)?;
         if self.is_device {
             if medium.len() < size {
-                let message =
-                    format!("{} has {} bytes, the result takes {size}", self.part.display(), medium.len());
-                return Err(Fault::new(Kind::NoSpace, message).hint("choose a larger device"));
+                let (path, have) = (self.part.clone(), medium.len());
+                return Err(DestinationError::SmallDevice { path, have, need: size });
             }
             check_free(scratch_folder, scratch)?;
             return Ok(medium.shortened(size));
@@ -166,34 +243,33 @@ impl Destination {
     ///
     /// # Errors
     /// What the system reports.
-    pub fn publish(self, size: u64) -> Result<(), Fault> {
+    pub fn publish(self, size: u64) -> Result<(), DestinationError> {
         let result = if self.is_device {
             self.file.sync_all()
         } else {
             durable::publish(&self.file, size, &self.part, &self.new)
         };
-        result.map_err(|error| Fault::writing(&self.new, error))
+        result.map_err(|error| DestinationError::write(&self.new, error))
     }
 
     /// Removes what was made so far; nothing can be removed from a device.
     ///
     /// # Errors
     /// What the system reports.
-    pub fn discard(&self) -> Result<(), Fault> {
+    pub fn discard(&self) -> Result<(), DestinationError> {
         if self.is_device {
             return Ok(());
         }
-        durable::remove(&self.part).map_err(|error| Fault::writing(&self.part, error))
+        durable::remove(&self.part).map_err(|error| DestinationError::write(&self.part, error))
     }
 }
 
-fn check_free(folder: &Path, needed: u64) -> Result<(), Fault> {
-    let free = statvfs(folder).map_err(|error| Fault::writing(folder, error.into()))?;
+fn check_free(folder: &Path, needed: u64) -> Result<(), DestinationError> {
+    let free = statvfs(folder).map_err(|error| DestinationError::write(folder, error.into()))?;
     let available = free.f_bavail.saturating_mul(free.f_frsize);
     // Some file systems on a network do not tell.
     if free.f_blocks > 0 && available < needed {
-        let message = format!("{} has {available} bytes free, {needed} are needed", folder.display());
-        return Err(Fault::new(Kind::NoSpace, message));
+        return Err(DestinationError::NoSpace { folder: folder.into(), have: available, need: needed });
     }
     Ok(())
 }

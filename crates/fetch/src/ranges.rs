@@ -69,7 +69,7 @@ pub fn join(mut ranges: Vec<Range<u64>>, gap: u64, longest: u64) -> Vec<Range<u6
     }
     let cut = |range: Range<u64>| {
         let starts = range.clone().step_by(longest as usize);
-        starts.map(move |start| start..range.end.min(start + longest))
+        starts.map(move |start| start..range.end.min(start.saturating_add(longest)))
     };
     joined.into_iter().flat_map(cut).collect()
 }

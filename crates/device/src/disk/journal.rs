@@ -10,9 +10,10 @@
 //!     57     32  SHA-256 of all of the above
 //! ```
 //!
-//! It is written after the result's bytes are on the disk, by [`crate::durable`], so that it never
+//! It is written after the result's bytes are on the disk, by [`super::durable`], so that it never
 //! claims more than there is. Sources are hashed again at each start, whatever it says.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use fluvial_delta::header::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 
-use crate::durable::{self, Draft};
+use super::durable::{self, Draft};
 
 const MAGIC: [u8; 8] = *b"FLUVIALj";
 const VERSION: u8 = 1;
@@ -46,6 +47,31 @@ pub enum Entry {
     Unusable(&'static str),
 }
 
+/// Why what an earlier run has left is thrown away; [`fmt::Display`] says it to people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restart {
+    /// The journal does not fit what is there.
+    Journal {
+        /// Where it stands.
+        path: PathBuf,
+        /// What is wrong with it, in words.
+        why: &'static str,
+    },
+    /// The result came out wrong.
+    Damaged,
+}
+
+impl fmt::Display for Restart {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal { path, why } => {
+                write!(out, "{} cannot be used, {why}: starting over", path.display())
+            }
+            Self::Damaged => write!(out, "what an earlier run has left is damaged: starting over"),
+        }
+    }
+}
+
 impl Journal {
     /// The journal at `path` of applying the patch with this header to the file with this inode.
     pub fn new(path: PathBuf, header_sha256: Sha256Digest, inode: u64) -> Self {
@@ -68,6 +94,22 @@ impl Journal {
             file => file?.take(JOURNAL_BYTES as u64 + 1).read_to_end(&mut bytes)?,
         };
         Ok(self.parse(&bytes))
+    }
+
+    /// The frame to begin at, and why an earlier run's work cannot be used where there is some. `is_whole`
+    /// tells whether that has the length that it should have; the patch has so many `frames`.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn starting_point(&self, is_whole: bool, frames: usize) -> io::Result<(usize, Option<Restart>)> {
+        let unusable = |why| Ok((0, Some(Restart::Journal { path: self.path.clone(), why })));
+        match self.read()? {
+            Entry::None => Ok((0, None)),
+            Entry::Unusable(why) => unusable(why),
+            Entry::Frames(frame) if frame > frames => unusable("it names a frame that is not there"),
+            Entry::Frames(_) if !is_whole => unusable("what it belongs to has another length"),
+            Entry::Frames(frame) => Ok((frame, None)),
+        }
     }
 
     fn parse(&self, bytes: &[u8]) -> Entry {

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead, Read as _};
 
-use super::server::Keep;
-use crate::fault::Fault;
+use crate::error::FetchError;
+use crate::server::Keep;
 
 /// A line between parts at most, in bytes.
 const LINE_BYTES_MAX: u64 = 1024;
@@ -32,7 +32,7 @@ pub enum Failed {
     /// The connection.
     Read(io::Error),
     /// What was to be done with the bytes.
-    Keep(Fault),
+    Keep(FetchError),
     /// It is not what was asked for.
     Form,
 }

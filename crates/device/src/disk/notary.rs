@@ -10,7 +10,7 @@ use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use crate::journal::Journal;
+use super::journal::Journal;
 
 /// Bytes of the result between two notes, at least. A note costs three syncs of a few KiB, and
 /// making so many bytes again costs less than that on slow flash.
@@ -117,7 +117,7 @@ impl Notary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Entry;
+    use crate::disk::Entry;
 
     fn begin(folder: &tempfile::TempDir) -> (Notary, Journal) {
         let journal = Journal::new(folder.path().join("journal"), [1; 32], 1);

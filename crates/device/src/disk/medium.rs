@@ -54,6 +54,7 @@ impl Medium {
     }
 
     /// Shows only the first `len` bytes.
+    #[must_use]
     pub fn shortened(self, len: u64) -> Self {
         Self { len: self.len.min(len), ..self }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::fault::Kind;
+use crate::fault::{Fault, Kind};
 
 /// Whether somebody asked to stop.
 #[derive(Debug, Clone)]
@@ -33,4 +33,12 @@ impl Interrupt {
     pub fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// Runs what listens to signals.
+///
+/// # Errors
+/// Those of `run`, and [`Kind::Internal`] where there can be no listening.
+pub fn with_signals(run: impl FnOnce(Interrupt) -> Result<(), Fault>) -> Result<(), Fault> {
+    run(Interrupt::listen().map_err(|error| Fault::new(Kind::Internal, error))?)
 }

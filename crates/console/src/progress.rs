@@ -4,6 +4,8 @@ use std::io::{IsTerminal as _, stderr};
 use std::sync::{Mutex, PoisonError};
 
 use fluvial_delta::diff::{DiffObserver, Phase};
+use fluvial_device::disk::{MakeObserver, MakePhase};
+use fluvial_fetch::{FetchObserver, FetchPhase};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::interrupt::Interrupt;
@@ -61,6 +63,34 @@ impl DiffObserver for Progress {
             Phase::Search => "searching",
             Phase::Encode => "encoding",
             Phase::Verify => "verifying",
+        };
+        self.phase(name, bytes);
+    }
+
+    fn advance(&self, bytes: u64) -> bool {
+        Progress::advance(self, bytes)
+    }
+}
+
+impl MakeObserver for Progress {
+    fn begin(&self, phase: MakePhase, bytes: u64) {
+        let name = match phase {
+            MakePhase::Apply => "applying",
+            MakePhase::Verify => "verifying",
+        };
+        self.phase(name, bytes);
+    }
+
+    fn advance(&self, bytes: u64) -> bool {
+        Progress::advance(self, bytes)
+    }
+}
+
+impl FetchObserver for Progress {
+    fn begin(&self, phase: FetchPhase, bytes: u64) {
+        let name = match phase {
+            FetchPhase::Look => "looking",
+            FetchPhase::Fetch => "fetching",
         };
         self.phase(name, bytes);
     }

@@ -1,0 +1,51 @@
+//! Payloads made of old streams and of what is fetched.
+
+use fluvial_bundle::{Assembly, Part, Tally, Want};
+use fluvial_delta::structure::ReadAt;
+
+use crate::error::FetchError;
+use crate::files::ChunkFile;
+use crate::observer::{FetchObserver, FetchPhase};
+use crate::site::Site;
+use crate::store::Store;
+
+/// Makes `parts` of old `streams` and of what `site` has in `files`, one for each part, in their order; the
+/// `store` was opened for their indexes. Each payload's SHA-256 is then left to be checked.
+///
+/// # Errors
+/// [`FetchError`]; what has come stays in the store.
+pub fn assemble<'a>(
+    parts: &[Part<'a>],
+    streams: Vec<&'a dyn ReadAt>,
+    site: &Site,
+    files: &[ChunkFile],
+    store: &Store,
+    observer: &dyn FetchObserver,
+) -> Result<Tally, FetchError> {
+    let mut assembly = Assembly::new(parts, streams);
+    let advance = |bytes| observer.advance(bytes);
+    observer.begin(FetchPhase::Look, assembly.old_bytes());
+    assembly.find_runs(&advance)?;
+    let fetch = |wants: &[Want]| {
+        observer.begin(FetchPhase::Fetch, wants.iter().map(|want| want.len).sum());
+        site.fetch(files, wants, store, observer)
+    };
+    loop {
+        let pages = assembly.pages();
+        if pages.is_empty() {
+            return Ok(assembly.tally());
+        }
+        fetch(&pages)?;
+        assembly.open_pages(store)?;
+        observer.begin(FetchPhase::Look, assembly.old_bytes());
+        assembly.find_chunks(&advance)?;
+        loop {
+            let wants = assembly.next_round(&advance)?;
+            if wants.is_empty() {
+                break;
+            }
+            fetch(&wants)?;
+            assembly.take(store, &advance)?;
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! How the work comes along.
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchPhase {
+    /// What is there already is looked through.
+    Look,
+    /// Bytes are fetched.
+    Fetch,
+}
+
+/// Hears how fetching and putting together come along.
+pub trait FetchObserver: Sync {
+    /// A phase begins that handles about so many bytes.
+    fn begin(&self, phase: FetchPhase, bytes: u64);
+
+    /// So many more bytes of the phase are done; answers whether to go on.
+    fn advance(&self, bytes: u64) -> bool;
+}
