@@ -1,6 +1,7 @@
 //! Puts payloads together on a device.
 
 mod find;
+mod in_place;
 mod pages;
 mod rounds;
 mod take;
@@ -40,7 +41,9 @@ pub struct Want {
 /// Where the bytes of payloads came from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Bytes that the old files hold as they are.
+    /// Bytes that stood in their place already.
+    pub in_place_bytes: u64,
+    /// Bytes that the old files hold as they are, and zeros.
     pub found_bytes: u64,
     /// Bytes of programs that were made from old ones by telling their references.
     pub predicted_bytes: u64,
@@ -52,16 +55,19 @@ pub struct Tally {
 
 struct Payload<'a> {
     index: &'a Index,
+    target: &'a dyn Target,
     order: Scatter<&'a dyn Target>,
-    /// Where the old space holds each run that is there, else [`NOWHERE`].
+    /// Where the old space holds each run that is there; `IN_PLACE` where only the target does, else
+    /// [`NOWHERE`].
     run_places: Vec<u64>,
     programs: Vec<Extent>,
 }
 
-/// Payloads in the making. In this order: [`Assembly::find_runs`]; then, until [`Assembly::pages`] wants no more,
+/// Payloads in the making. In this order: [`Assembly::find_in_place`], if the targets may hold something;
+/// [`Assembly::find_runs`]; then, where little is missing, until [`Assembly::pages`] wants no more,
 /// its bytes are fetched, [`Assembly::open_pages`], [`Assembly::find_chunks`], and, until
-/// [`Assembly::next_round`] wants no more, its bytes are fetched, [`Assembly::take`]. Each payload's SHA-256 is
-/// then left to be checked.
+/// [`Assembly::next_round`] wants no more, its bytes are fetched, [`Assembly::take`]; or where much is,
+/// [`Assembly::frames`] are fetched, [`Assembly::take_frame`]. Each payload's SHA-256 is then left to be checked.
 ///
 /// Everything is checked before it is used: bytes that were found by the digests made of these very bytes, what
 /// was fetched by its digest before it is unpacked and by its chunk's check behind, what was told by that check,
@@ -94,6 +100,7 @@ impl<'a> Assembly<'a> {
             let is_program = |(stream, &is_program): (&Extent, &bool)| is_program.then_some(*stream);
             Payload {
                 index: part.index,
+                target: part.target,
                 order: Scatter::new(part.target, part.index.order()),
                 run_places: vec![NOWHERE; part.index.runs.len()],
                 programs: streams[1..].iter().zip(&part.index.programs).filter_map(is_program).collect(),

@@ -28,10 +28,12 @@ pub enum PartKind {
     Chunks,
     /// A patch that makes it.
     Patch,
+    /// All of it, packed as a whole.
+    Full,
 }
 
 impl PartKind {
-    const ALL: [Self; 3] = [Self::Index, Self::Chunks, Self::Patch];
+    const ALL: [Self; 4] = [Self::Index, Self::Chunks, Self::Patch, Self::Full];
 
     /// Its name, for people.
     pub fn name(self) -> &'static str {
@@ -39,6 +41,7 @@ impl PartKind {
             Self::Index => "index",
             Self::Chunks => "chunks",
             Self::Patch => "patch",
+            Self::Full => "full",
         }
     }
 }

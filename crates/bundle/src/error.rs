@@ -106,6 +106,16 @@ pub enum AssembleError {
         /// How many of them.
         len: u64,
     },
+    /// A frame does not unpack.
+    #[error("frame {frame} of payload {payload} cannot be unpacked")]
+    Frame {
+        /// Which payload.
+        payload: usize,
+        /// Which frame.
+        frame: usize,
+        /// What is wrong with it.
+        source: IndexError,
+    },
     /// Zstandard cannot be set up: there is no memory.
     #[error("cannot unpack: {0}")]
     Unpacker(&'static str),

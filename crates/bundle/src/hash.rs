@@ -71,9 +71,7 @@ mod tests {
 
     #[test]
     fn digests_are_those_of_the_standards() {
-        let hex = |hash: HashKind| -> String {
-            hash.digest(b"abc").iter().map(|byte| format!("{byte:02x}")).collect()
-        };
+        let hex = |hash: HashKind| hex::encode(hash.digest(b"abc"));
         assert_eq!(hex(HashKind::Sha256), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(
             hex(HashKind::Sha512_256),

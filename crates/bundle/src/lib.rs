@@ -28,6 +28,7 @@ mod pieces;
 mod programs;
 mod scatter;
 mod shelf;
+mod solid;
 mod write;
 
 pub use assembly::{Assembly, Part, Tally, Want};
@@ -41,4 +42,5 @@ pub use manifest::{Component, IndexInfo, Manifest, ManifestError, PayloadInfo};
 pub use page::probe as probe_page;
 pub use scatter::{Scatter, gaps};
 pub use shelf::Shelf;
+pub use solid::{FrameInfo, write_solid};
 pub use write::{Payload, WriteOptions, write};

@@ -37,7 +37,11 @@ pub const METADATA_FILES_MAX: usize = 1024;
 pub const METADATA_FILE_BYTES_MAX: usize = 1 << 20;
 /// The header of a bundle at most, in bytes.
 pub const BUNDLE_HEADER_BYTES_MAX: usize = 8 << 20;
-/// Parts of one bundle at most: an index, chunks and a patch for each component.
-pub const PARTS_MAX: usize = 3 * COMPONENTS_MAX;
+/// Parts of one bundle at most: four kinds for each component.
+pub const PARTS_MAX: usize = 4 * COMPONENTS_MAX;
 /// A part of a bundle at most, in bytes.
 pub const PART_BYTES_MAX: u64 = 2 * PAYLOAD_BYTES_MAX;
+/// Frames of one payload at most: they have 4 MiB each.
+pub const FRAMES_MAX: usize = 1 << 14;
+/// A packed frame at most, in bytes: as many as it unpacks to, and what Zstandard adds to noise.
+pub const FRAME_PACKED_BYTES_MAX: u64 = (4 << 20) + (64 << 10);

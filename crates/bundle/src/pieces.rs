@@ -5,6 +5,8 @@ use crate::page::Listed;
 
 /// No place in the old space.
 pub(crate) const NOWHERE: u64 = u64::MAX;
+/// No place in the old space, but there.
+pub(crate) const IN_PLACE: u64 = u64::MAX - 1;
 
 /// How far a chunk has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,7 +45,7 @@ impl<S> Scatter<S> {
 
     /// Calls `each` with the pieces of the stream behind `len` bytes at `offset`: where each stands there, and
     /// which of the bytes it is.
-    fn pieces(
+    pub(crate) fn pieces(
         &self,
         offset: u64,
         len: usize,

@@ -95,6 +95,7 @@ pub fn write(
         programs,
         runs: writer.runs,
         pages: writer.pages,
+        frames: Vec::new(),
     };
     Ok(index)
 }

@@ -9,7 +9,7 @@ use crate::cut::{Chunk, cut};
 use crate::error::AssembleError;
 use crate::index::{RunDigest, RunInfo};
 use crate::limits::ZERO_RUN_BYTES_MAX;
-use crate::pieces::{NOWHERE, OpenRun, Piece, State};
+use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State};
 
 /// A key that more pieces have than this is frequent: zeros are.
 const FREQUENT_PIECES: usize = 64;
@@ -45,13 +45,16 @@ impl Assembly<'_> {
                     let payload = &mut payloads[payload as usize];
                     let info = payload.index.runs[index as usize];
                     let place = &mut payload.run_places[index as usize];
-                    // All that are the same were put in place together.
-                    if *place != NOWHERE {
-                        break;
+                    match *place {
+                        NOWHERE => {
+                            payload.order.write_at(info.offset, bytes).map_err(AssembleError::Write)?;
+                            tally.found_bytes += bytes.len() as u64;
+                        }
+                        IN_PLACE => {}
+                        // All that are the same were put in place together.
+                        _ => break,
                     }
-                    payload.order.write_at(info.offset, bytes).map_err(AssembleError::Write)?;
                     *place = extent.offset + run.offset;
-                    tally.found_bytes += bytes.len() as u64;
                 }
                 told(progress, bytes)
             });
@@ -103,7 +106,10 @@ impl Assembly<'_> {
     fn write_zeros(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
         let zeros = vec![0; ZERO_RUN_BYTES_MAX];
         for payload in &self.payloads {
-            for run in payload.index.runs.iter().filter(|run| run.is_zeros()) {
+            for (run, place) in payload.index.runs.iter().zip(&payload.run_places) {
+                if !run.is_zeros() || *place == IN_PLACE {
+                    continue;
+                }
                 let zeros = &zeros[..run.len as usize];
                 payload.order.write_at(run.offset, zeros).map_err(AssembleError::Write)?;
                 self.tally.found_bytes += zeros.len() as u64;

@@ -5,7 +5,7 @@ use fluvial_delta::structure::Extent;
 
 use super::{Assembly, Payload};
 use crate::error::AssembleError;
-use crate::pieces::{NOWHERE, OpenRun, Piece, State, places};
+use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State, places};
 use crate::programs::{self, Failed, Known};
 
 impl Assembly<'_> {
@@ -69,8 +69,8 @@ fn known_of(
     let mut open_here = open_here.iter().peekable();
     for (run, info) in runs.iter().enumerate().take(end).skip(first) {
         let Some(open) = open_here.next_if(|open| open.run as usize == run) else {
-            // Zeros, and what another window holds.
-            if payload.run_places[run] == NOWHERE {
+            // Zeros, what only the target holds, and what another window does.
+            if payload.run_places[run] >= IN_PLACE {
                 continue;
             }
             let cover = Cover {

@@ -39,8 +39,14 @@ pub struct BundleCreateArguments {
     #[arg(short = 'o', long = "output", value_name = "BUNDLE")]
     pub bundle: PathBuf,
     /// How much work goes into packing chunks: a level of Zstandard.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(i32).range(1..=22))]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
+    /// How much work goes into packing images as a whole, for devices that have nothing of them.
+    #[arg(long, value_name = "LEVEL", default_value_t = 19, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub full_level: i32,
+    /// Leaves the images as a whole out: half of the bundle, which only devices miss that have little of it.
+    #[arg(long)]
+    pub no_full: bool,
     /// The hash of chunks: `blake3`, `sha256` or `sha512-256`.
     #[arg(long, default_value_t)]
     pub hash: HashKind,

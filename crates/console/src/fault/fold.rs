@@ -141,9 +141,10 @@ impl From<AssembleError> for Fault {
         let kind = match &error {
             AssembleError::ReadOld(_) | AssembleError::ReadTarget(_) | AssembleError::Shelf(_) => Kind::Io,
             AssembleError::Write(source) => kind_of_write(source),
-            AssembleError::PageDigest { .. } | AssembleError::Page { .. } | AssembleError::Content { .. } => {
-                Kind::DamagedPatch
-            }
+            AssembleError::PageDigest { .. }
+            | AssembleError::Page { .. }
+            | AssembleError::Content { .. }
+            | AssembleError::Frame { .. } => Kind::DamagedPatch,
             AssembleError::Unpacker(_) => Kind::OverMemory,
             AssembleError::Cancelled => Kind::Cancelled,
         };

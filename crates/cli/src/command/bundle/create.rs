@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
 use std::time::Instant;
 
 use fluvial_bundle::{
     BundleHeader, Component, IndexInfo, Manifest, PartKind, Payload, PayloadInfo, WriteOptions, write,
+    write_solid,
 };
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::ReadAt;
@@ -39,6 +39,9 @@ struct Packed {
     /// Pages and chunks, in a temporary file.
     chunks: File,
     chunks_bytes: u64,
+    /// The image as a whole, in a temporary file.
+    full: File,
+    full_bytes: u64,
 }
 
 /// Makes a bundle.
@@ -59,7 +62,7 @@ fn create(arguments: &BundleCreateArguments, progress: &Progress) -> Result<Outc
     let options = WriteOptions { level: arguments.level, hash: arguments.hash };
     let mut packed = Vec::new();
     for slot in &release.slots {
-        packed.push(pack(slot, &arguments.bundle, options, progress)?);
+        packed.push(pack(slot, arguments, options, progress)?);
     }
     let mut manifest = Manifest::new(release.name, release.version, release.sequence);
     (manifest.floor, manifest.hardware) = (release.floor, release.hardware);
@@ -69,6 +72,9 @@ fn create(arguments: &BundleCreateArguments, progress: &Progress) -> Result<Outc
     for (component, packed) in packed.iter().enumerate() {
         header.push(component, PartKind::Index, packed.index.len() as u64);
         header.push(component, PartKind::Chunks, packed.chunks_bytes);
+        if packed.full_bytes > 0 {
+            header.push(component, PartKind::Full, packed.full_bytes);
+        }
     }
     let start = header.to_bytes()?;
     let header = BundleHeader::read(&start)?;
@@ -77,8 +83,10 @@ fn create(arguments: &BundleCreateArguments, progress: &Progress) -> Result<Outc
         draft.write_all(&start).map_err(failed)?;
         for packed in &mut packed {
             draft.write_all(&packed.index).map_err(failed)?;
-            packed.chunks.seek(SeekFrom::Start(0)).map_err(failed)?;
-            copy(&mut packed.chunks, draft, progress).map_err(failed)?;
+            for part in [&mut packed.chunks, &mut packed.full] {
+                part.seek(SeekFrom::Start(0)).map_err(failed)?;
+                copy(part, draft, progress).map_err(failed)?;
+            }
         }
         Ok(())
     })?;
@@ -89,28 +97,37 @@ fn create(arguments: &BundleCreateArguments, progress: &Progress) -> Result<Outc
 /// Cuts and packs the image of a slot.
 fn pack(
     slot: &SlotImage,
-    bundle: &Path,
+    arguments: &BundleCreateArguments,
     options: WriteOptions,
     progress: &Progress,
 ) -> Result<Packed, Fault> {
     let image = open(&slot.image)?;
-    check_patch_path(bundle, image.identity().ok(), "the image of a slot")?;
+    check_patch_path(&arguments.bundle, image.identity().ok(), "the image of a slot")?;
     progress.phase("hashing", image.len());
     let sha256 = sha256_of(&image, progress).map_err(|error| Fault::reading(&slot.image, error))?;
     let files = fluvial_image::file_extents(&image);
-    let folder = folder_of(bundle);
+    let folder = folder_of(&arguments.bundle);
     let failed = |error| Fault::writing(folder, error);
-    let mut chunks = BufWriter::new(tempfile::tempfile_in(folder).map_err(failed)?);
+    let temporary = || tempfile::tempfile_in(folder).map(BufWriter::new).map_err(failed);
+    let finished = |file: BufWriter<File>| file.into_inner().map_err(|error| failed(error.into_error()));
+
+    let mut chunks = temporary()?;
     let payload = Payload { name: &slot.name, sha256, bytes: &image, files: &files };
     progress.phase("packing", image.len());
-    let index = write(payload, options, &mut chunks, &|bytes| progress.advance(bytes))?;
-    let chunks = chunks.into_inner().map_err(|error| failed(error.into_error()))?;
-    let chunks_bytes = index.chunk_file_len();
+    let mut index = write(payload, options, &mut chunks, &|bytes| progress.advance(bytes))?;
+    let mut full = temporary()?;
+    if !arguments.no_full {
+        progress.phase("packing", image.len());
+        let advance = |bytes| progress.advance(bytes);
+        index.frames = write_solid(&image, arguments.full_level, options.hash, &mut full, &advance)?;
+    }
+    let (chunks_bytes, full_bytes) = (index.chunk_file_len(), index.frames_len());
     let index = index.to_bytes()?;
     let info = IndexInfo { size_bytes: index.len() as u64, sha256: Sha256::digest(&index).into() };
     let payload = PayloadInfo { size_bytes: image.len(), sha256, index: info };
     let component = Component::Slot { name: slot.name.clone(), payload };
-    Ok(Packed { component, index, chunks, chunks_bytes })
+    let (chunks, full) = (finished(chunks)?, finished(full)?);
+    Ok(Packed { component, index, chunks, chunks_bytes, full, full_bytes })
 }
 
 /// The SHA-256 of all of a stream.
@@ -154,6 +171,7 @@ fn show(arguments: &BundleCreateArguments, outcome: &Outcome, duration_s: f64) -
             "sha256": hex::encode(component.payload().sha256),
             "index_bytes": super::part_bytes(header, index, PartKind::Index),
             "chunks_bytes": super::part_bytes(header, index, PartKind::Chunks),
+            "full_bytes": super::part_bytes(header, index, PartKind::Full),
         })
     };
     if arguments.json {

@@ -127,13 +127,13 @@ fn part_of(
         let range = &new.header.part(component, kind)?.range;
         Some((kind, Bytes::New(range.start, range.end - range.start)))
     };
-    let full_bytes: u64 = [PartKind::Index, PartKind::Chunks]
-        .into_iter()
-        .filter_map(|kind| part_bytes(&new.header, component, kind))
-        .sum();
+    // What a device without the old release fetches.
+    let bytes_of = |kind| part_bytes(&new.header, component, kind);
+    let full_bytes = bytes_of(PartKind::Full).or(bytes_of(PartKind::Chunks)).unwrap_or(u64::MAX);
     let (name, new_bytes) = (info.name().to_owned(), info.payload().size_bytes);
     let keep = |reason| {
-        let parts: Vec<_> = [PartKind::Index, PartKind::Chunks].into_iter().filter_map(full).collect();
+        let kinds = [PartKind::Index, PartKind::Chunks, PartKind::Full];
+        let parts: Vec<_> = kinds.into_iter().filter_map(full).collect();
         let bytes = parts.iter().map(|(_, bytes)| bytes.len()).sum();
         Ok((parts, Made { name: name.clone(), new_bytes, full_bytes, reason: Some(reason), bytes }))
     };

@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fluvial_bundle::{
-    Assembly, BUNDLE_PREFIX_BYTES, BundleError, BundleHeader, Index, Manifest, Part, PartKind, Shelf,
+    Assembly, BUNDLE_PREFIX_BYTES, BundleError, BundleHeader, Index, Manifest, Part, PartKind, RunDigest,
+    Shelf,
 };
 use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::StreamInfo;
@@ -104,6 +105,10 @@ impl BundleFile {
             return Err(damaged("is other bytes than the manifest tells"));
         }
         let index = Index::read(&bytes)?;
+        let full = self.section(component, PartKind::Full).map_or(0, |full| full.len());
+        if full != index.frames_len() {
+            return Err(damaged("does not fit the image as a whole"));
+        }
         let chunks = self.section(component, PartKind::Chunks);
         if (index.len, index.sha256) != (info.size_bytes, info.sha256) {
             return Err(damaged("is that of another payload"));
@@ -127,10 +132,29 @@ impl BundleFile {
         let medium = Medium::new(File::try_clone(&file).map_err(failed)?).map_err(failed)?;
         progress.phase("unpacking", index.len);
         unpack(&index, &medium, &chunks, progress)?;
+        if let Some(full) = self.section(component, PartKind::Full) {
+            self.check_frames(&index, &full)?;
+        }
         progress.phase("verifying", index.len);
         let info = StreamInfo { name: index.name.clone(), size: index.len, sha256: index.sha256 };
         check_target(&medium, &info, &mut |bytes| progress.advance(bytes))?;
         Ok(medium)
+    }
+}
+
+impl BundleFile {
+    /// Compares the frames of an image as a whole with the index.
+    fn check_frames(&self, index: &Index, full: &Section<'_>) -> Result<(), Fault> {
+        for frame in &index.frames {
+            let mut bytes = vec![0; frame.packed_len as usize];
+            let read = full.read_at(frame.packed_offset, &mut bytes);
+            read.map_err(|error| Fault::reading(&self.path, error))?;
+            if RunDigest::of(index.hash, &bytes) != frame.digest {
+                let message = format!("{}: a frame of {:?} is damaged", self.path.display(), index.name);
+                return Err(Fault::new(Kind::DamagedBundle, message));
+            }
+        }
+        Ok(())
     }
 }
 

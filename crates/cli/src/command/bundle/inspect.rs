@@ -1,5 +1,7 @@
 //! `fluvial bundle inspect`.
 
+use std::fmt::Write as _;
+
 use fluvial_bundle::{Component, PartKind};
 use indicatif::HumanBytes;
 
@@ -8,7 +10,7 @@ use crate::arguments::BundleInspectArguments;
 use fluvial_console::Fault;
 use fluvial_console::say;
 
-const KINDS: [PartKind; 3] = [PartKind::Index, PartKind::Chunks, PartKind::Patch];
+const KINDS: [PartKind; 4] = [PartKind::Index, PartKind::Chunks, PartKind::Full, PartKind::Patch];
 
 /// Shows a bundle.
 ///
@@ -28,6 +30,7 @@ fn json(bundle: &BundleFile) -> serde_json::Value {
             "sha256": hex::encode(component.payload().sha256),
             "index_bytes": part(PartKind::Index),
             "chunks_bytes": part(PartKind::Chunks),
+            "full_bytes": part(PartKind::Full),
             "patch_bytes": part(PartKind::Patch),
         })
     };
@@ -73,19 +76,14 @@ fn text(bundle: &BundleFile) -> String {
             Some(format!("{} {}", kind.name(), HumanBytes(bytes)))
         });
         let parts: Vec<String> = parts.collect();
-        text += &format!(
-            "slot {}: {}, SHA-256 {}\n  {}\n",
-            component.name(),
-            HumanBytes(payload.size_bytes),
-            hex::encode(payload.sha256),
-            parts.join(", "),
-        );
+        let (name, size, sha256) =
+            (component.name(), HumanBytes(payload.size_bytes), hex::encode(payload.sha256));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "slot {name}: {size}, SHA-256 {sha256}\n  {}", parts.join(", "));
     }
     if !bundle.header.full_name.is_empty() {
-        text += &format!(
-            "what has no chunks here is fetched from {} in the same folder\n",
-            bundle.header.full_name
-        );
+        let name = &bundle.header.full_name;
+        let _ = writeln!(text, "what has no chunks here is fetched from {name} in the same folder");
     }
     text
 }
