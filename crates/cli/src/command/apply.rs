@@ -62,7 +62,7 @@ fn apply(arguments: &ApplyArguments, progress: &Progress) -> Result<Outcome, Fau
     destination.check_distinct(old_identity, "OLD")?;
     destination.check_distinct(patch_identity, "PATCH")?;
     let journal_path = arguments.journal.clone().unwrap_or_else(|| journal_path(arguments, &destination));
-    let scratch_folder = folder_of(if destination.is_device() { &journal_path } else { &arguments.new });
+    let scratch_folder = folder_of(if destination.is_in_place() { &journal_path } else { &arguments.new });
     let journal = Journal::new(journal_path.clone(), header_sha256(&bytes, map_start)?, destination.inode()?);
     let mut making = Making::begin(&patch, &sources, destination, journal, scratch_folder)?;
     if let Err(error) = making.run(progress) {
@@ -97,7 +97,7 @@ pub(super) fn check_memory(header: &Header, limit: u64) -> Result<(), Fault> {
 
 /// A file's journal stands beside it; a device's beside the patch.
 fn journal_path(arguments: &ApplyArguments, destination: &Destination) -> PathBuf {
-    let stem = if destination.is_device() { &arguments.patch } else { destination.part() };
+    let stem = if destination.is_in_place() { &arguments.patch } else { destination.part() };
     beside(stem, ".journal")
 }
 
@@ -108,7 +108,7 @@ fn explain(fault: Fault, destination: &Destination, frame: Option<usize>, frames
         (None, Kind::Cancelled) => {
             fault.hint("nothing was worth keeping; run the same command to begin again")
         }
-        (None, Kind::WrongTarget) if destination.is_device() => fault.hint(format!(
+        (None, Kind::WrongTarget) if destination.is_in_place() => fault.hint(format!(
             "{} holds no usable image now; check OLD and the storage, then run the same command again",
             destination.part().display()
         )),

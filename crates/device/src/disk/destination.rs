@@ -85,10 +85,11 @@ impl DestinationError {
 #[derive(Debug)]
 pub struct Destination {
     new: PathBuf,
-    /// What is written: `NEW.part`, or the device itself.
+    /// What is written: `NEW.part`, or the device or slot itself.
     part: PathBuf,
     file: File,
-    is_device: bool,
+    /// Whether NEW itself is written.
+    is_in_place: bool,
 }
 
 impl Destination {
@@ -108,9 +109,37 @@ impl Destination {
             return Err(DestinationError::Kind { path: new.into() });
         }
         let part = if is_device { new.to_owned() } else { beside(new, ".part") };
+        Self::open_part(new, part, is_device, is_device)
+    }
+
+    /// Opens a slot, a block device or a file, and locks it. It is written in place; a file that is not there
+    /// or too short is made as long as the result.
+    ///
+    /// # Errors
+    /// As [`Destination::open`].
+    pub fn open_in_place(slot: &Path) -> Result<Self, DestinationError> {
+        let kind = match slot.metadata() {
+            Ok(metadata) => Some(metadata.file_type()),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(DestinationError::write(slot, error)),
+        };
+        if kind.is_some_and(|kind| !kind.is_file() && !kind.is_block_device()) {
+            return Err(DestinationError::Kind { path: slot.into() });
+        }
+        let is_device = kind.is_some_and(|kind| kind.is_block_device());
+        Self::open_part(slot, slot.to_owned(), is_device, true)
+    }
+
+    fn open_part(
+        new: &Path,
+        part: PathBuf,
+        is_device: bool,
+        is_in_place: bool,
+    ) -> Result<Self, DestinationError> {
         // Exclusive: the kernel refuses a device that is mounted or part of another one. A file is
         // made if it is not there, but no link in its place is followed.
         let flags = if is_device { OFlags::EXCL } else { OFlags::NOFOLLOW | OFlags::NONBLOCK };
+        let flags = if is_in_place && !is_device { OFlags::NONBLOCK } else { flags };
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -119,7 +148,7 @@ impl Destination {
             .custom_flags(flags.bits() as i32)
             .open(&part)
             .map_err(|error| DestinationError::write(&part, error))?;
-        let destination = Self { new: new.to_owned(), part, file, is_device };
+        let destination = Self { new: new.to_owned(), part, file, is_in_place };
         destination.lock()?;
         Ok(destination)
     }
@@ -133,7 +162,7 @@ impl Destination {
         }
         let failed = |error| DestinationError::write(&self.part, error);
         let ours = self.file.metadata().map_err(failed)?;
-        if self.is_device {
+        if self.is_in_place {
             return Ok(());
         }
         if !ours.is_file() {
@@ -157,7 +186,9 @@ impl Destination {
     ) -> Result<(), DestinationError> {
         let metadata = self.file.metadata().map_err(|error| DestinationError::write(&self.part, error))?;
         let same = match input {
-            Some(Identity::Device(device)) => self.is_device && overlap(device, metadata.rdev()),
+            Some(Identity::Device(device)) => {
+                metadata.file_type().is_block_device() && overlap(device, metadata.rdev())
+            }
             Some(Identity::File(device, inode)) => (device, inode) == (metadata.dev(), metadata.ino()),
             None => false,
         };
@@ -167,12 +198,12 @@ impl Destination {
         Ok(())
     }
 
-    /// The inode of `NEW.part`, 0 for a device.
+    /// The inode of `NEW.part`, 0 where NEW itself is written.
     ///
     /// # Errors
     /// What the system reports.
     pub fn inode(&self) -> Result<u64, DestinationError> {
-        if self.is_device {
+        if self.is_in_place {
             return Ok(0);
         }
         self.file
@@ -181,9 +212,9 @@ impl Destination {
             .map_err(|error| DestinationError::write(&self.part, error))
     }
 
-    /// Whether NEW is a block device.
-    pub fn is_device(&self) -> bool {
-        self.is_device
+    /// Whether NEW itself is written: a block device, or a slot.
+    pub fn is_in_place(&self) -> bool {
+        self.is_in_place
     }
 
     /// What is written.
@@ -193,7 +224,7 @@ impl Destination {
 
     /// Whether an earlier run has left something of this size.
     pub fn holds(&self, size: u64) -> bool {
-        self.is_device || self.file.metadata().is_ok_and(|metadata| metadata.len() == size)
+        self.is_in_place || self.file.metadata().is_ok_and(|metadata| metadata.len() == size)
     }
 
     /// Throws away what an earlier run has left.
@@ -201,7 +232,7 @@ impl Destination {
     /// # Errors
     /// What the system reports.
     pub fn clear(&self) -> Result<(), DestinationError> {
-        if self.is_device {
+        if self.is_in_place {
             return Ok(());
         }
         self.file.set_len(0).map_err(|error| DestinationError::write(&self.part, error))
@@ -220,7 +251,13 @@ impl Destination {
     ) -> Result<Medium, DestinationError> {
         let failed = |error| DestinationError::write(&self.part, error);
         let medium = Medium::new(self.file.try_clone().map_err(failed)?).map_err(failed)?;
-        if self.is_device {
+        if self.is_in_place {
+            let is_file = self.file.metadata().map_err(failed)?.is_file();
+            if medium.len() < size && is_file {
+                check_free(folder_of(&self.part), size.saturating_add(scratch))?;
+                self.file.set_len(size).map_err(failed)?;
+                return Medium::new(self.file.try_clone().map_err(failed)?).map_err(failed);
+            }
             if medium.len() < size {
                 let (path, have) = (self.part.clone(), medium.len());
                 return Err(DestinationError::SmallDevice { path, have, need: size });
@@ -244,7 +281,7 @@ impl Destination {
     /// # Errors
     /// What the system reports.
     pub fn publish(self, size: u64) -> Result<(), DestinationError> {
-        let result = if self.is_device {
+        let result = if self.is_in_place {
             self.file.sync_all()
         } else {
             durable::publish(&self.file, size, &self.part, &self.new)
@@ -257,7 +294,7 @@ impl Destination {
     /// # Errors
     /// What the system reports.
     pub fn discard(&self) -> Result<(), DestinationError> {
-        if self.is_device {
+        if self.is_in_place {
             return Ok(());
         }
         durable::remove(&self.part).map_err(|error| DestinationError::write(&self.part, error))

@@ -1,0 +1,111 @@
+//! Changes that are killed at every system call that writes, by `strace`. What is found afterwards is what was
+//! before or what should be, and the same change then succeeds.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::device::{Device, has};
+use crate::{grub, tryboot};
+
+/// What writes, syncs, renames, or removes. Not every architecture has all of them.
+const CALLS: [&str; 10] = [
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "?rename",
+    "?renameat",
+    "renameat2",
+    "?unlink",
+    "unlinkat",
+    "ftruncate",
+];
+/// `SIGKILL`.
+const KILLED: i32 = 9;
+
+/// The example `boot`, which is built with the tests.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.parent().unwrap().parent().unwrap().join("examples/boot");
+    assert!(program.exists(), "build it first: cargo build -p fluvial-device --example boot");
+    program
+}
+
+/// Makes a change; answers whether it was killed at the `at`th of the calls.
+fn is_killed(device: &Device, change: &[&str], call: &str, at: usize) -> bool {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null", "-e"]).arg(format!("inject={call}:signal=KILL:when={at}"));
+    command.arg(program()).arg(device.path("system.toml")).args(change);
+    let output = command.output().unwrap();
+    if output.status.signal() == Some(KILLED) {
+        return true;
+    }
+    assert!(output.status.success(), "{output:?}");
+    false
+}
+
+/// Checks a change of a device that is made anew each time; answers how often it was killed, and how often it
+/// had been made by then.
+fn check(new_device: &dyn Fn() -> Device, change: &[&str], before: &str, after: &str) -> (usize, usize) {
+    let (mut killed, mut made) = (0, 0);
+    for call in CALLS {
+        for at in 1.. {
+            let device = new_device();
+            assert_eq!(device.flow().choice().unwrap().to_string(), before);
+            let was_killed = is_killed(&device, change, call, at);
+            let found = device.flow().choice().unwrap().to_string();
+            if !was_killed {
+                assert_eq!(found, after, "{change:?}");
+                break;
+            }
+            assert!(found == before || found == after, "{change:?}, killed at {call} {at}: {found}");
+            killed += 1;
+            made += usize::from(found == after);
+            let status = Command::new(program()).arg(device.path("system.toml")).args(change).status();
+            assert!(status.unwrap().success());
+            assert_eq!(device.flow().choice().unwrap().to_string(), after, "{change:?} again");
+        }
+    }
+    (killed, made)
+}
+
+/// A device with a pending try.
+fn trying(device: Device) -> Device {
+    let b = device.system.groups().find("b").unwrap();
+    device.flow().try_next(b).unwrap();
+    device
+}
+
+fn check_all(new_device: &dyn Fn() -> Device) {
+    let with_try = || trying(new_device());
+    let mut sums = (0, 0);
+    for (new_device, change, before, after) in [
+        (new_device, &["try", "b"][..], "a", "a, then once b"),
+        (new_device, &["commit", "b"], "a", "b"),
+        (&with_try, &["commit", "b"], "a, then once b", "b"),
+        (&with_try, &["commit", "a"], "a, then once b", "a"),
+        (&with_try, &["cancel"], "a, then once b", "a"),
+    ] {
+        let (killed, made) = check(new_device, change, before, after);
+        assert!(killed > 0, "{change:?} was never killed");
+        sums = (sums.0 + killed, sums.1 + made);
+    }
+    // Kills before and behind the moment at which a change counts.
+    assert!(sums.1 > 0 && sums.1 < sums.0, "{sums:?}");
+    println!("{} kills, {} of them after the change", sums.0, sums.1);
+}
+
+#[test]
+fn grub_has_one_of_two_choices_after_a_kill() {
+    if has("strace") && has("grub-editenv") {
+        check_all(&grub::device);
+    }
+}
+
+#[test]
+fn tryboot_has_one_of_two_choices_after_a_kill() {
+    if has("strace") {
+        check_all(&tryboot::device);
+    }
+}
