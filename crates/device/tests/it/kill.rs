@@ -11,7 +11,7 @@ use fluvial_device::boot;
 use fluvial_device::system::System;
 
 use crate::device::{Device, has};
-use crate::{grub, tryboot};
+use crate::{grub, systemd_boot, tryboot};
 
 /// What writes, syncs, renames, or removes. Not every architecture has all of them.
 const CALLS: [&str; 10] = [
@@ -132,6 +132,13 @@ fn check_all(new_device: &dyn Fn() -> Device) {
 fn grub_has_one_of_two_choices_after_a_kill() {
     if has("strace") && has("grub-editenv") {
         check_all(&grub::device);
+    }
+}
+
+#[test]
+fn systemd_boot_has_one_of_two_choices_after_a_kill() {
+    if has("strace") {
+        check_all(&systemd_boot::device);
     }
 }
 
