@@ -9,75 +9,17 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
-
 mod check;
+mod error;
 mod places;
 mod tables;
 
 pub use check::{GROUP_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, SLOTS_MAX, WORDS_MAX};
+pub use error::{ConfigError, SystemError};
 pub use places::Roots;
-pub use tables::ConfigError;
 
 /// The longest configuration that is read, in bytes.
 pub const CONFIG_BYTES_MAX: u64 = 64 << 10;
-
-/// The configuration cannot be had, or says something of a disk that is not so.
-#[derive(Debug, Error)]
-pub enum SystemError {
-    /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The file is longer than [`CONFIG_BYTES_MAX`].
-    #[error("{} is longer than {CONFIG_BYTES_MAX} bytes", path.display())]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file says something that cannot be.
-    #[error("{} is no configuration of a device", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        source: ConfigError,
-    },
-    /// The disk or the partition of a slot is not there.
-    #[error("slot {slot:?}: cannot find {}", path.display())]
-    Missing {
-        /// The slot.
-        slot: String,
-        /// What was looked for.
-        path: PathBuf,
-        /// Why it is not found.
-        source: io::Error,
-    },
-    /// The disk of a slot has no such partition.
-    #[error("slot {slot:?}: {} has no partition {number}", disk.display())]
-    NoPartition {
-        /// The slot.
-        slot: String,
-        /// The disk.
-        disk: PathBuf,
-        /// The partition's number.
-        number: u32,
-    },
-    /// Two slots that are named differently lead to the same place.
-    #[error("slots {first:?} and {second:?} are both {}", path.display())]
-    SamePlace {
-        /// A slot.
-        first: String,
-        /// Another one.
-        second: String,
-        /// The place.
-        path: PathBuf,
-    },
-}
 
 /// The name of a boot group: letters, digits, `-` and `_`, [`GROUP_BYTES_MAX`] at most. Boot loaders keep it
 /// in variables, and scripts get it as an argument.

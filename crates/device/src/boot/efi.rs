@@ -49,6 +49,8 @@ impl Variables {
             {
                 return Ok(None);
             }
+            // What was made, and not written before its maker was killed, is no variable yet.
+            Ok(bytes) if bytes.is_empty() => return Ok(None),
             bytes => bytes?,
         };
         text_of(&bytes).map(Some).ok_or_else(|| damaged(&path, "it holds no text"))

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::places::numbered_path;
-use super::tables::{ConfigError, PARTITION_MAX, PartitionTable, SlotTable};
-use super::{Group, Groups, Place, Slot};
+use super::tables::{PARTITION_MAX, PartitionTable, SlotTable};
+use super::{ConfigError, Group, Groups, Place, Slot};
 
 /// Slots at most.
 pub const SLOTS_MAX: usize = 32;

@@ -9,6 +9,7 @@ use crate::device::{Device, Loader};
 
 const SCRIPT: &str = r#"#!/bin/sh
 set -e
+export LC_ALL=C
 cd "$(dirname "$0")"
 case "$1" in
     active | default) cat "$1" ;;

@@ -48,7 +48,7 @@ impl Loader for SystemdBoot {
     }
 }
 
-fn device() -> Device {
+pub fn device() -> Device {
     let device = Device::new(BOOT);
     device.write("loader.conf", "timeout 0\ndefault fluvial-a.conf\n");
     fs::create_dir(device.path("efivars")).unwrap();

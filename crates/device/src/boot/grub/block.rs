@@ -28,9 +28,8 @@ impl Block {
         if bytes.len() != GRUB_ENVIRONMENT_BYTES {
             return Err("it has not 1,024 bytes");
         }
-        let text = match bytes.strip_prefix(SIGNATURE) {
-            Some([b'\n', text @ ..]) => text,
-            _ => return Err("it does not begin as an environment block of GRUB"),
+        let Some([b'\n', text @ ..]) = bytes.strip_prefix(SIGNATURE) else {
+            return Err("it does not begin as an environment block of GRUB");
         };
         // GRUB looks for the end in the same way.
         let padding = text.iter().rev().take_while(|&&byte| byte == b'#').count();
