@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use fluvial_bundle::Manifest;
+use fluvial_console::{Fault, Kind};
 use fluvial_device::disk::durable::Draft;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -62,7 +63,7 @@ pub struct Pending {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    state_version: u32,
+    format_version: u32,
     /// Grows with every change.
     pub generation: u64,
     /// By the slot's name.
@@ -92,10 +93,22 @@ pub struct StateFolder {
     _lock: File,
 }
 
+impl From<StateError> for Fault {
+    fn from(error: StateError) -> Self {
+        let kind = match &error {
+            StateError::Busy { .. } => Kind::Busy,
+            _ => Kind::Device,
+        };
+        let is_damaged = matches!(error, StateError::Damaged { .. });
+        let fault = Self::new(kind, error);
+        if is_damaged { fault.hint("remove the file: slots are then taken for unknown") } else { fault }
+    }
+}
+
 impl Default for State {
     fn default() -> Self {
         Self {
-            state_version: VERSION,
+            format_version: VERSION,
             generation: 0,
             slots: BTreeMap::new(),
             confirmed_sequence: 0,
@@ -143,10 +156,10 @@ impl StateFolder {
             Ok(state) => state,
             Err(source) => return Err(StateError::Damaged { path, source }),
         };
-        if state.state_version == VERSION {
+        if state.format_version == VERSION {
             Ok(state)
         } else {
-            Err(StateError::Version { path, version: state.state_version })
+            Err(StateError::Version { path, version: state.format_version })
         }
     }
 
@@ -193,7 +206,7 @@ mod tests {
         std::fs::write(folder.path().join(FILE_NAME), b"{").unwrap();
         assert!(matches!(kept.load(), Err(StateError::Damaged { .. })));
         let mut newer = serde_json::to_value(State::default()).unwrap();
-        newer["state_version"] = 9.into();
+        newer["format_version"] = 9.into();
         std::fs::write(folder.path().join(FILE_NAME), newer.to_string()).unwrap();
         assert!(matches!(kept.load(), Err(StateError::Version { version: 9, .. })));
     }

@@ -359,6 +359,19 @@ impl Index {
         Ok(())
     }
 
+    /// Gives runs that were not packed the places and pages that a reader expects.
+    pub(crate) fn place_unpacked(&mut self) {
+        let mut offset = 0;
+        for run in &mut self.runs {
+            run.packed_offset = offset;
+            offset += u64::from(run.packed_len);
+        }
+        let digest = [0; PAGE_DIGEST_BYTES];
+        let starts = |runs: &Range<usize>| self.runs[runs.start].packed_offset;
+        let page = |runs: Range<usize>| PageInfo { offset: starts(&runs), runs, len: 0, digest };
+        self.pages = self.page_spans().into_iter().map(page).collect();
+    }
+
     /// How many bytes its frames have together.
     pub fn frames_len(&self) -> u64 {
         self.frames.last().map_or(0, |frame| frame.packed_offset + u64::from(frame.packed_len))

@@ -43,4 +43,4 @@ pub use page::probe as probe_page;
 pub use scatter::{Scatter, gaps};
 pub use shelf::Shelf;
 pub use solid::{FrameInfo, write_solid};
-pub use write::{Payload, WriteOptions, write};
+pub use write::{Payload, WriteOptions, index_of, write};

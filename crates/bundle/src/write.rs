@@ -55,17 +55,8 @@ pub fn write(
     chunks: &mut dyn Write,
     progress: &dyn Fn(u64) -> bool,
 ) -> Result<Index, WriteError> {
+    check(payload)?;
     let len = payload.bytes.len();
-    limit("the payload", len, PAYLOAD_BYTES_MAX)?;
-    limit("the payload's name", payload.name.len() as u64, NAME_BYTES_MAX as u64)?;
-    limit("the payload's list of files", payload.files.len() as u64, FILES_MAX as u64)?;
-    let mut end = 0;
-    for (index, file) in payload.files.iter().enumerate() {
-        match file.offset.checked_add(file.len) {
-            Some(file_end) if file.offset >= end && file.len > 0 && file_end <= len => end = file_end,
-            _ => return Err(WriteError::Files(index)),
-        }
-    }
     let mut writer = Writer {
         options,
         chunks,
@@ -98,6 +89,68 @@ pub fn write(
         frames: Vec::new(),
     };
     Ok(index)
+}
+
+/// Cuts a payload and packs nothing: answers an index of what somebody has, for [`crate::Assembly::find_indexed`].
+/// It has no chunk file. `progress` hears how many more bytes are done, and cancels by answering `false`.
+///
+/// Memory: 2 MiB, and 40 bytes for each run.
+///
+/// # Errors
+/// [`WriteError`].
+pub fn index_of(
+    payload: Payload<'_>,
+    hash: HashKind,
+    progress: &dyn Fn(u64) -> bool,
+) -> Result<Index, WriteError> {
+    check(payload)?;
+    let len = payload.bytes.len();
+    let mut index = Index {
+        name: payload.name.into(),
+        len,
+        sha256: payload.sha256,
+        hash,
+        files: payload.files.to_vec(),
+        programs: Vec::with_capacity(payload.files.len()),
+        runs: Vec::new(),
+        pages: Vec::new(),
+        frames: Vec::new(),
+    };
+    let between = Scatter::new(payload.bytes, gaps(payload.files, len));
+    let files = payload.files.iter().map(|file| Scatter::new(payload.bytes, [*file]));
+    let mut offset = 0;
+    for (number, stream) in std::iter::once(between).chain(files).enumerate() {
+        let mut is_program = false;
+        cut(&stream, hash, false, WriteError::Read, &mut |run, _| {
+            is_program = run.is_program;
+            let packed_len = if run.is_zeros() { 0 } else { run.len as u32 };
+            let len = run.len as u32;
+            index.runs.push(RunInfo { offset, len, digest: run.digest, packed_offset: 0, packed_len });
+            offset += u64::from(len);
+            if progress(u64::from(len)) { Ok(()) } else { Err(WriteError::Cancelled) }
+        })?;
+        if number > 0 {
+            index.programs.push(is_program);
+        }
+        limit("the payload's list of runs", index.runs.len() as u64, RUNS_MAX as u64)?;
+    }
+    index.place_unpacked();
+    Ok(index)
+}
+
+fn check(payload: Payload<'_>) -> Result<(), WriteError> {
+    let len = payload.bytes.len();
+    limit("the payload", len, PAYLOAD_BYTES_MAX)?;
+    limit("the payload's name", payload.name.len() as u64, NAME_BYTES_MAX as u64)?;
+    limit("the payload's list of files", payload.files.len() as u64, FILES_MAX as u64)?;
+    let mut end = 0;
+    for (index, file) in payload.files.iter().enumerate() {
+        match file.offset.checked_add(file.len) {
+            Some(file_end) if file.offset >= end && file.len > 0 && file_end <= len => end = file_end,
+            _ => return Err(WriteError::Files(index)),
+        }
+    }
+    Ok(())
 }
 
 /// The runs of a page that is not full.

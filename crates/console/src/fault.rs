@@ -122,7 +122,9 @@ fn usual_hint(kind: Kind) -> Option<&'static str> {
         Kind::Unreachable => "check the network and the name of the host, then run the same command again",
         Kind::DamagedBundle => "fetch the bundle again; `fluvial bundle verify` tells whether it is whole",
         Kind::Registry => "`skopeo inspect` shows what others see; `docker login` or `podman login` signs in",
-        Kind::Usage | Kind::Io | Kind::OverMemory | Kind::Cancelled => return None,
+        Kind::NoRoute => "give the full bundle, or take another --route",
+        Kind::Device => "docs/boot.md and docs/agent.md tell what a device has to have",
+        Kind::Usage | Kind::Io | Kind::OverMemory | Kind::Refused | Kind::Cancelled => return None,
     })
 }
 

@@ -26,6 +26,23 @@ pub fn assemble<'a>(
     let advance = |bytes| observer.advance(bytes);
     observer.begin(FetchPhase::Look, assembly.old_bytes());
     assembly.find_runs(&advance)?;
+    complete(&mut assembly, site, files, store, observer)?;
+    Ok(assembly.tally())
+}
+
+/// Fetches what is missing of payloads in which whole runs were looked for, and completes them. Each payload's
+/// SHA-256 is then left to be checked.
+///
+/// # Errors
+/// [`FetchError`]; what has come stays in the store.
+pub fn complete(
+    assembly: &mut Assembly<'_>,
+    site: &Site,
+    files: &[ChunkFile],
+    store: &Store,
+    observer: &dyn FetchObserver,
+) -> Result<(), FetchError> {
+    let advance = |bytes| observer.advance(bytes);
     let fetch = |wants: &[Want]| {
         observer.begin(FetchPhase::Fetch, wants.iter().map(|want| want.len).sum());
         site.fetch(files, wants, store, observer)
@@ -33,7 +50,7 @@ pub fn assemble<'a>(
     loop {
         let pages = assembly.pages();
         if pages.is_empty() {
-            return Ok(assembly.tally());
+            return Ok(());
         }
         fetch(&pages)?;
         assembly.open_pages(store)?;

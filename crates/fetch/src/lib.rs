@@ -20,7 +20,7 @@ mod server;
 mod site;
 mod store;
 
-pub use assemble::assemble;
+pub use assemble::{assemble, complete};
 pub use error::FetchError;
 pub use files::ChunkFile;
 pub use observer::{FetchObserver, FetchPhase};

@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use fluvial_delta::apply::Target as _;
+use fluvial_delta::structure::ReadAt as _;
 
 use super::{Assembly, Payload, Tally};
 use crate::cut::{Chunk, cut};
 use crate::error::AssembleError;
-use crate::index::{RunDigest, RunInfo};
+use crate::index::{Index, RunDigest, RunInfo};
 use crate::limits::ZERO_RUN_BYTES_MAX;
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State};
 
@@ -23,40 +24,18 @@ impl Assembly<'_> {
     /// # Errors
     /// [`AssembleError::Write`], [`AssembleError::Cancelled`].
     pub fn find_runs(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
-        let mut wanted: Vec<(RunDigest, u32, u32, u32)> = Vec::new();
-        for (number, payload) in self.payloads.iter().enumerate() {
-            let entry = |(index, run): (usize, &RunInfo)| (run.digest, run.len, number as u32, index as u32);
-            let runs = payload.index.runs.iter().enumerate().filter(|(_, run)| !run.is_zeros());
-            wanted.extend(runs.map(entry));
-        }
-        wanted.sort_unstable();
+        let wanted = self.wanted_runs();
         self.write_zeros(progress)?;
         for (stream, extent) in self.old.streams() {
             let mut is_program = false;
             let (payloads, tally) = (&mut self.payloads, &mut self.tally);
             let result = cut(stream, self.hash, false, AssembleError::ReadOld, &mut |run, bytes| {
                 is_program = run.is_program;
-                if run.is_zeros() {
-                    return told(progress, bytes);
+                if !run.is_zeros() {
+                    let place = extent.offset + run.offset;
+                    put_run(payloads, &wanted, run.digest, place, bytes, tally)?;
                 }
-                let key = (run.digest, run.len as u32);
-                let from = wanted.partition_point(|one| (one.0, one.1) < key);
-                for &(_, _, payload, index) in wanted[from..].iter().take_while(|one| (one.0, one.1) == key) {
-                    let payload = &mut payloads[payload as usize];
-                    let info = payload.index.runs[index as usize];
-                    let place = &mut payload.run_places[index as usize];
-                    match *place {
-                        NOWHERE => {
-                            payload.order.write_at(info.offset, bytes).map_err(AssembleError::Write)?;
-                            tally.found_bytes += bytes.len() as u64;
-                        }
-                        IN_PLACE => {}
-                        // All that are the same were put in place together.
-                        _ => break,
-                    }
-                    *place = extent.offset + run.offset;
-                }
-                told(progress, bytes)
+                told(progress, bytes.len())
             });
             pass_over_unreadable(result)?;
             if is_program {
@@ -64,6 +43,61 @@ impl Assembly<'_> {
             }
         }
         Ok(())
+    }
+
+    /// As [`Assembly::find_runs`], where an index tells what the old streams held: they are those of its payload.
+    /// Only what is wanted of them is read. Answers how many runs are other bytes than it tells: they are
+    /// passed over.
+    ///
+    /// # Errors
+    /// As [`Assembly::find_runs`].
+    pub fn find_indexed(
+        &mut self,
+        index: &Index,
+        progress: &dyn Fn(u64) -> bool,
+    ) -> Result<usize, AssembleError> {
+        let wanted = self.wanted_runs();
+        self.write_zeros(progress)?;
+        let (mut changed, mut bytes) = (0, Vec::new());
+        for run in index.runs.iter().filter(|run| !run.is_zeros()) {
+            if self.is_missing(&wanted, run) {
+                bytes.resize(run.len as usize, 0);
+                // What cannot be read is not there.
+                let is_read = self.old.read_at(run.offset, &mut bytes).is_ok();
+                if is_read && RunDigest::of(self.hash, &bytes) == run.digest {
+                    let (payloads, tally) = (&mut self.payloads, &mut self.tally);
+                    put_run(payloads, &wanted, run.digest, run.offset, &bytes, tally)?;
+                } else {
+                    changed += 1;
+                }
+            }
+            told(progress, run.len as usize)?;
+        }
+        let streams = index.streams();
+        let programs = streams[1..].iter().zip(&index.programs).filter(|(_, is_program)| **is_program);
+        self.old_programs.extend(programs.map(|(stream, _)| *stream));
+        Ok(changed)
+    }
+
+    /// All runs that are not zeros, by digest and length.
+    fn wanted_runs(&self) -> Vec<WantedRun> {
+        let mut wanted = Vec::new();
+        for (number, payload) in self.payloads.iter().enumerate() {
+            let entry = |(index, run): (usize, &RunInfo)| (run.digest, run.len, number as u32, index as u32);
+            let runs = payload.index.runs.iter().enumerate().filter(|(_, run)| !run.is_zeros());
+            wanted.extend(runs.map(entry));
+        }
+        wanted.sort_unstable();
+        wanted
+    }
+
+    /// Whether a run like this one is wanted, and not known to stand in the old streams.
+    fn is_missing(&self, wanted: &[WantedRun], run: &RunInfo) -> bool {
+        let from = wanted.partition_point(|one| (one.0, one.1) < (run.digest, run.len));
+        wanted.get(from).is_some_and(|&(digest, len, payload, index)| {
+            (digest, len) == (run.digest, run.len)
+                && self.payloads[payload as usize].run_places[index as usize] >= IN_PLACE
+        })
     }
 
     /// Looks for single chunks in the old streams, as [`Assembly::find_runs`] for runs.
@@ -95,7 +129,7 @@ impl Assembly<'_> {
                         )?;
                     }
                 }
-                told(progress, bytes)
+                told(progress, bytes.len())
             });
             pass_over_unreadable(result)?;
         }
@@ -113,7 +147,7 @@ impl Assembly<'_> {
                 let zeros = &zeros[..run.len as usize];
                 payload.order.write_at(run.offset, zeros).map_err(AssembleError::Write)?;
                 self.tally.found_bytes += zeros.len() as u64;
-                told(progress, &[])?;
+                told(progress, 0)?;
             }
         }
         Ok(())
@@ -128,6 +162,38 @@ impl Assembly<'_> {
         let visits = vec![0; list.len()];
         WantedChunks { list, visits }
     }
+}
+
+/// A run that is looked for: digest, length, payload, and its number there.
+type WantedRun = (RunDigest, u32, u32, u32);
+
+/// Puts an old run in place wherever it is wanted. `place` is where the old space holds it.
+fn put_run(
+    payloads: &mut [Payload<'_>],
+    wanted: &[WantedRun],
+    digest: RunDigest,
+    place: u64,
+    bytes: &[u8],
+    tally: &mut Tally,
+) -> Result<(), AssembleError> {
+    let key = (digest, bytes.len() as u32);
+    let from = wanted.partition_point(|one| (one.0, one.1) < key);
+    for &(_, _, payload, index) in wanted[from..].iter().take_while(|one| (one.0, one.1) == key) {
+        let payload = &mut payloads[payload as usize];
+        let info = payload.index.runs[index as usize];
+        let run_place = &mut payload.run_places[index as usize];
+        match *run_place {
+            NOWHERE => {
+                payload.order.write_at(info.offset, bytes).map_err(AssembleError::Write)?;
+                tally.found_bytes += bytes.len() as u64;
+            }
+            IN_PLACE => {}
+            // All that are the same were put in place together.
+            _ => break,
+        }
+        *run_place = place;
+    }
+    Ok(())
 }
 
 /// The chunks that are looked for.
@@ -196,8 +262,8 @@ fn put_chunk(
 }
 
 /// Tells that so many bytes are done.
-fn told(progress: &dyn Fn(u64) -> bool, bytes: &[u8]) -> Result<(), AssembleError> {
-    if progress(bytes.len() as u64) { Ok(()) } else { Err(AssembleError::Cancelled) }
+fn told(progress: &dyn Fn(u64) -> bool, bytes: usize) -> Result<(), AssembleError> {
+    if progress(bytes as u64) { Ok(()) } else { Err(AssembleError::Cancelled) }
 }
 
 /// What cannot be read is not there: it is fetched instead.

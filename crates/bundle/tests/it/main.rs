@@ -231,3 +231,38 @@ fn without_frames_there_are_none_to_fetch() {
     let assembly = Assembly::new(&[Part { index: &index, target: &target }], Vec::new());
     assert!(assembly.frames().is_none());
 }
+
+#[test]
+fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
+    let files: Vec<Vec<u8>> = (0..20).map(|seed| noise(seed, 30_000)).collect();
+    let (mut old, extents) = archive(&files);
+    let payload = Payload { name: "old", sha256: [0; 32], bytes: &old, files: &extents };
+    let known = fluvial_bundle::index_of(payload, HashKind::default(), &|_| true).unwrap();
+    let known = Index::read(&known.to_bytes().unwrap()).unwrap();
+    let mut changed = files;
+    changed[3][100] ^= 1;
+    let (new, new_extents) = archive(&changed);
+    let (index, published) = publish(&new, &new_extents);
+    // Since it was made, something else has changed.
+    let at = extents[7].offset as usize + 5;
+    old[at] ^= 1;
+
+    let target = Memory(Mutex::new(vec![0; new.len()]));
+    let streams: Vec<fluvial_bundle::Scatter<&Vec<u8>>> =
+        std::iter::once(fluvial_bundle::Scatter::new(&old, fluvial_bundle::gaps(&extents, old.len() as u64)))
+            .chain(extents.iter().map(|extent| fluvial_bundle::Scatter::new(&old, [*extent])))
+            .collect();
+    let old_streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
+    let mut assembly = Assembly::new(&[Part { index: &index, target: &target }], old_streams);
+    assert_eq!(assembly.find_indexed(&known, &|_| true).unwrap(), 1);
+    assert!(assembly.chunk_bytes_max() < 60_000, "{}", assembly.chunk_bytes_max());
+    while !assembly.pages().is_empty() {
+        assembly.open_pages(&published).unwrap();
+        assembly.find_chunks(&|_| true).unwrap();
+        while !assembly.next_round(&|_| true).unwrap().is_empty() {
+            assembly.take(&published, &|_| true).unwrap();
+        }
+    }
+    drop(assembly);
+    assert!(target.0.into_inner().unwrap() == new);
+}

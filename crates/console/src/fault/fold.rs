@@ -7,8 +7,10 @@ use fluvial_delta::diff::DiffError;
 use fluvial_delta::frame::FrameError;
 use fluvial_delta::header::HeaderError;
 use fluvial_delta::map::MapError;
+use fluvial_device::boot::BootError;
 use fluvial_device::disk::{DestinationError, MakeError};
 use fluvial_device::engine::EngineError;
+use fluvial_device::system::SystemError;
 use fluvial_fetch::FetchError;
 use fluvial_image::oci::ImageError;
 use fluvial_registry::RegistryError;
@@ -113,6 +115,18 @@ impl From<IndexError> for Fault {
             _ => Kind::DamagedPatch,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<SystemError> for Fault {
+    fn from(error: SystemError) -> Self {
+        Self::new(Kind::Device, error)
+    }
+}
+
+impl From<BootError> for Fault {
+    fn from(error: BootError) -> Self {
+        Self::new(Kind::Device, error)
     }
 }
 

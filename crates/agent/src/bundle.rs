@@ -1,0 +1,132 @@
+//! A bundle, wherever it is: on a server or on a stick.
+
+use std::path::Path;
+
+use fluvial_bundle::limits::{BUNDLE_HEADER_BYTES_MAX, INDEX_BYTES_MAX};
+use fluvial_bundle::{BUNDLE_PREFIX_BYTES, BundleError, BundleHeader, BundlePart, Index, Manifest, PartKind};
+use fluvial_console::{Fault, Kind};
+use fluvial_fetch::{ChunkFile, Site};
+use sha2::{Digest as _, Sha256};
+
+/// What is fetched at first: most headers are shorter.
+const HEAD_BYTES: u64 = 16 << 10;
+
+/// A bundle whose header was read. Nothing in it was vouched for yet.
+pub struct Bundle {
+    pub site: Site,
+    /// Its name below the site.
+    pub name: String,
+    pub header: BundleHeader,
+    pub manifest: Manifest,
+}
+
+impl Bundle {
+    /// Opens `http[s]://.../NAME`, or a file.
+    pub fn open(place: &str, connections: u8) -> Result<Self, Fault> {
+        let (base, name) = split(place)?;
+        let site = Site::open(&base, usize::from(connections))?;
+        Self::open_at(site, name)
+    }
+
+    /// Opens the full bundle that stands beside this one, if it names one.
+    pub fn open_full(&self, place: &str, connections: u8) -> Result<Option<Self>, Fault> {
+        if self.header.full_name.is_empty() || self.header.full_name == self.name {
+            return Ok(None);
+        }
+        let (base, _) = split(place)?;
+        let site = Site::open(&base, usize::from(connections))?;
+        let full = Self::open_at(site, self.header.full_name.clone())?;
+        if full.header.manifest != self.header.manifest {
+            let message = format!("{} is the bundle of another release than {}", full.name, self.name);
+            return Err(Fault::new(Kind::DamagedBundle, message));
+        }
+        Ok(Some(full))
+    }
+
+    fn open_at(site: Site, name: String) -> Result<Self, Fault> {
+        let limit = BUNDLE_HEADER_BYTES_MAX as u64;
+        let mut bytes = site.read_range(&name, 0..HEAD_BYTES, limit)?;
+        let len = BundleHeader::len_of(bytes.get(..BUNDLE_PREFIX_BYTES).unwrap_or(&bytes))?;
+        if len > bytes.len() {
+            bytes.extend(site.read_range(&name, bytes.len() as u64..len as u64, limit)?);
+        }
+        let header = BundleHeader::read(&bytes)?;
+        let manifest = Manifest::read(&header.manifest)?;
+        if header.parts.iter().any(|part| part.component >= manifest.components.len()) {
+            return Err(BundleError::Invalid("a part is of no component").into());
+        }
+        Ok(Self { site, name, header, manifest })
+    }
+
+    /// The bytes of a part of a component, if it is there.
+    pub fn part_bytes(&self, component: usize, kind: PartKind) -> Option<u64> {
+        self.header.part(component, kind).map(|part| part.range.end - part.range.start)
+    }
+
+    /// A component's index: compared with what the manifest tells before it is unpacked.
+    pub fn index(&self, component: usize) -> Result<Option<Index>, Fault> {
+        let Some(part) = self.header.part(component, PartKind::Index) else { return Ok(None) };
+        let payload = self.manifest.components[component].payload();
+        let damaged = |what: &str| {
+            let name = self.manifest.components[component].name();
+            Fault::new(Kind::DamagedBundle, format!("{}: the index of {name:?} {what}", self.name))
+        };
+        if part.range.end - part.range.start != payload.index.size_bytes {
+            return Err(damaged("has another length than the manifest tells"));
+        }
+        let bytes = self.site.read_range(&self.name, part.range.clone(), INDEX_BYTES_MAX as u64)?;
+        if Sha256::digest(&bytes)[..] != payload.index.sha256 {
+            return Err(damaged("is other bytes than the manifest tells"));
+        }
+        let index = Index::read(&bytes)?;
+        if (index.len, index.sha256) != (payload.size_bytes, payload.sha256) {
+            return Err(damaged("is that of another payload"));
+        }
+        let len = |kind| self.part_bytes(component, kind).unwrap_or(0);
+        let is_whole = len(PartKind::Chunks) == index.chunk_file_len()
+            && (len(PartKind::Full) == index.frames_len() || len(PartKind::Full) == 0);
+        if is_whole { Ok(Some(index)) } else { Err(damaged("does not fit its chunks")) }
+    }
+
+    /// Where a component's chunks stand.
+    pub fn chunk_file(&self, part: &BundlePart) -> ChunkFile {
+        let (offset, len) = (part.range.start, part.range.end - part.range.start);
+        ChunkFile { name: self.name.clone(), offset, len }
+    }
+}
+
+/// The folder that a place stands in, and its name there.
+fn split(place: &str) -> Result<(String, String), Fault> {
+    let usage = || {
+        Fault::new(Kind::Usage, format!("{place:?} names no bundle"))
+            .hint("give a file, or http[s]://HOST/.../NAME.fluvial")
+    };
+    if place.starts_with("http://") || place.starts_with("https://") {
+        let (base, name) = place.rsplit_once('/').ok_or_else(usage)?;
+        if name.is_empty() || base.ends_with(":/") || base.ends_with(':') {
+            return Err(usage());
+        }
+        return Ok((base.into(), name.into()));
+    }
+    let path = Path::new(place);
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(usage)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((folder.to_str().ok_or_else(usage)?.into(), name.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_folder_and_a_name() {
+        let parts = |place: &str| split(place).ok();
+        let pair = |base: &str, name: &str| Some((base.to_owned(), name.to_owned()));
+        assert_eq!(parts("http://host:80/a/b.fluvial"), pair("http://host:80/a", "b.fluvial"));
+        assert_eq!(parts("b.fluvial"), pair(".", "b.fluvial"));
+        assert_eq!(parts("/media/stick/b.fluvial"), pair("/media/stick", "b.fluvial"));
+        assert_eq!(parts("http://host"), None);
+        assert_eq!(parts("https://host/"), None);
+        assert_eq!(parts(".."), None);
+    }
+}

@@ -1,0 +1,4 @@
+//! The commands beside `install`.
+
+pub mod slots;
+pub mod system;

@@ -1,0 +1,192 @@
+//! A slot from what the device has and the chunks that it lacks, or from frames of the whole where that is less.
+
+mod frames;
+mod old;
+
+use fluvial_bundle::{Assembly, Index, Part, PartKind, Tally};
+use fluvial_console::{Fault, Kind};
+use fluvial_delta::apply::{Target, check_target};
+use fluvial_delta::header::StreamInfo;
+use fluvial_delta::structure::ReadAt;
+use fluvial_device::disk::{Destination, Medium};
+use fluvial_fetch::{Store, complete};
+
+use super::{Job, Made, Route, Work};
+use crate::arguments::RouteChoice;
+use crate::bundle::Bundle;
+use crate::slot_index;
+use old::OldSlot;
+
+/// What is to be fetched, and why so.
+struct Choice {
+    route: Route,
+    reason: String,
+    bytes: u64,
+}
+
+/// Makes the slot.
+pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
+    with_source(work, job, &mut |bundle, index| {
+        let before = bundle.site.counters().bytes;
+        let destination = Destination::open_in_place(work.device.path(job.target))?;
+        let old = OldSlot::open(work, job, index.hash)?;
+        destination.check_distinct(old.identity(), "the slot that runs")?;
+        let target = destination.reserve(index.len, 0, work.device.folder.path())?;
+        let (choice, tally) = assemble(work, job, (bundle, index), &target, &old)?;
+        destination.publish(index.len)?;
+        verify(work, index, &target)?;
+        // The next update is made from this slot, and everything about it is known.
+        let index_path = slot_index::path_of(work.device.folder.path(), &job.target.name, index.hash);
+        slot_index::store(&index_path, &target, index)?;
+        let fetched_bytes = bundle.site.counters().bytes - before;
+        Ok(described(job, bundle, choice, fetched_bytes, tally))
+    })
+}
+
+/// Says what making the slot would take. The index is fetched, the slots are read.
+pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
+    with_source(work, job, &mut |bundle, index| {
+        let old = OldSlot::open(work, job, index.hash)?;
+        let target =
+            Untouched { slot: fluvial_console::open(work.device.path(job.target)).ok(), len: index.len };
+        let streams = old.streams();
+        let streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
+        let mut assembly = Assembly::new(&[Part { index, target: &target }], streams);
+        look(work, &mut assembly, &old)?;
+        let choice = choose(work, job, bundle, &assembly)?;
+        let bytes = choice.bytes;
+        Ok(described(job, bundle, choice, bytes, assembly.tally()))
+    })
+}
+
+/// Finds the bundle that has the component's chunks: this one, or the one that stands beside it.
+fn with_source(
+    work: &Work<'_>,
+    job: &Job<'_>,
+    each: &mut dyn FnMut(&Bundle, &Index) -> Result<Made, Fault>,
+) -> Result<Made, Fault> {
+    if let Some(index) = work.bundle.index(job.component)? {
+        return each(work.bundle, &index);
+    }
+    let arguments = work.arguments;
+    let full = work.bundle.open_full(&arguments.bundle, arguments.connections)?;
+    if let Some(full) = full
+        && let Some(index) = full.index(job.component)?
+    {
+        return each(&full, &index);
+    }
+    let message = format!("{} has neither a patch that fits nor chunks for {:?}", work.bundle.name, job.role);
+    Err(Fault::new(Kind::NoRoute, message))
+}
+
+fn described(job: &Job<'_>, bundle: &Bundle, choice: Choice, fetched_bytes: u64, tally: Tally) -> Made {
+    Made {
+        role: job.role.into(),
+        slot: job.target.name.clone(),
+        route: choice.route,
+        reasons: vec![choice.reason],
+        from: bundle.name.clone(),
+        fetched_bytes,
+        size_bytes: job.payload.size_bytes,
+        in_place_bytes: tally.in_place_bytes,
+        memory_bytes: None,
+    }
+}
+
+/// Looks what is there.
+fn look(work: &Work<'_>, assembly: &mut Assembly<'_>, old: &OldSlot) -> Result<(), Fault> {
+    work.progress.phase("looking", assembly.old_bytes());
+    assembly.find_in_place(&|bytes| work.progress.advance(bytes))?;
+    old.find(work, assembly)?;
+    Ok(())
+}
+
+/// Chunks, or frames of the whole: whichever is surely less.
+fn choose(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, assembly: &Assembly<'_>) -> Result<Choice, Fault> {
+    let chunk_bytes = assembly.chunk_bytes_max();
+    let frames = assembly.frames().filter(|_| bundle.header.part(job.component, PartKind::Full).is_some());
+    let full_bytes = frames.map(|wants| wants.iter().map(|want| want.len).sum::<u64>());
+    let choice = |route, reason: String, bytes| Ok(Choice { route, reason, bytes });
+    let chunks = |reason| choice(Route::Dynamic, reason, chunk_bytes);
+    if chunk_bytes == 0 {
+        return choice(Route::None, "everything is there".into(), 0);
+    }
+    match (work.arguments.route, full_bytes) {
+        (RouteChoice::Full, Some(bytes)) => choice(Route::Full, "asked for".into(), bytes),
+        (RouteChoice::Full, None) => {
+            let message = format!("{} has no image of {:?} as a whole", bundle.name, job.role);
+            Err(Fault::new(Kind::NoRoute, message).hint("take another --route"))
+        }
+        (RouteChoice::Dynamic, _) => chunks("asked for".into()),
+        // A server that knows no ranges sends everything once.
+        (_, Some(_)) if bundle.site.counters().whole_files > 0 => chunks("the server knows no ranges".into()),
+        (_, Some(bytes)) if bytes < chunk_bytes => {
+            let reason =
+                format!("what is missing takes up to {chunk_bytes} bytes in chunks, {bytes} as a whole");
+            choice(Route::Full, reason, bytes)
+        }
+        _ => chunks(format!("what is missing takes up to {chunk_bytes} bytes in chunks")),
+    }
+}
+
+fn assemble(
+    work: &Work<'_>,
+    job: &Job<'_>,
+    (bundle, index): (&Bundle, &Index),
+    target: &Medium,
+    old: &OldSlot,
+) -> Result<(Choice, Tally), Fault> {
+    let streams = old.streams();
+    let parts = [Part { index, target }];
+    let mut assembly = Assembly::new(&parts, streams.iter().map(|stream| stream as &dyn ReadAt).collect());
+    look(work, &mut assembly, old)?;
+    let choice = choose(work, job, bundle, &assembly)?;
+    let part = |kind| bundle.header.part(job.component, kind);
+    match (choice.route, part(PartKind::Chunks), part(PartKind::Full)) {
+        (Route::Full, _, Some(full)) => frames::fetch(work, bundle, full, &mut assembly)?,
+        (Route::Dynamic, Some(chunks), _) => {
+            let folder = work.device.folder.path().join("staging").join(hex::encode(index.sha256));
+            let store = Store::open(&folder, std::slice::from_ref(index))?;
+            complete(&mut assembly, &bundle.site, &[bundle.chunk_file(chunks)], &store, work.progress)?;
+            store.remove()?;
+        }
+        _ => {}
+    }
+    Ok((choice, assembly.tally()))
+}
+
+/// Reads the slot back, from the medium and not from memory, and compares it with the manifest.
+fn verify(work: &Work<'_>, index: &Index, target: &Medium) -> Result<(), Fault> {
+    target.release(0, index.len);
+    work.progress.phase("verifying", index.len);
+    let info = StreamInfo { name: index.name.clone(), size: index.len, sha256: index.sha256 };
+    Ok(check_target(target, &info, &mut |bytes| work.progress.advance(bytes))?)
+}
+
+/// A slot that is only looked at.
+struct Untouched {
+    slot: Option<Medium>,
+    len: u64,
+}
+
+impl ReadAt for Untouched {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<()> {
+        let slot = self.slot.as_ref().filter(|slot| offset + buf.len() as u64 <= slot.len());
+        if let Some(slot) = slot {
+            return slot.read_at(offset, buf);
+        }
+        // A slot that is not there, or too short, holds nothing.
+        buf.fill(0);
+        Ok(())
+    }
+}
+
+impl Target for Untouched {
+    fn write_at(&self, _offset: u64, _bytes: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! Indexes of slots: what stands where, so that an update reads only what it wants.
+//!
+//! They are made when they are needed, and kept in `STATE/slots/SLOT/files_HASH.index`: a fingerprint of the slot
+//! (32 bytes) and an index (docs/index-format.md) without a chunk file. An index is not believed: what it leads
+//! to is hashed, and where that is something else it is fetched, and the index is made anew the next time.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use fluvial_bundle::limits::INDEX_BYTES_MAX;
+use fluvial_bundle::{HashKind, Index, Payload, index_of};
+use fluvial_console::{Fault, Kind, Progress, say};
+use fluvial_delta::structure::ReadAt;
+use fluvial_device::disk::{Medium, durable};
+use fluvial_image::file_extents;
+use indicatif::HumanBytes;
+
+use crate::arguments::CreateIndexArguments;
+use crate::device::Device;
+
+const FINGERPRINT_BYTES: usize = 32;
+/// The start of a slot has its file system's superblock, which changes whenever it is mounted to be written.
+const HEAD_BYTES: u64 = 64 << 10;
+
+/// Where the index of a slot is kept.
+pub fn path_of(state: &Path, slot: &str, hash: HashKind) -> PathBuf {
+    state.join("slots").join(slot).join(format!("files_{hash}.index"))
+}
+
+/// The index of a slot, as it is kept; made and kept where there is none that fits.
+pub fn load_or_make(path: &Path, slot: &Medium, hash: HashKind, progress: &Progress) -> Result<Index, Fault> {
+    let fingerprint = fingerprint(slot).map_err(|error| Fault::reading(path, error))?;
+    if let Some(index) = load(path, &fingerprint, slot.len(), hash) {
+        return Ok(index);
+    }
+    let files = file_extents(slot);
+    let payload = Payload { name: "slot", sha256: [0; 32], bytes: slot, files: &files };
+    progress.phase("indexing", slot.len());
+    let index = index_of(payload, hash, &|bytes| progress.advance(bytes))?;
+    store(path, slot, &index)?;
+    Ok(index)
+}
+
+/// What is kept, if it fits; whatever is wrong with it, it can be made again.
+fn load(path: &Path, fingerprint: &[u8; 32], len: u64, hash: HashKind) -> Option<Index> {
+    let limit = (INDEX_BYTES_MAX + FINGERPRINT_BYTES) as u64;
+    if path.metadata().ok()?.len() > limit {
+        return None;
+    }
+    let bytes = std::fs::read(path).ok()?;
+    let (kept, bytes) = bytes.split_at_checked(FINGERPRINT_BYTES)?;
+    let index = Index::read(bytes).ok()?;
+    (kept == fingerprint && (index.len, index.hash) == (len, hash)).then_some(index)
+}
+
+/// Keeps the index of a slot's present content.
+pub fn store(path: &Path, slot: &Medium, index: &Index) -> Result<(), Fault> {
+    let fingerprint = fingerprint(slot).map_err(|error| Fault::reading(path, error))?;
+    let bytes = index.to_bytes()?;
+    let write = || -> io::Result<()> {
+        std::fs::create_dir_all(durable::folder_of(path))?;
+        let mut draft = durable::Draft::create(path)?;
+        draft.write_all(&fingerprint)?;
+        draft.write_all(&bytes)?;
+        draft.publish()
+    };
+    write().map_err(|error| Fault::writing(path, error))
+}
+
+fn fingerprint(slot: &Medium) -> io::Result<[u8; 32]> {
+    let mut head = vec![0; slot.len().min(HEAD_BYTES) as usize];
+    slot.read_at(0, &mut head)?;
+    head.extend_from_slice(&slot.len().to_le_bytes());
+    Ok(HashKind::Blake3.digest(&head))
+}
+
+/// What was made.
+pub struct Created {
+    path: PathBuf,
+    bytes: u64,
+    runs: usize,
+    duration_s: f64,
+}
+
+/// `fluvial-agent slots create-index`.
+///
+/// # Errors
+/// Every way that it fails.
+pub fn create(
+    device: &Device,
+    arguments: &CreateIndexArguments,
+    progress: &Progress,
+) -> Result<Created, Fault> {
+    let started = Instant::now();
+    let Some(slot) = device.system.slot(&arguments.slot) else {
+        let message = format!("this device has no slot {:?}", arguments.slot);
+        return Err(Fault::new(Kind::Usage, message).hint("`fluvial-agent slots list` lists slots"));
+    };
+    let path = path_of(device.folder.path(), &slot.name, arguments.hash);
+    // It is asked for, so it is made whatever is kept.
+    durable::remove(&path).or_else(not_there).map_err(|error| Fault::writing(&path, error))?;
+    let medium = device.source(slot)?;
+    let index = load_or_make(&path, &medium, arguments.hash, progress)?;
+    let bytes = path.metadata().map_err(|error| Fault::reading(&path, error))?.len();
+    Ok(Created { path, bytes, runs: index.runs.len(), duration_s: started.elapsed().as_secs_f64() })
+}
+
+fn not_there(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// Prints it.
+pub fn show(arguments: &CreateIndexArguments, created: &Created, json: bool) -> Result<(), Fault> {
+    if json {
+        return say(serde_json::json!({
+            "slot": arguments.slot,
+            "index": created.path,
+            "index_bytes": created.bytes,
+            "runs": created.runs,
+            "duration_s": created.duration_s,
+        }));
+    }
+    say(format_args!(
+        "{}: {} runs in {}, {}, in {:.1} s",
+        arguments.slot,
+        created.runs,
+        created.path.display(),
+        HumanBytes(created.bytes),
+        created.duration_s
+    ))
+}
