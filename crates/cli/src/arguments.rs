@@ -1,6 +1,7 @@
 //! The command line.
 
 mod image;
+mod key;
 mod registry;
 
 use std::num::NonZeroUsize;
@@ -13,6 +14,7 @@ pub use image::{
     AccessArguments, ImageApplyArguments, ImageArguments, ImageCommand, ImageCompareArguments,
     ImageDiffArguments, ImageFetchArguments, ImagePublishArguments, MaybeImage,
 };
+pub use key::{KeyArguments, KeyCommand, KeyInitArguments, KeyRotateArguments, KeyShowArguments};
 pub use registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArguments};
 
 /// Delta updates: makes, applies and inspects patches.
@@ -39,6 +41,8 @@ pub enum Command {
     /// `docker-archive:FILE[:NAME]`, `docker://HOST/NAME[:TAG|@DIGEST]`, `docker-daemon:NAME` or
     /// `podman:NAME`.
     Image(Box<ImageArguments>),
+    /// The keys that releases are signed with.
+    Key(KeyArguments),
 }
 
 impl Command {

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod diff;
 pub mod image;
 pub mod inspect;
+pub mod key;
 
 use std::fmt;
 use std::io::{self, Write as _};

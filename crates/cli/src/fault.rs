@@ -18,6 +18,7 @@ use fluvial_registry::RegistryError;
 use thiserror::Error;
 
 mod kind;
+mod trust;
 
 pub use kind::Kind;
 
@@ -128,6 +129,7 @@ fn usual_hint(kind: Kind) -> Option<&'static str> {
         Kind::NotAnImage => "`skopeo inspect` shows what others see in it",
         Kind::Engine => "the engine's own log tells more; it has what it had before",
         Kind::Unreachable => "check the network and the name of the host, then run the same command again",
+        Kind::Untrusted => "docs/trust.md tells what each refusal means",
         Kind::Registry => "`skopeo inspect` shows what others see; `docker login` or `podman login` signs in",
         Kind::Usage | Kind::Io | Kind::OverMemory | Kind::Cancelled => return None,
     })

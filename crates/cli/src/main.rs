@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Apply(apply) => (apply.json, with_signals(|signals| command::apply::run(apply, signals))),
         Command::Image(image) => (image.json(), with_signals(|signals| command::image::run(image, signals))),
         Command::Inspect(inspect) => (inspect.json, command::inspect::run(inspect)),
+        Command::Key(key) => (key.json(), command::key::run(key)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

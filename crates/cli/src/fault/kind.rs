@@ -37,6 +37,8 @@ pub enum Kind {
     Unreachable,
     /// A registry lacks what was asked for, refuses it, or answers what it should not.
     Registry,
+    /// A release is not signed as it has to be.
+    Untrusted,
     /// Stopped by a signal.
     Cancelled,
 }
@@ -50,7 +52,7 @@ struct Row {
 }
 
 /// Every kind. 128 + 2 is what a shell makes of SIGINT, and clap ends with 2.
-const TABLE: [Row; 17] = [
+const TABLE: [Row; 18] = [
     row(Kind::Internal, "internal", 1, "a fault of this program"),
     row(Kind::Usage, "usage", 2, "the command line makes no sense"),
     row(Kind::Io, "io", 3, "reading or writing failed"),
@@ -67,6 +69,7 @@ const TABLE: [Row; 17] = [
     row(Kind::Engine, "engine", 20, "the container engine does not answer, or refuses"),
     row(Kind::Unreachable, "unreachable", 21, "a registry cannot be reached"),
     row(Kind::Registry, "registry", 22, "a registry lacks what was asked for, refuses it, or is at fault"),
+    row(Kind::Untrusted, "untrusted", 23, "the release is not signed as this device demands"),
     row(Kind::Cancelled, "cancelled", 130, "stopped by a signal"),
 ];
 
