@@ -2,7 +2,9 @@
 
 mod bundle;
 mod image;
+mod key;
 mod registry;
+mod release;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -18,7 +20,9 @@ pub use image::{
     AccessArguments, ImageApplyArguments, ImageArguments, ImageCommand, ImageCompareArguments,
     ImageDiffArguments, ImageFetchArguments, ImagePublishArguments, MaybeImage,
 };
+pub use key::{KeyArguments, KeyCommand, KeyInitArguments, KeyRotateArguments, KeyShowArguments};
 pub use registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArguments};
+pub use release::{ReleaseArguments, ReleaseCommand, ReleaseSignArguments};
 
 /// Delta updates: makes, applies and inspects patches.
 #[derive(Debug, Parser)]
@@ -46,6 +50,10 @@ pub enum Command {
     Image(Box<ImageArguments>),
     /// Releases in one file, for devices with A/B slots.
     Bundle(Box<BundleArguments>),
+    /// Signs releases.
+    Release(ReleaseArguments),
+    /// The keys that releases are signed with.
+    Key(KeyArguments),
 }
 
 impl Command {

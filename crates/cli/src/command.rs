@@ -5,3 +5,5 @@ pub mod bundle;
 pub mod diff;
 pub mod image;
 pub mod inspect;
+pub mod key;
+pub mod release;

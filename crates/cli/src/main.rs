@@ -33,6 +33,8 @@ fn main() -> ExitCode {
             (bundle.json(), with_signals(|signals| command::bundle::run(bundle, signals)))
         }
         Command::Inspect(inspect) => (inspect.json, command::inspect::run(inspect)),
+        Command::Release(release) => (release.json(), command::release::run(release)),
+        Command::Key(key) => (key.json(), command::key::run(key)),
     };
     finish(result, json)
 }

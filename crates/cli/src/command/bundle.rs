@@ -7,11 +7,18 @@ mod inspect;
 mod release;
 mod verify;
 
+use std::io;
 use std::path::Path;
 
 use fluvial_bundle::{BundleHeader, PartKind};
+use fluvial_delta::structure::ReadAt;
 
 use crate::arguments::{BundleArguments, BundleCommand};
+
+pub(super) use file::BundleFile;
+
+/// Bytes that are copied at a time.
+const STEP_BYTES: usize = 256 << 10;
 use fluvial_console::Fault;
 use fluvial_console::Interrupt;
 
@@ -31,6 +38,19 @@ pub fn run(arguments: &BundleArguments, interrupt: Interrupt) -> Result<(), Faul
 /// How many bytes a part of a component has; none if it is not there.
 fn part_bytes(header: &BundleHeader, component: usize, kind: PartKind) -> Option<u64> {
     header.part(component, kind).map(|part| part.range.end - part.range.start)
+}
+
+/// Copies a part of a file.
+pub(super) fn copy(from: &dyn ReadAt, start: u64, len: u64, to: &mut dyn io::Write) -> io::Result<()> {
+    let mut buf = vec![0; STEP_BYTES];
+    let mut done = 0;
+    while done < len {
+        let step = (len - done).min(STEP_BYTES as u64) as usize;
+        from.read_at(start + done, &mut buf[..step])?;
+        to.write_all(&buf[..step])?;
+        done += step as u64;
+    }
+    Ok(())
 }
 
 /// A file's name without its folder.

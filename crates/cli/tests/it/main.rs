@@ -7,6 +7,7 @@ mod folder;
 mod hostile;
 mod image;
 mod images;
+mod keys;
 mod media;
 mod ranges;
 mod registry;

@@ -54,6 +54,10 @@ fn help() {
         &["image", "apply", "--help"],
         &["image", "push-delta", "--help"],
         &["image", "pull", "--help"],
+        &["key", "--help"],
+        &["key", "init", "--help"],
+        &["key", "rotate", "--help"],
+        &["key", "show", "--help"],
     ];
     let help: Vec<_> = commands.iter().map(|arguments| shown(&work, arguments, false)).collect();
     insta::assert_snapshot!(help.join("\n"));

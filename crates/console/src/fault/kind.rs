@@ -39,6 +39,8 @@ pub enum Kind {
     Registry,
     /// A bundle is none, cut or changed.
     DamagedBundle,
+    /// A release is not signed as it has to be.
+    Untrusted,
     /// A release may not be installed on this device, or not now.
     Refused,
     /// A release cannot come to this device in the way that is allowed.
@@ -58,7 +60,7 @@ struct Row {
 }
 
 /// Every kind. 128 + 2 is what a shell makes of SIGINT, and clap ends with 2.
-const TABLE: [Row; 21] = [
+const TABLE: [Row; 22] = [
     row(Kind::Internal, "internal", 1, "a fault of this program"),
     row(Kind::Usage, "usage", 2, "the command line makes no sense"),
     row(Kind::Io, "io", 3, "reading or writing failed"),
@@ -76,6 +78,7 @@ const TABLE: [Row; 21] = [
     row(Kind::Unreachable, "unreachable", 21, "a registry cannot be reached"),
     row(Kind::Registry, "registry", 22, "a registry lacks what was asked for, refuses it, or is at fault"),
     row(Kind::DamagedBundle, "damaged_bundle", 23, "the bundle is none, cut or changed"),
+    row(Kind::Untrusted, "untrusted", 24, "the release is not signed as this device demands"),
     row(Kind::Refused, "refused", 25, "the release may not be installed on this device, or not now"),
     row(Kind::NoRoute, "no_route", 26, "the release cannot come to this device in a way that is allowed"),
     row(Kind::Device, "device", 27, "the device's configuration, its state or its boot loader"),

@@ -1,18 +1,18 @@
 //! `fluvial bundle delta`: a release as patches, for devices that have another one.
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::BufWriter;
 use std::path::Path;
 use std::time::Instant;
 
 use fluvial_bundle::{BundleHeader, PartKind};
 use fluvial_delta::diff::{Named, diff};
-use fluvial_delta::structure::ReadAt;
+use fluvial_delta::structure::ReadAt as _;
 use fluvial_image::Anatomist;
 use indicatif::HumanBytes;
 
 use super::file::BundleFile;
-use super::{file_name, part_bytes};
+use super::{copy, file_name, part_bytes};
 use crate::arguments::BundleDeltaArguments;
 use crate::command::diff::{check_patch_path, use_threads, write_patch};
 use fluvial_console::Interrupt;
@@ -25,8 +25,6 @@ use fluvial_device::disk::durable::folder_of;
 
 /// What applying a patch may take on a device, in bytes, if nothing else is said.
 const APPLY_MEMORY_BYTES: u64 = 32 << 20;
-/// Bytes that are copied at a time.
-const STEP_BYTES: usize = 256 << 10;
 
 /// Where the bytes of a part come from.
 enum Bytes {
@@ -174,18 +172,6 @@ fn diff_component(
     )?;
     let file: File = file.into_inner().map_err(|error| failed(error.into_error()))?;
     Medium::new(file).map_err(failed)
-}
-
-fn copy(from: &dyn ReadAt, start: u64, len: u64, to: &mut dyn io::Write) -> io::Result<()> {
-    let mut buf = vec![0; STEP_BYTES];
-    let mut done = 0;
-    while done < len {
-        let step = (len - done).min(STEP_BYTES as u64) as usize;
-        from.read_at(start + done, &mut buf[..step])?;
-        to.write_all(&buf[..step])?;
-        done += step as u64;
-    }
-    Ok(())
 }
 
 fn show(
