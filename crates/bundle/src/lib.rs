@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod assembly;
+mod chunker;
 mod cut;
 mod error;
 mod have;
@@ -25,6 +26,7 @@ mod shelf;
 mod write;
 
 pub use assembly::{Assembly, Part, Tally, Want};
+pub use chunker::{Chunker, ChunkerError, Chunks};
 pub use cut::{Chunk, Each, Run, cut};
 pub use error::{AssembleError, IndexError, WriteError};
 pub use index::{Index, RunDigest, RunInfo};

@@ -21,3 +21,8 @@ pub const CHUNK_BYTES_MAX: usize = 4 << 10;
 pub const RUN_CHUNKS_MAX: usize = 4096;
 /// A page at most, packed and unpacked, in bytes.
 pub const PAGE_BYTES_MAX: usize = 2 << 20;
+/// The largest chunks that other tools' chunkers may be set to, in KiB.
+pub const CHUNKER_KIB_MAX: u16 = 256;
+/// The smallest that casync's may be set to, in KiB: the shortest chunk is a quarter, and the hash needs a
+/// window of 48 bytes.
+pub const CASYNC_KIB_MIN: u16 = 4;
