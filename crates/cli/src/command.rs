@@ -4,6 +4,8 @@ pub mod apply;
 pub mod diff;
 pub mod image;
 pub mod inspect;
+pub mod savings;
+pub mod simulate;
 
 use std::fmt;
 use std::io::{self, Write as _};

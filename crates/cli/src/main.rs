@@ -7,6 +7,7 @@
 
 mod allocator;
 mod arguments;
+mod chart;
 mod command;
 mod destination;
 mod durable;
@@ -44,6 +45,10 @@ fn main() -> ExitCode {
         Command::Apply(apply) => (apply.json, with_signals(|signals| command::apply::run(apply, signals))),
         Command::Image(image) => (image.json(), with_signals(|signals| command::image::run(image, signals))),
         Command::Inspect(inspect) => (inspect.json, command::inspect::run(inspect)),
+        Command::Simulate(simulate) => {
+            (simulate.json, with_signals(|signals| command::simulate::run(simulate, signals)))
+        }
+        Command::Savings(savings) => (savings.json, command::savings::run(savings)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

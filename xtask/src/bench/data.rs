@@ -48,9 +48,7 @@ pub fn build(
 /// Builds the ext4 images of one pair.
 fn build_slots(pair: SlotPair, dir: &Path, work: &Path, mirrors: &Mirrors) -> Result<()> {
     let systems = match pair {
-        SlotPair::System => {
-            [System::point_release(work, mirrors)?, System::with_updates(work, mirrors)?]
-        }
+        SlotPair::System => [System::point_release(work, mirrors)?, System::with_updates(work, mirrors)?],
         SlotPair::Upgrade => System::upgrade(work, mirrors)?,
     };
     let toolbox = Toolbox::install(work, mirrors)?;
