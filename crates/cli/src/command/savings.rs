@@ -94,7 +94,10 @@ impl Savings {
 
     fn plot(&self, path: &Path) -> Result<(), Fault> {
         let bar = |row: &Row| Bar {
-            label: row.method.clone(),
+            label: match row.source.as_str() {
+                PUBLISHED_SOURCE => row.method.clone(),
+                _ => format!("{}, measured", row.method),
+            },
             value: row.cost_per_year,
             text: format!("{:.0} a year", row.cost_per_year),
             is_ours: row.is_ours,
