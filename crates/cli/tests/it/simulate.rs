@@ -1,6 +1,7 @@
 //! What updates transfer and cost, on small real images.
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -116,6 +117,29 @@ fn ways_that_cannot_be_gone_are_left_out_with_a_word() {
         ("rdiff", "rdiff is not installed"),
     ];
     assert_eq!(reasons, expected);
+}
+
+#[test]
+fn a_stop_ends_the_program_at_hand_and_leaves_nothing() {
+    let work = Workplace::new();
+    for name in ["old", "new"] {
+        work.write(name, &noise(1, 5000));
+    }
+    // A program that tells when it runs, and would run for long.
+    tool(Command::new("mkfifo").arg(work.path("started")));
+    let script = format!("#!/bin/sh\necho $$ >{}\nexec sleep 1000\n", work.path("started").display());
+    let program = work.write("bin/xdelta3", script.as_bytes());
+    tool(Command::new("chmod").arg("755").arg(&program));
+    let path = format!("{}:{}", work.path("bin").display(), std::env::var("PATH").unwrap());
+    let arguments = ["simulate", "old", "new", "--work-folder", ".", "--method", "xdelta3", "--json"];
+    let child = work.fluvial(&arguments).env("PATH", path).stderr(Stdio::piped()).spawn().unwrap();
+    let program_pid = text(&work.read("started"));
+    tool(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("\"cancelled\""), "{}", text(&output.stderr));
+    assert!(!Path::new("/proc").join(program_pid.trim()).exists(), "the program still runs");
+    assert_eq!(work.names(), ["bin", "new", "old", "started"]);
 }
 
 #[test]
