@@ -15,6 +15,7 @@
 
 mod assembly;
 mod bundle;
+mod chunker;
 mod cut;
 mod error;
 mod hash;
@@ -33,6 +34,7 @@ mod write;
 
 pub use assembly::{Assembly, Part, Tally, Want};
 pub use bundle::{BUNDLE_PREFIX_BYTES, BundleError, BundleHeader, BundlePart, PartKind};
+pub use chunker::{Chunker, ChunkerError, Chunks};
 pub use cut::{Chunk, Each, Run, cut};
 pub use error::{AssembleError, IndexError, WriteError};
 pub use hash::{HashKind, UnknownHash};

@@ -45,3 +45,8 @@ pub const PART_BYTES_MAX: u64 = 2 * PAYLOAD_BYTES_MAX;
 pub const FRAMES_MAX: usize = 1 << 14;
 /// A packed frame at most, in bytes: as many as it unpacks to, and what Zstandard adds to noise.
 pub const FRAME_PACKED_BYTES_MAX: u64 = (4 << 20) + (64 << 10);
+/// The largest chunks that other tools' chunkers may be set to, in KiB.
+pub const CHUNKER_KIB_MAX: u16 = 256;
+/// The smallest that casync's may be set to, in KiB: the shortest chunk is a quarter, and the hash needs a
+/// window of 48 bytes.
+pub const CASYNC_KIB_MIN: u16 = 4;

@@ -5,6 +5,7 @@ mod image;
 mod key;
 mod registry;
 mod release;
+mod simulate;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use image::{
 pub use key::{KeyArguments, KeyCommand, KeyInitArguments, KeyRotateArguments, KeyShowArguments};
 pub use registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArguments};
 pub use release::{ReleaseArguments, ReleaseCommand, ReleaseSignArguments};
+pub use simulate::{Method, SavingsArguments, SimulateArguments};
 
 /// Delta updates: makes, applies and inspects patches.
 #[derive(Debug, Parser)]
@@ -42,6 +44,10 @@ pub enum Command {
     Apply(ApplyArguments),
     /// Shows what a patch needs, what it makes, and which files cost the most.
     Inspect(InspectArguments),
+    /// Measures what an update from OLD to NEW transfers, by every way that there is.
+    Simulate(SimulateArguments),
+    /// Tells what a fleet's updates cost in a year, by every way.
+    Savings(SavingsArguments),
     /// The same for container images.
     ///
     /// An image is named by where it is kept: `oci:FOLDER[:TAG]`, `oci-archive:FILE[:TAG]`,

@@ -7,3 +7,5 @@ pub mod image;
 pub mod inspect;
 pub mod key;
 pub mod release;
+pub mod savings;
+pub mod simulate;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod chart;
 mod command;
 mod source;
 
@@ -35,6 +36,10 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => (inspect.json, command::inspect::run(inspect)),
         Command::Release(release) => (release.json(), command::release::run(release)),
         Command::Key(key) => (key.json(), command::key::run(key)),
+        Command::Simulate(simulate) => {
+            (simulate.json, with_signals(|signals| command::simulate::run(simulate, signals)))
+        }
+        Command::Savings(savings) => (savings.json, command::savings::run(savings)),
     };
     finish(result, json)
 }

@@ -119,6 +119,7 @@ fn sizes(results: &Results, pair: &Pair) -> Vec<Bar> {
             vec![Bar::new(format!("{name}: patch / the tar's patch"), Unit::Ratio, 1.05, ratio(tar))]
         }
         (Story::System, _) => vec![best(0.45).moonshot(0.17)],
+        (Story::Upgrade, _) => vec![against(XDELTA3, 0.45)],
         (Story::Application, _) if is_packed => vec![best(0.35).moonshot(0.28)],
         (Story::Application, _) => vec![against(HDIFFPATCH, 0.95).moonshot(0.8)],
         (Story::SmallChange, _) => {

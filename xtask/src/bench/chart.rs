@@ -106,6 +106,7 @@ fn title(pair: &Pair) -> String {
     let container = pair.kind.map_or("", super::image::Kind::extension).replace("erofs-", "erofs, ");
     match pair.story {
         Story::System => format!("System update, {container}"),
+        Story::Upgrade => format!("40 packages, {container}"),
         Story::Application => format!("One program replaced, {container}"),
         Story::SmallChange => format!("One small file, {container}"),
         Story::Distribution => format!("bookworm to trixie, {container}"),

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 use super::image::{Kind, Toolbox};
 use super::system::{Mirrors, System};
@@ -13,26 +14,60 @@ use crate::command::{command, ensure, run};
 /// The file of the small-change pair: 21 KB of Python that one of the security updates touched.
 const SMALL_FILE: &str = "usr/lib/python3.11/http/cookies.py";
 
-/// Builds what is missing of the data in `dir`.
+/// Pairs of slot images that can be built alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SlotPair {
+    /// A point release to the same with security updates, a new kernel among them.
+    System,
+    /// The same without a kernel: about 40 package upgrades.
+    Upgrade,
+}
+
+/// Builds what is missing of the data in `dir`; of `only` one pair, the ext4 images, if there is one.
 ///
 /// # Errors
 /// When a package, a tool or the rights to make a root file system are missing.
-pub fn build(dir: &Path, mirror: Option<String>, security_mirror: Option<String>) -> Result<()> {
+pub fn build(
+    dir: &Path,
+    mirror: Option<String>,
+    security_mirror: Option<String>,
+    only: Option<SlotPair>,
+) -> Result<()> {
     ensure(&[("mmdebstrap", "mmdebstrap"), ("tar", "tar")])?;
     let work = dir.join("work");
     fs::create_dir_all(&work)?;
     let dir = &fs::canonicalize(dir)?;
     let work = &fs::canonicalize(&work)?;
     let mirrors = Mirrors::find(mirror, security_mirror)?;
+    match only {
+        Some(pair) => build_slots(pair, dir, work, &mirrors),
+        None => build_all(dir, work, &mirrors),
+    }
+}
 
-    let old = System::point_release(work, &mirrors)?;
-    let new = System::with_updates(work, &mirrors)?;
+/// Builds the ext4 images of one pair.
+fn build_slots(pair: SlotPair, dir: &Path, work: &Path, mirrors: &Mirrors) -> Result<()> {
+    let systems = match pair {
+        SlotPair::System => [System::point_release(work, mirrors)?, System::with_updates(work, mirrors)?],
+        SlotPair::Upgrade => System::upgrade(work, mirrors)?,
+    };
+    let toolbox = Toolbox::install(work, mirrors)?;
+    for system in &systems {
+        system.pack(dir)?;
+        toolbox.build(Kind::Ext4, dir, &system.name, system.epoch)?;
+    }
+    Ok(())
+}
+
+fn build_all(dir: &Path, work: &Path, mirrors: &Mirrors) -> Result<()> {
+    let old = System::point_release(work, mirrors)?;
+    let new = System::with_updates(work, mirrors)?;
     for system in [&old, &new] {
         system.pack(dir)?;
     }
     binaries::build(dir, work)?;
     binaries::build_from_systems(dir, &old.tree, &new.tree)?;
-    System::next_distribution(work, &mirrors)?.pack(dir)?;
+    System::next_distribution(work, mirrors)?.pack(dir)?;
 
     let mut systems = vec![old.clone(), new.clone()];
     systems.push(
@@ -47,12 +82,13 @@ pub fn build(dir: &Path, mirror: Option<String>, security_mirror: Option<String>
         })?);
     }
 
-    let toolbox = Toolbox::install(work, &mirrors)?;
+    let toolbox = Toolbox::install(work, mirrors)?;
     for system in &systems {
         for kind in Kind::ALL {
             toolbox.build(kind, dir, &system.name, system.epoch)?;
         }
     }
+    build_slots(SlotPair::Upgrade, dir, work, mirrors)?;
     peer::install(dir)
 }
 

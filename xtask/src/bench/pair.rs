@@ -13,6 +13,8 @@ pub const SYSTEM_TAR: &str = "system-tar";
 pub enum Story {
     /// A point release to the same with security updates, a new kernel among them.
     System,
+    /// A point release to the same with about 40 packages upgraded, no kernel among them.
+    Upgrade,
     /// One large program replaced by its next version, the rest the same.
     Application,
     /// One file of 20 KB changed, the rest the same.
@@ -65,6 +67,7 @@ pub fn all() -> Vec<Pair> {
     for (name, story, old, new) in changes {
         pairs.extend(Kind::ALL.map(|kind| Pair::of_trees(name, story, kind, old, new)));
     }
+    pairs.push(Pair::of_trees("upgrade", Story::Upgrade, Kind::Ext4, "upgrade-old", "upgrade-new"));
     pairs.push(Pair::of_trees("distribution", Story::Distribution, Kind::Tar, "bookworm-new", "trixie"));
     pairs.push(Pair::of_trees("identical", Story::Identical, Kind::Tar, "bookworm-new", "bookworm-new"));
     for architecture in Architecture::ALL {

@@ -84,7 +84,9 @@ impl Tool {
             OURS => true,
             HDIFFPATCH | XDELTA3 => !matches!(pair.story, Story::SmallChange | Story::Identical),
             FULL => matches!(pair.story, Story::Distribution | Story::Binary(_)) || pair.name == SYSTEM_TAR,
-            ZSTD => matches!(pair.story, Story::System | Story::Application | Story::Binary(_)),
+            ZSTD => {
+                matches!(pair.story, Story::System | Story::Upgrade | Story::Application | Story::Binary(_))
+            }
             OURS_SMALL => pair.name == SYSTEM_TAR,
             _ => matches!(pair.story, Story::System | Story::Binary(_)),
         }

@@ -70,6 +70,23 @@ const PACKAGES: [&str; 57] = [
     "zstd",
 ];
 
+/// What the image of the upgrade pair installs beside [`PACKAGES`], without a kernel: mostly packages that
+/// security updates touch, about 40 with those that they need, as a month or two of a product's life brings.
+const UPGRADE_PACKAGES: [&str; 10] = [
+    "bind9-dnsutils",
+    "git",
+    "libarchive-tools",
+    "python3-lxml",
+    "redis-server",
+    "rsyslog",
+    "unzip",
+    "vim",
+    "xz-utils",
+    "zip",
+];
+/// What it leaves out: a new kernel would be most of the update, and 640 MiB hold no container engine.
+const UPGRADE_LEAVES_OUT: [&str; 3] = ["containerd", "initramfs-tools", "linux-image-cloud-amd64"];
+
 /// Removes what belongs to one machine or to the moment of the build: keys, ids, logs, caches.
 pub const CLEAN: &str = "cd \"$1\" && rm -rf etc/ssh/ssh_host_* etc/resolv.conf etc/.resolv* etc/.pwd.lock \
     etc/passwd- etc/group- etc/shadow- etc/gshadow- etc/subuid- etc/subgid- var/cache/ldconfig/aux-cache \
@@ -197,7 +214,7 @@ impl System {
     /// # Errors
     /// When mmdebstrap fails.
     pub fn point_release(work: &Path, mirrors: &Mirrors) -> Result<Self> {
-        Self::of_suites(work, "bookworm-old", &[mirrors.suite("bookworm")])
+        Self::of_suites(work, "bookworm-old", &[mirrors.suite("bookworm")], &PACKAGES)
     }
 
     /// The same with all updates since.
@@ -205,8 +222,20 @@ impl System {
     /// # Errors
     /// When mmdebstrap fails.
     pub fn with_updates(work: &Path, mirrors: &Mirrors) -> Result<Self> {
-        let suites = ["bookworm", "bookworm-updates", "bookworm-security"].map(|suite| mirrors.suite(suite));
-        Self::of_suites(work, "bookworm-new", &suites)
+        Self::of_suites(work, "bookworm-new", &updated(mirrors), &PACKAGES)
+    }
+
+    /// The upgrade pair: old as of the last point release, new with all updates since, both without a kernel.
+    ///
+    /// # Errors
+    /// When mmdebstrap fails.
+    pub fn upgrade(work: &Path, mirrors: &Mirrors) -> Result<[Self; 2]> {
+        let mut packages: Vec<&str> = PACKAGES.into_iter().chain(UPGRADE_PACKAGES).collect();
+        packages.retain(|package| !UPGRADE_LEAVES_OUT.contains(package));
+        Ok([
+            Self::of_suites(work, "upgrade-old", &[mirrors.suite("bookworm")], &packages)?,
+            Self::of_suites(work, "upgrade-new", &updated(mirrors), &packages)?,
+        ])
     }
 
     /// The same packages from trixie.
@@ -214,10 +243,10 @@ impl System {
     /// # Errors
     /// When mmdebstrap fails.
     pub fn next_distribution(work: &Path, mirrors: &Mirrors) -> Result<Self> {
-        Self::of_suites(work, "trixie", &[mirrors.suite("trixie")])
+        Self::of_suites(work, "trixie", &[mirrors.suite("trixie")], &PACKAGES)
     }
 
-    fn of_suites(work: &Path, name: &str, suites: &[Suite]) -> Result<Self> {
+    fn of_suites(work: &Path, name: &str, suites: &[Suite], packages: &[&str]) -> Result<Self> {
         let tree = work.join(name);
         let note = work.join(format!("{name}.epoch"));
         if !tree.exists() || !is_built(&note) {
@@ -226,7 +255,7 @@ impl System {
                 epoch = epoch.max(suite.date(work)?);
             }
             let sources: Vec<String> = suites.iter().map(Suite::source).collect();
-            bootstrap(&tree, &sources, &suites[0].name, epoch, &PACKAGES)?;
+            bootstrap(&tree, &sources, &suites[0].name, epoch, packages)?;
             fs::write(&note, epoch.to_string())?;
         }
         let epoch = fs::read_to_string(&note)?.trim().parse()?;
@@ -284,6 +313,11 @@ impl System {
             [admin.as_str(), "--show", "--showformat=${Package} ${Version}\\n"],
         ))
     }
+}
+
+/// bookworm with all updates since its last point release.
+fn updated(mirrors: &Mirrors) -> [Suite; 3] {
+    ["bookworm", "bookworm-updates", "bookworm-security"].map(|suite| mirrors.suite(suite))
 }
 
 #[cfg(test)]

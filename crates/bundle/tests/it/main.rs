@@ -1,6 +1,8 @@
 //! Payloads are cut, written, and put together again.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod casync;
+
 use std::cell::RefCell;
 use std::io;
 use std::sync::Mutex;

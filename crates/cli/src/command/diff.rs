@@ -18,7 +18,7 @@ use crate::arguments::DiffArguments;
 use crate::source::Old;
 
 /// What applying a patch may take, in bytes, if nothing else is said.
-const APPLY_MEMORY_BYTES: u64 = 64 << 20;
+pub(super) const APPLY_MEMORY_BYTES: u64 = 64 << 20;
 
 /// Makes a patch.
 ///
@@ -65,7 +65,7 @@ pub(super) fn use_threads(jobs: Option<NonZeroUsize>) -> Result<(), Fault> {
 }
 
 /// Gives PATCH its name once `make` has written all of it.
-pub(super) fn write_patch<T>(
+pub fn write_patch<T>(
     patch: &Path,
     make: impl FnOnce(&mut dyn io::Write) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
@@ -91,7 +91,7 @@ pub(super) fn check_patch_path(patch: &Path, input: Option<Identity>, what: &str
 }
 
 /// A file's name as a patch carries it: without folders, which mean nothing elsewhere.
-fn name_of(path: &Path) -> String {
+pub(super) fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(|| "image".into(), |name| name.to_string_lossy().into_owned())
 }
 

@@ -13,5 +13,6 @@ mod ranges;
 mod registry;
 mod resume;
 mod round_trip;
+mod simulate;
 mod support;
 mod text;

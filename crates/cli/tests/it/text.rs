@@ -49,6 +49,8 @@ fn help() {
         &["diff", "--help"],
         &["apply", "--help"],
         &["inspect", "--help"],
+        &["simulate", "--help"],
+        &["savings", "--help"],
         &["image", "--help"],
         &["image", "diff", "--help"],
         &["image", "apply", "--help"],

@@ -14,6 +14,7 @@ use fluvial_device::system::SystemError;
 use fluvial_fetch::FetchError;
 use fluvial_image::oci::ImageError;
 use fluvial_registry::RegistryError;
+use fluvial_simulate::SimulateError;
 
 use super::{Fault, Kind, kind_of_write};
 
@@ -226,6 +227,18 @@ impl From<DiffError> for Fault {
         let over_budget = matches!(error, DiffError::OverBudget { .. });
         let fault = Self::new(kind, error);
         if over_budget { fault.hint("raise --apply-memory, if the devices have it") } else { fault }
+    }
+}
+
+impl From<SimulateError> for Fault {
+    fn from(error: SimulateError) -> Self {
+        let kind = match &error {
+            SimulateError::Read { .. } => Kind::Io,
+            SimulateError::NoFiles(_) => Kind::Usage,
+            SimulateError::Xz(_) | SimulateError::Zstd(_) => Kind::Internal,
+            SimulateError::Cancelled => Kind::Cancelled,
+        };
+        Self::new(kind, error)
     }
 }
 
