@@ -19,7 +19,7 @@ pub(super) use create::sha256_of;
 pub(super) use file::BundleFile;
 
 /// What applying a patch may take on a device, in bytes, if nothing else is said.
-pub(super) const APPLY_MEMORY_BYTES: u64 = 32 << 20;
+pub(super) const APPLY_MEMORY_BYTES: u64 = 64 << 20;
 /// How much work goes into packing chunks, if nothing else is said: a level of Zstandard.
 pub(super) const CHUNK_LEVEL: i32 = 8;
 
