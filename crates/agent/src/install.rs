@@ -34,6 +34,8 @@ pub struct Job<'a> {
     pub target: &'a Slot,
     /// Its counterpart in the group that runs.
     pub active: &'a Slot,
+    /// What was known of the target before.
+    pub before: Option<SlotContent>,
 }
 
 /// What every route needs.
@@ -82,13 +84,13 @@ fn install(
         return Ok((Outcome { is_dry_run: true, ..outcome }, device));
     }
     let contents: Vec<(String, SlotContent)> = jobs.iter().map(|job| content_of(job, &release)).collect();
-    drop(jobs);
+    let before: Vec<Option<SlotContent>> = jobs.into_iter().map(|job| job.before).collect();
     begin(&mut device, &group, &contents)?;
 
     let work = Work { device: &device, bundle: &bundle, arguments, progress };
     let mut made = Vec::new();
-    for job in &jobs_of(&device, &bundle, &group)? {
-        made.push(make(&work, job)?);
+    for (job, before) in jobs_of(&device, &bundle, &group)?.into_iter().zip(before) {
+        made.push(make(&work, &Job { before, ..job })?);
     }
     end(&mut device, &group, &contents, &release)?;
     vouched.remember()?;
@@ -114,7 +116,8 @@ fn jobs_of<'a>(device: &'a Device, bundle: &'a Bundle, group: &Group) -> Result<
                 format!("both boot groups use {name:?}: it cannot be written while one of them runs");
             return Err(refused(message));
         }
-        Ok(Job { component, role: name, payload, target, active })
+        let before = device.state.slots.get(&target.name).cloned();
+        Ok(Job { component, role: name, payload, target, active, before })
     };
     bundle.manifest.components.iter().enumerate().map(job).collect()
 }
@@ -157,6 +160,9 @@ fn end(
 
 /// Makes a slot, by the first route that works.
 fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
+    if by_ranges::is_there(work, job)? {
+        return Ok(Made::none(job, &work.bundle.name));
+    }
     let mut reasons = Vec::new();
     if let Some(result) = try_patch(work, job, &mut reasons) {
         return result.map(|made| made.because(reasons));
@@ -166,6 +172,9 @@ fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
 
 /// Says by which route a slot would be made.
 fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
+    if by_ranges::is_there(work, job)? {
+        return Ok(Made::none(job, &work.bundle.name));
+    }
     let mut reasons = Vec::new();
     if is_patch_wanted(work, job) {
         match by_patch::foresee(work, job) {

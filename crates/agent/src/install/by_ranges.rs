@@ -5,7 +5,7 @@ mod old;
 
 use fluvial_bundle::{Assembly, Index, Part, PartKind, Tally};
 use fluvial_console::{Fault, Kind};
-use fluvial_delta::apply::{Target, check_target};
+use fluvial_delta::apply::{ApplyError, Target, check_target};
 use fluvial_delta::header::StreamInfo;
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::{Destination, Medium};
@@ -15,6 +15,7 @@ use super::{Job, Made, Route, Work};
 use crate::arguments::RouteChoice;
 use crate::bundle::Bundle;
 use crate::slot_index;
+use crate::state::SlotContent;
 use old::OldSlot;
 
 /// What is to be fetched, and why so.
@@ -22,6 +23,24 @@ struct Choice {
     route: Route,
     reason: String,
     bytes: u64,
+}
+
+/// Whether the slot is known to hold the image, and does.
+pub fn is_there(work: &Work<'_>, job: &Job<'_>) -> Result<bool, Fault> {
+    let is_known = |before: &SlotContent| before.is_whole && before.sha256 == hex::encode(job.payload.sha256);
+    if !job.before.as_ref().is_some_and(is_known) {
+        return Ok(false);
+    }
+    let Ok(slot) = fluvial_console::open(work.device.path(job.target)) else { return Ok(false) };
+    let slot = slot.shortened(job.payload.size_bytes);
+    let info = StreamInfo { name: job.role.into(), size: job.payload.size_bytes, sha256: job.payload.sha256 };
+    work.progress.phase("checking", slot.len());
+    match check_target(&slot, &info, &mut |bytes| work.progress.advance(bytes)) {
+        Ok(()) => Ok(true),
+        Err(ApplyError::Cancelled) => Err(ApplyError::Cancelled.into()),
+        // It is made, then.
+        Err(_) => Ok(false),
+    }
 }
 
 /// Makes the slot.
@@ -52,7 +71,7 @@ pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
         let streams = old.streams();
         let streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
         let mut assembly = Assembly::new(&[Part { index, target: &target }], streams);
-        look(work, &mut assembly, &old)?;
+        look(work, job, &mut assembly, &old)?;
         let choice = choose(work, job, bundle, &assembly)?;
         let bytes = choice.bytes;
         Ok(described(job, bundle, choice, bytes, assembly.tally()))
@@ -93,10 +112,13 @@ fn described(job: &Job<'_>, bundle: &Bundle, choice: Choice, fetched_bytes: u64,
     }
 }
 
-/// Looks what is there.
-fn look(work: &Work<'_>, assembly: &mut Assembly<'_>, old: &OldSlot) -> Result<(), Fault> {
-    work.progress.phase("looking", assembly.old_bytes());
-    assembly.find_in_place(&|bytes| work.progress.advance(bytes))?;
+/// Looks what is there. What an installation that was cut has left stands in place; what another release has
+/// left hardly ever does, and reading it takes longer than writing over it.
+fn look(work: &Work<'_>, job: &Job<'_>, assembly: &mut Assembly<'_>, old: &OldSlot) -> Result<(), Fault> {
+    if job.before.as_ref().is_some_and(|before| !before.is_whole) {
+        work.progress.phase("looking", job.payload.size_bytes);
+        assembly.find_in_place(&|bytes| work.progress.advance(bytes))?;
+    }
     old.find(work, assembly)?;
     Ok(())
 }
@@ -139,7 +161,7 @@ fn assemble(
     let streams = old.streams();
     let parts = [Part { index, target }];
     let mut assembly = Assembly::new(&parts, streams.iter().map(|stream| stream as &dyn ReadAt).collect());
-    look(work, &mut assembly, old)?;
+    look(work, job, &mut assembly, old)?;
     let choice = choose(work, job, bundle, &assembly)?;
     let part = |kind| bundle.header.part(job.component, kind);
     match (choice.route, part(PartKind::Chunks), part(PartKind::Full)) {
