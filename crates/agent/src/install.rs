@@ -9,11 +9,13 @@ mod by_ranges;
 mod outcome;
 mod staged;
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use fluvial_bundle::{Component, PartKind, PayloadInfo};
 use fluvial_console::{Fault, Interrupt, Kind, Progress};
 use fluvial_device::system::{Group, Slot};
+use fluvial_fetch::Counters;
 
 use crate::admission::{Terms, admit};
 use crate::arguments::{InstallArguments, PlaceArguments, Reboot, RouteChoice};
@@ -44,6 +46,8 @@ pub struct Work<'a> {
     pub bundle: &'a Bundle,
     pub arguments: &'a InstallArguments,
     pub progress: &'a Progress,
+    /// What was fetched of other bundles than this one.
+    pub beside: &'a Cell<Counters>,
 }
 
 /// Installs a release.
@@ -76,18 +80,19 @@ fn install(
     device.check_confirmed()?;
     let group = device.other_group();
     let release = ReleaseName::of(&bundle.manifest);
-    let work = Work { device: &device, bundle: &bundle, arguments, progress };
+    let beside = Cell::default();
+    let work = Work { device: &device, bundle: &bundle, arguments, progress, beside: &beside };
     let jobs = jobs_of(&device, &bundle, &group)?;
     if arguments.dry_run {
         let made = jobs.iter().map(|job| foresee(&work, job)).collect::<Result<Vec<_>, _>>()?;
-        let outcome = Outcome::new(release, &group, made, &bundle, false);
+        let outcome = Outcome::new(release, &group, made, fetched(&bundle, &beside), false);
         return Ok((Outcome { is_dry_run: true, ..outcome }, device));
     }
     let contents: Vec<(String, SlotContent)> = jobs.iter().map(|job| content_of(job, &release)).collect();
     let before: Vec<Option<SlotContent>> = jobs.into_iter().map(|job| job.before).collect();
     begin(&mut device, &group, &contents)?;
 
-    let work = Work { device: &device, bundle: &bundle, arguments, progress };
+    let work = Work { device: &device, bundle: &bundle, arguments, progress, beside: &beside };
     let mut made = Vec::new();
     for (job, before) in jobs_of(&device, &bundle, &group)?.into_iter().zip(before) {
         made.push(make(&work, &Job { before, ..job })?);
@@ -97,8 +102,20 @@ fn install(
     if arguments.reboot != Reboot::No {
         device.flow.try_next(&group)?;
     }
-    let outcome = Outcome::new(release, &group, made, &bundle, arguments.reboot == Reboot::Yes);
+    let outcome =
+        Outcome::new(release, &group, made, fetched(&bundle, &beside), arguments.reboot == Reboot::Yes);
     Ok((outcome, device))
+}
+
+/// What went over the wire altogether.
+fn fetched(bundle: &Bundle, beside: &Cell<Counters>) -> Counters {
+    let (one, other) = (bundle.site.counters(), beside.get());
+    Counters {
+        bytes: one.bytes + other.bytes,
+        requests: one.requests + other.requests,
+        retries: one.retries + other.retries,
+        ..one
+    }
 }
 
 /// Finds the slots of every component.
