@@ -7,9 +7,12 @@
 mod by_patch;
 mod by_ranges;
 mod outcome;
+mod present;
 mod staged;
 
 use std::cell::Cell;
+use std::io;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use fluvial_bundle::{Component, PartKind, PayloadInfo};
@@ -50,6 +53,17 @@ pub struct Work<'a> {
     pub beside: &'a Cell<Counters>,
 }
 
+impl Work<'_> {
+    /// Where is kept what has come, until it is used.
+    pub fn staging(&self) -> PathBuf {
+        staging(self.device)
+    }
+}
+
+fn staging(device: &Device) -> PathBuf {
+    device.folder.path().join("staging")
+}
+
 /// Installs a release.
 ///
 /// # Errors
@@ -81,14 +95,14 @@ fn install(
     let group = device.other_group();
     let release = ReleaseName::of(&bundle.manifest);
     let beside = Cell::default();
-    let work = Work { device: &device, bundle: &bundle, arguments, progress, beside: &beside };
     let jobs = jobs_of(&device, &bundle, &group)?;
+    let contents: Vec<(String, SlotContent)> = jobs.iter().map(|job| content_of(job, &release)).collect();
     if arguments.dry_run {
+        let work = Work { device: &device, bundle: &bundle, arguments, progress, beside: &beside };
         let made = jobs.iter().map(|job| foresee(&work, job)).collect::<Result<Vec<_>, _>>()?;
         let outcome = Outcome::new(release, &group, made, fetched(&bundle, &beside), false);
         return Ok((Outcome { is_dry_run: true, ..outcome }, device));
     }
-    let contents: Vec<(String, SlotContent)> = jobs.iter().map(|job| content_of(job, &release)).collect();
     let before: Vec<Option<SlotContent>> = jobs.into_iter().map(|job| job.before).collect();
     begin(&mut device, &group, &contents)?;
 
@@ -172,25 +186,48 @@ fn end(
         device.state.slots.insert(slot.clone(), SlotContent { is_whole: true, ..content.clone() });
     }
     device.state.pending = Some(Pending { group: group.to_string(), release: release.clone() });
-    device.store()
+    device.store()?;
+    // Also what has come of releases that were never finished.
+    remove_staged(device)
+}
+
+fn remove_staged(device: &Device) -> Result<(), Fault> {
+    let path = staging(device);
+    match std::fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Fault::writing(&path, error)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a slot, by the first route that works.
 fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
-    if by_ranges::is_there(work, job)? {
-        return Ok(Made::none(job, &work.bundle.name));
+    if let Some(made) = present::find(work, job)? {
+        return Ok(made);
     }
     let mut reasons = Vec::new();
     if let Some(result) = try_patch(work, job, &mut reasons) {
         return result.map(|made| made.because(reasons));
     }
-    by_ranges::make(work, job).map(|made| made.because(reasons))
+    by_patch::forget_progress(work, job)?;
+    with_fresh_bytes(work, &|| by_ranges::make(work, job)).map(|made| made.because(reasons))
+}
+
+/// Goes a route. What it has fetched is checked when it is used, and not when it is kept: where it is wrong it is
+/// thrown away, and if an earlier run has left it, perhaps before the power was cut, it is fetched again.
+fn with_fresh_bytes(work: &Work<'_>, route: &dyn Fn() -> Result<Made, Fault>) -> Result<Made, Fault> {
+    let is_left = work.staging().exists();
+    let result = route();
+    if !matches!(&result, Err(fault) if fault.kind == Kind::DamagedPatch) {
+        return result;
+    }
+    remove_staged(work.device)?;
+    if is_left { route() } else { result }
 }
 
 /// Says by which route a slot would be made.
 fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
-    if by_ranges::is_there(work, job)? {
-        return Ok(Made::none(job, &work.bundle.name));
+    if let Some(made) = present::find(work, job)? {
+        return Ok(made);
     }
     let mut reasons = Vec::new();
     if is_patch_wanted(work, job) {
@@ -208,7 +245,7 @@ fn try_patch(work: &Work<'_>, job: &Job<'_>, reasons: &mut Vec<String>) -> Optio
     if !is_patch_wanted(work, job) {
         return None;
     }
-    match by_patch::make(work, job) {
+    match with_fresh_bytes(work, &|| by_patch::make(work, job)) {
         Err(fault) if may_pass_over(work, &fault) => {
             reasons.push(format!("no patch: {}", fault.text()));
             None

@@ -30,8 +30,14 @@ pub fn path_of(state: &Path, slot: &str, hash: HashKind) -> PathBuf {
     state.join("slots").join(slot).join(format!("files_{hash}.index"))
 }
 
-/// The index of a slot, as it is kept; made and kept where there is none that fits.
-pub fn load_or_make(path: &Path, slot: &Medium, hash: HashKind, progress: &Progress) -> Result<Index, Fault> {
+/// The index of a slot, as it is kept; made where there is none that fits, and then kept if it `is_to_stay`.
+pub fn load_or_make(
+    path: &Path,
+    slot: &Medium,
+    hash: HashKind,
+    is_to_stay: bool,
+    progress: &Progress,
+) -> Result<Index, Fault> {
     let fingerprint = fingerprint(slot).map_err(|error| Fault::reading(path, error))?;
     if let Some(index) = load(path, &fingerprint, slot.len(), hash) {
         return Ok(index);
@@ -40,7 +46,9 @@ pub fn load_or_make(path: &Path, slot: &Medium, hash: HashKind, progress: &Progr
     let payload = Payload { name: "slot", sha256: [0; 32], bytes: slot, files: &files };
     progress.phase("indexing", slot.len());
     let index = index_of(payload, hash, &|bytes| progress.advance(bytes))?;
-    store(path, slot, &index)?;
+    if is_to_stay {
+        store(path, slot, &index)?;
+    }
     Ok(index)
 }
 
@@ -103,7 +111,7 @@ pub fn create(
     // It is asked for, so it is made whatever is kept.
     durable::remove(&path).or_else(not_there).map_err(|error| Fault::writing(&path, error))?;
     let medium = device.source(slot)?;
-    let index = load_or_make(&path, &medium, arguments.hash, progress)?;
+    let index = load_or_make(&path, &medium, arguments.hash, true, progress)?;
     let bytes = path.metadata().map_err(|error| Fault::reading(&path, error))?.len();
     Ok(Created { path, bytes, runs: index.runs.len(), duration_s: started.elapsed().as_secs_f64() })
 }

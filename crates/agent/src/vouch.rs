@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fluvial_console::{Fault, Kind};
-use fluvial_trust::{Metadata, Policy, Timestamp, Trust, Verified};
+use fluvial_trust::{Metadata, Policy, Timestamp, Trust, Verified, VerifyError};
 
 use crate::arguments::{InstallArguments, PlaceArguments};
 use crate::bundle::Bundle;
@@ -51,14 +51,28 @@ pub fn vouch(
     let files = bundle.header.metadata.iter().map(|(name, bytes)| (name.clone(), bytes.clone()));
     let metadata = Metadata::from_files(files)?;
     let policy = Policy { now: Timestamp::now(), allow_expired: arguments.allow_expired };
-    let verified = trust.verify(&metadata, &bundle.header.manifest, &policy)?;
+    let verified = match trust.verify(&metadata, &bundle.header.manifest, &policy) {
+        Err(VerifyError::Rollback { .. }) if arguments.allow_downgrade => {
+            eprintln!(
+                "warning: {} is older than what this device has seen: faults that were mended come back, and \
+                 keys that were replaced since count again",
+                bundle.name
+            );
+            Trust::new(&root, None)?
+                .verify(&metadata, &bundle.header.manifest, &policy)
+                .map(|older| (older, false))
+        }
+        verified => verified.map(|verified| (verified, true)),
+    };
+    let (verified, is_newest) = verified?;
     if verified.is_expired {
         eprintln!(
             "warning: the signatures of {} have expired: nobody can tell whether there is a newer release",
             bundle.name
         );
     }
-    Ok(Vouched { verified: Some((trust, verified)) })
+    // What was seen stays what it was: only where it is allowed may the device go back once more.
+    Ok(Vouched { verified: is_newest.then_some((trust, verified)) })
 }
 
 fn read_root(path: &Path) -> Result<Vec<u8>, Fault> {

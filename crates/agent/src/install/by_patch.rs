@@ -1,12 +1,14 @@
 //! A slot by a patch of its counterpart.
 
+use std::path::PathBuf;
+
 use fluvial_bundle::PartKind;
 use fluvial_console::{Fault, Kind, open};
 use fluvial_delta::apply::{ApplyError, Patch, check_sources};
 use fluvial_delta::header::{Header, HeaderError};
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::{
-    Destination, Journal, MakeError, Making, Medium, header_sha256, only_target, patch_bytes,
+    Destination, Journal, MakeError, Making, Medium, durable, header_sha256, only_target, patch_bytes,
 };
 use indicatif::HumanBytes;
 
@@ -69,7 +71,7 @@ fn fit<'a>(work: &Work<'a>, job: &Job<'_>) -> Result<Fitting<'a>, Fault> {
         let message = format!("{} has no patch for {:?}", work.bundle.name, job.role);
         return Err(Fault::new(Kind::WrongSource, message).hint("take another --route"));
     };
-    let folder = work.device.folder.path().join("staging");
+    let folder = work.staging();
     let name = format!("{}.patch", hex::encode(job.payload.sha256));
     let mut staged = Staged::open(&folder, &name, work.bundle, part)?;
     let (header, map_start) = read_header(&mut staged, work)?;
@@ -81,7 +83,10 @@ fn fit<'a>(work: &Work<'a>, job: &Job<'_>) -> Result<Fitting<'a>, Fault> {
     }
     if header.apply_memory_bytes > work.arguments.memory_limit {
         let (need, limit) = (HumanBytes(header.apply_memory_bytes), HumanBytes(work.arguments.memory_limit));
-        return Err(Fault::new(Kind::OverMemory, format!("it takes {need} of memory, {limit} are allowed")));
+        let message = format!("it takes {need} of memory, {limit} are allowed");
+        return Err(
+            Fault::new(Kind::OverMemory, message).hint("raise --memory-limit, or take another --route")
+        );
     }
     let old = source(work, job, &header)?;
     Ok(Fitting { staged, header, old })
@@ -118,6 +123,17 @@ fn source(work: &Work<'_>, job: &Job<'_>, header: &Header) -> Result<Medium, Fau
     Ok(old)
 }
 
+/// Where it is noted how far a patch was applied to the slot.
+fn journal_path(work: &Work<'_>, job: &Job<'_>) -> PathBuf {
+    work.device.folder.path().join(format!("{}.journal", job.target.name))
+}
+
+/// Forgets how far a patch was applied: the slot is about to be written by another route.
+pub fn forget_progress(work: &Work<'_>, job: &Job<'_>) -> Result<(), Fault> {
+    let path = journal_path(work, job);
+    durable::remove(&path).map_err(|error| Fault::writing(&path, error))
+}
+
 fn apply(work: &Work<'_>, job: &Job<'_>, staged: &Staged<'_>, old: &Medium) -> Result<(), Fault> {
     let bytes = staged.medium()?;
     let (_, map_start) = Header::read(&bytes).map_err(ApplyError::Header)?;
@@ -125,8 +141,8 @@ fn apply(work: &Work<'_>, job: &Job<'_>, staged: &Staged<'_>, old: &Medium) -> R
     let destination = Destination::open_in_place(work.device.path(job.target))?;
     destination.check_distinct(old.identity().ok(), "the slot that runs")?;
     let folder = work.device.folder.path();
-    let journal_path = folder.join(format!("{}.journal", job.target.name));
-    let journal = Journal::new(journal_path, header_sha256(&bytes, map_start)?, destination.inode()?);
+    let journal =
+        Journal::new(journal_path(work, job), header_sha256(&bytes, map_start)?, destination.inode()?);
     let sources: [&dyn ReadAt; 1] = [old];
     let mut making = Making::begin(&patch, &sources, destination, journal, folder)?;
     if let Err(error) = making.run(work.progress) {

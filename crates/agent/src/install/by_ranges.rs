@@ -5,7 +5,7 @@ mod old;
 
 use fluvial_bundle::{Assembly, Index, Part, PartKind, Tally};
 use fluvial_console::{Fault, Kind};
-use fluvial_delta::apply::{ApplyError, Target, check_target};
+use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::StreamInfo;
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::{Destination, Medium};
@@ -15,7 +15,6 @@ use super::{Job, Made, Route, Work};
 use crate::arguments::RouteChoice;
 use crate::bundle::Bundle;
 use crate::slot_index;
-use crate::state::SlotContent;
 use old::OldSlot;
 
 /// What is to be fetched, and why so.
@@ -23,24 +22,6 @@ struct Choice {
     route: Route,
     reason: String,
     bytes: u64,
-}
-
-/// Whether the slot is known to hold the image, and does.
-pub fn is_there(work: &Work<'_>, job: &Job<'_>) -> Result<bool, Fault> {
-    let is_known = |before: &SlotContent| before.is_whole && before.sha256 == hex::encode(job.payload.sha256);
-    if !job.before.as_ref().is_some_and(is_known) {
-        return Ok(false);
-    }
-    let Ok(slot) = fluvial_console::open(work.device.path(job.target)) else { return Ok(false) };
-    let slot = slot.shortened(job.payload.size_bytes);
-    let info = StreamInfo { name: job.role.into(), size: job.payload.size_bytes, sha256: job.payload.sha256 };
-    work.progress.phase("checking", slot.len());
-    match check_target(&slot, &info, &mut |bytes| work.progress.advance(bytes)) {
-        Ok(()) => Ok(true),
-        Err(ApplyError::Cancelled) => Err(ApplyError::Cancelled.into()),
-        // It is made, then.
-        Err(_) => Ok(false),
-    }
 }
 
 /// Makes the slot.

@@ -5,7 +5,6 @@ use fluvial_device::system::Group;
 use fluvial_fetch::Counters;
 use indicatif::HumanBytes;
 
-use super::Job;
 use crate::state::ReleaseName;
 
 /// How an image came, or would come.
@@ -53,21 +52,6 @@ pub struct Made {
 }
 
 impl Made {
-    /// A slot that holds what it should, compared.
-    pub fn none(job: &Job<'_>, from: &str) -> Self {
-        Self {
-            role: job.role.into(),
-            slot: job.target.name.clone(),
-            route: Route::None,
-            reasons: vec!["the slot holds this image already".into()],
-            from: from.into(),
-            fetched_bytes: 0,
-            size_bytes: job.payload.size_bytes,
-            in_place_bytes: job.payload.size_bytes,
-            memory_bytes: None,
-        }
-    }
-
     /// Adds why other routes were not taken.
     pub fn because(mut self, reasons: Vec<String>) -> Self {
         self.reasons.splice(0..0, reasons);

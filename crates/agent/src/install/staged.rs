@@ -13,6 +13,8 @@ use crate::bundle::Bundle;
 
 /// Bytes that are fetched at a time.
 const STEP_BYTES: u64 = 1 << 20;
+/// Bytes that tell one patch from another: a header begins with the digests of what a patch is made from.
+const START_BYTES: u64 = 4 << 10;
 
 /// The part of a patch that has come.
 pub struct Staged<'a> {
@@ -24,7 +26,8 @@ pub struct Staged<'a> {
 }
 
 impl<'a> Staged<'a> {
-    /// Goes on with what an earlier run has left in `folder`. What it is named by belongs to this patch alone.
+    /// Goes on with what an earlier run has left in `folder`, if it is of this patch: its start is fetched again
+    /// and compared. There may be several patches for the same payload.
     pub fn open(folder: &Path, name: &str, bundle: &'a Bundle, part: &'a BundlePart) -> Result<Self, Fault> {
         let path = folder.join(name);
         let open = || -> io::Result<(File, u64)> {
@@ -34,7 +37,24 @@ impl<'a> Staged<'a> {
             Ok((file, len))
         };
         let (file, len) = open().map_err(|error| Fault::writing(&path, error))?;
-        Ok(Self { path, file, len, bundle, part })
+        let mut staged = Self { path, file, len, bundle, part };
+        if !staged.is_of_this_patch()? {
+            staged.file.set_len(0).map_err(|error| Fault::writing(&staged.path, error))?;
+            staged.len = 0;
+        }
+        Ok(staged)
+    }
+
+    fn is_of_this_patch(&self) -> Result<bool, Fault> {
+        let len = self.len.min(START_BYTES);
+        if len == 0 || self.len > self.whole_len() {
+            return Ok(len == 0);
+        }
+        let start = self.part.range.start;
+        let fetched = self.bundle.site.read_range(&self.bundle.name, start..start + len, START_BYTES)?;
+        let mut kept = vec![0; len as usize];
+        self.file.read_exact_at(&mut kept, 0).map_err(|error| Fault::reading(&self.path, error))?;
+        Ok(kept == fetched)
     }
 
     /// How many bytes the whole patch has.

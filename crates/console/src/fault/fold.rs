@@ -178,7 +178,9 @@ impl From<FetchError> for Fault {
             FetchError::Refused { status, .. } => {
                 (Kind::Io, hint_of_status(status.as_u16(), error.may_retry()))
             }
-            FetchError::OtherRanges { .. } => (Kind::Io, None),
+            FetchError::OtherRanges { .. } => {
+                (Kind::Io, Some("look what stands between here and the server: a proxy may be at fault"))
+            }
             FetchError::TooLong { .. } => (Kind::DamagedPatch, Some("publish the image again")),
             FetchError::Cancelled => (Kind::Cancelled, None),
         };

@@ -22,7 +22,8 @@ impl OldSlot {
     pub fn open(work: &Work<'_>, job: &Job<'_>, hash: HashKind) -> Result<Self, Fault> {
         let medium = work.device.source(job.active)?;
         let index_path = slot_index::path_of(work.device.folder.path(), &job.active.name, hash);
-        let index = slot_index::load_or_make(&index_path, &medium, hash, work.progress)?;
+        let is_to_stay = !work.arguments.dry_run;
+        let index = slot_index::load_or_make(&index_path, &medium, hash, is_to_stay, work.progress)?;
         Ok(Self { medium, index, index_path })
     }
 
@@ -44,7 +45,7 @@ impl OldSlot {
     pub fn find(&self, work: &Work<'_>, assembly: &mut Assembly<'_>) -> Result<usize, Fault> {
         work.progress.phase("looking", self.medium.len());
         let changed = assembly.find_indexed(&self.index, &|bytes| work.progress.advance(bytes))?;
-        if changed > 0 {
+        if changed > 0 && !work.arguments.dry_run {
             // Should it stay, it is only of less use.
             let _ = std::fs::remove_file(&self.index_path);
         }
