@@ -52,7 +52,7 @@ pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
         let streams = old.streams();
         let streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
         let mut assembly = Assembly::new(&[Part { index, target: &target }], streams);
-        look(work, job, &mut assembly, &old)?;
+        look(work, &mut assembly, &old)?;
         let choice = choose(work, job, bundle, &assembly)?;
         let bytes = choice.bytes;
         Ok(described(job, bundle, choice, bytes, assembly.tally()))
@@ -101,13 +101,11 @@ fn described(job: &Job<'_>, bundle: &Bundle, choice: Choice, fetched_bytes: u64,
     }
 }
 
-/// Looks what is there. What an installation that was cut has left stands in place; what another release has
-/// left hardly ever does, and reading it takes longer than writing over it.
-fn look(work: &Work<'_>, job: &Job<'_>, assembly: &mut Assembly<'_>, old: &OldSlot) -> Result<(), Fault> {
-    if job.before.as_ref().is_some_and(|before| !before.is_whole) {
-        work.progress.phase("looking", job.payload.size_bytes);
-        assembly.find_in_place(&|bytes| work.progress.advance(bytes))?;
-    }
+/// Looks what is there: in the target, where an installation that was cut, or another release, has left it, and
+/// in the slot that runs.
+fn look(work: &Work<'_>, assembly: &mut Assembly<'_>, old: &OldSlot) -> Result<(), Fault> {
+    work.progress.phase("looking", assembly.old_bytes());
+    assembly.find_in_place(&|bytes| work.progress.advance(bytes))?;
     old.find(work, assembly)?;
     Ok(())
 }
@@ -150,7 +148,7 @@ fn assemble(
     let streams = old.streams();
     let parts = [Part { index, target }];
     let mut assembly = Assembly::new(&parts, streams.iter().map(|stream| stream as &dyn ReadAt).collect());
-    look(work, job, &mut assembly, old)?;
+    look(work, &mut assembly, old)?;
     let choice = choose(work, job, bundle, &assembly)?;
     let part = |kind| bundle.header.part(job.component, kind);
     match (choice.route, part(PartKind::Chunks), part(PartKind::Full)) {
