@@ -174,7 +174,7 @@ fn a_folder_is_a_site_too() {
 fn what_has_come_is_not_fetched_again() {
     let payloads: Vec<Vec<u8>> = (0..3).map(|seed| noise(seed, 2_000_000)).collect();
     let published = Published::new(payloads, true);
-    let (broken, site) = published.serve(RangeFault::Gone(4));
+    let (broken, site) = published.serve(RangeFault::Gone(8));
     let error = published.fetch(&site, &published.store(), &[], &GO_ON).unwrap_err();
     assert!(matches!(error, FetchError::Cut { .. }) && error.may_retry(), "{error}");
     let (server, site) = published.serve(RangeFault::None);
