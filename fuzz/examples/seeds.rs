@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fluvial_bundle::{
-    BundleHeader, Component, HashKind, IndexInfo, Manifest, PartKind, Payload, PayloadInfo, WriteOptions,
+    BundleHeader, Component, Cutting, HashKind, IndexInfo, Manifest, PartKind, Payload, PayloadInfo, WriteOptions,
 };
 use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
@@ -74,7 +74,15 @@ fn from_many(new: &[u8]) -> Vec<u8> {
 
 /// Published payloads: the new archive, a part of the old one, programs.
 fn bundles(folder: &Path, new: &[u8]) {
-    let unpack = |frame: &[u8]| zstd::decode_all(frame).expect("a frame of Zstandard");
+    let seed = |folder: &Path, name: &str, payload: Payload<'_>, cutting: Cutting| {
+        let unpack = |frame: &[u8]| zstd::decode_all(frame).expect("a frame of Zstandard");
+        let mut chunks = Vec::new();
+        let options = WriteOptions { level: 3, cutting, hash: HashKind::default() };
+        let index = fluvial_bundle::write(payload, options, &mut chunks, &|_| true).expect("it is published");
+        let index = index.to_bytes().expect("it is written");
+        write(folder, &format!("index-{name}"), &[&[0], &index[..]].concat());
+        write(folder, &format!("payload-{name}"), &disassemble_index(&index, &chunks, unpack));
+    };
     for (name, bytes, file) in [
         ("tar", new, 512..new.len() as u64 / 2),
         ("same", OLD, 512..OLD.len() as u64),
@@ -87,12 +95,11 @@ fn bundles(folder: &Path, new: &[u8]) {
             .into_iter()
             .collect();
         let payload = Payload { name, sha256: Sha256::digest(bytes).into(), bytes: &bytes, files: &files };
-        let mut chunks = Vec::new();
-        let options = WriteOptions { level: 3, hash: HashKind::default() };
-        let index = fluvial_bundle::write(payload, options, &mut chunks, &|_| true).expect("it is published");
-        let index = index.to_bytes().expect("it is written");
-        write(folder, &format!("index-{name}"), &[&[0], &index[..]].concat());
-        write(folder, &format!("payload-{name}"), &disassemble_index(&index, &chunks, unpack));
+        seed(folder, name, payload, Cutting::Files);
+    }
+    for name in ["casync-4", "fixed-1", "fixed-16"] {
+        let payload = Payload { name, sha256: Sha256::digest(new).into(), bytes: &new, files: &[] };
+        seed(folder, name, payload, name.parse().expect("a chunker"));
     }
     // Two runs: three chunks and one.
     let mut page = vec![2, 2, 60, 30, 5, 5, 80, 3, 1, 10, 20, 30, 10, 10, 10];

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fluvial_bundle::HashKind;
+use fluvial_bundle::{Cutting, HashKind};
 
 /// Installs releases into A/B slots, and confirms them.
 #[derive(Debug, Parser)]
@@ -175,6 +175,9 @@ pub enum SlotsCommand {
 pub struct CreateIndexArguments {
     /// The slot's name.
     pub slot: String,
+    /// How it is cut: `files`, `casync-N` or `fixed-N`, as the bundles that are to come.
+    #[arg(default_value_t)]
+    pub cutting: Cutting,
     /// The hash of chunks: that of the bundles that are to come.
     #[arg(default_value_t)]
     pub hash: HashKind,

@@ -1,6 +1,6 @@
 //! Indexes of slots: what stands where, so that an update reads only what it wants.
 //!
-//! They are made when they are needed, and kept in `STATE/slots/SLOT/files_HASH.index`: a fingerprint of the slot
+//! They are made when they are needed, and kept in `STATE/slots/SLOT/CUTTING_HASH.index`: a fingerprint of the slot
 //! (32 bytes) and an index (docs/index-format.md) without a chunk file. An index is not believed: what it leads
 //! to is hashed, and where that is something else it is fetched, and the index is made anew the next time.
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fluvial_bundle::limits::INDEX_BYTES_MAX;
-use fluvial_bundle::{HashKind, Index, Payload, index_of};
+use fluvial_bundle::{Cutting, HashKind, Index, Payload, index_of};
 use fluvial_console::{Fault, Kind, Progress, say};
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::{Medium, durable};
@@ -25,27 +25,34 @@ const PACK_LEVEL: i32 = 1;
 /// The start of a slot has its file system's superblock, which changes whenever it is mounted to be written.
 const HEAD_BYTES: u64 = 64 << 10;
 
+/// How a slot is cut, and the hash of its chunks.
+pub type Scheme = (Cutting, HashKind);
+
 /// Where the index of a slot is kept.
-pub fn path_of(state: &Path, slot: &str, hash: HashKind) -> PathBuf {
-    state.join("slots").join(slot).join(format!("files_{hash}.index"))
+pub fn path_of(state: &Path, slot: &str, (cutting, hash): Scheme) -> PathBuf {
+    state.join("slots").join(slot).join(format!("{cutting}_{hash}.index"))
 }
 
 /// The index of a slot, as it is kept; made where there is none that fits, and then kept if it `is_to_stay`.
 pub fn load_or_make(
     path: &Path,
     slot: &Medium,
-    hash: HashKind,
+    scheme: Scheme,
     is_to_stay: bool,
     progress: &Progress,
 ) -> Result<Index, Fault> {
     let fingerprint = fingerprint(slot).map_err(|error| Fault::reading(path, error))?;
-    if let Some(index) = load(path, &fingerprint, slot.len(), hash) {
+    if let Some(index) = load(path, &fingerprint, slot.len(), scheme) {
         return Ok(index);
     }
-    let files = file_extents(slot);
+    let (cutting, hash) = scheme;
+    let files = match cutting {
+        Cutting::Files => file_extents(slot),
+        Cutting::Blocks(_) => Vec::new(),
+    };
     let payload = Payload { name: "slot", sha256: [0; 32], bytes: slot, files: &files };
     progress.phase("indexing", slot.len());
-    let index = index_of(payload, hash, &|bytes| progress.advance(bytes))?;
+    let index = index_of(payload, cutting, hash, &|bytes| progress.advance(bytes))?;
     if is_to_stay {
         store(path, slot, &index)?;
     }
@@ -53,7 +60,7 @@ pub fn load_or_make(
 }
 
 /// What is kept, if it fits; whatever is wrong with it, it can be made again.
-fn load(path: &Path, fingerprint: &[u8; 32], len: u64, hash: HashKind) -> Option<Index> {
+fn load(path: &Path, fingerprint: &[u8; 32], len: u64, (cutting, hash): Scheme) -> Option<Index> {
     let limit = (INDEX_BYTES_MAX + FINGERPRINT_BYTES) as u64;
     if path.metadata().ok()?.len() > limit {
         return None;
@@ -61,7 +68,7 @@ fn load(path: &Path, fingerprint: &[u8; 32], len: u64, hash: HashKind) -> Option
     let bytes = std::fs::read(path).ok()?;
     let (kept, bytes) = bytes.split_at_checked(FINGERPRINT_BYTES)?;
     let index = Index::read(bytes).ok()?;
-    (kept == fingerprint && (index.len, index.hash) == (len, hash)).then_some(index)
+    (kept == fingerprint && (index.len, index.cutting, index.hash) == (len, cutting, hash)).then_some(index)
 }
 
 /// Keeps the index of a slot's present content.
@@ -107,11 +114,12 @@ pub fn create(
         let message = format!("this device has no slot {:?}", arguments.slot);
         return Err(Fault::new(Kind::Usage, message).hint("`fluvial-agent slots list` lists slots"));
     };
-    let path = path_of(device.folder.path(), &slot.name, arguments.hash);
+    let scheme = (arguments.cutting, arguments.hash);
+    let path = path_of(device.folder.path(), &slot.name, scheme);
     // It is asked for, so it is made whatever is kept.
     durable::remove(&path).or_else(not_there).map_err(|error| Fault::writing(&path, error))?;
     let medium = device.source(slot)?;
-    let index = load_or_make(&path, &medium, arguments.hash, true, progress)?;
+    let index = load_or_make(&path, &medium, scheme, true, progress)?;
     let bytes = path.metadata().map_err(|error| Fault::reading(&path, error))?.len();
     Ok(Created { path, bytes, runs: index.runs.len(), duration_s: started.elapsed().as_secs_f64() })
 }

@@ -10,6 +10,7 @@ mod tell;
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::{Extent, ReadAt};
 
+use crate::cutting::Cutting;
 use crate::hash::HashKind;
 use crate::have::Have;
 use crate::index::Index;
@@ -78,7 +79,9 @@ struct Payload<'a> {
 /// of; and 14 MiB.
 pub struct Assembly<'a> {
     payloads: Vec<Payload<'a>>,
-    /// That of all payloads.
+    /// How all payloads are cut, and the old streams.
+    cutting: Cutting,
+    /// The hash of all payloads.
     hash: HashKind,
     old: Have<'a>,
     old_programs: Vec<Extent>,
@@ -95,7 +98,8 @@ pub struct Assembly<'a> {
 }
 
 impl<'a> Assembly<'a> {
-    /// Begins to make `parts`, which have the same hash, from `old` streams: files, and what stands between files of old payloads.
+    /// Begins to make `parts`, which are cut in the same way and have the same hash, from `old` streams: files, and
+    /// what stands between files of old payloads; where parts are cut to blocks, old payloads as they are.
     pub fn new(parts: &[Part<'a>], old: Vec<&'a dyn ReadAt>) -> Self {
         let payload = |part: &Part<'a>| {
             let streams = part.index.streams();
@@ -111,6 +115,7 @@ impl<'a> Assembly<'a> {
         let unchanged_streams = vec![false; old.len()];
         Self {
             payloads: parts.iter().map(payload).collect(),
+            cutting: parts.first().map_or(Cutting::default(), |part| part.index.cutting),
             hash: parts.first().map_or(HashKind::default(), |part| part.index.hash),
             old: Have::new(old),
             old_programs: Vec::new(),

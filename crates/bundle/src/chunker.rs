@@ -1,7 +1,7 @@
 //! Chunks as other tools cut them: casync's content-defined ones, and blocks of one length.
 //!
-//! Payloads of Fluvial are cut otherwise ([`crate::cut()`]); these are for indices of slots in other tools'
-//! terms, and for comparing with them.
+//! Payloads are cut otherwise unless one asks for these ([`crate::Cutting`]); they are for indexes in other
+//! tools' terms, and for comparing with them.
 
 mod buzhash;
 mod chunks;

@@ -2,7 +2,9 @@
 //!
 //! In programs chunks are cut by bytes in which references are zero: code that only moved gives equal cuts
 //! and keys. Long stretches of zeros are runs of their own, which have no chunks: a file system's free space
-//! costs nothing.
+//! costs nothing. Or a chunker of other tools says where chunks end (`blocks.rs`).
+
+mod blocks;
 
 use std::io;
 
@@ -10,27 +12,29 @@ use fluvial_delta::gear::Cutter;
 use fluvial_delta::predict::{MASK_STEP_BYTES, Masker};
 use fluvial_delta::structure::ReadAt;
 
+use crate::cutting::Cutting;
 use crate::hash::HashKind;
 use crate::index::RunDigest;
-use crate::limits::{CHUNK_BYTES_MAX, RUN_BYTES_MAX, ZERO_RUN_BYTES_MAX};
+use crate::limits::{FILES_CHUNK_BYTES_MAX, GROUP_BYTES_MAX, RUN_BYTES_MAX, ZERO_RUN_BYTES_MAX};
 
-const CUTTER: Cutter = Cutter { bytes_min: 128, bytes_max: CHUNK_BYTES_MAX, cut_bits: 9 };
+const CUTTER: Cutter = Cutter { bytes_min: 128, bytes_max: FILES_CHUNK_BYTES_MAX, cut_bits: 9 };
 /// No run ends before this length, in bytes, but the last one of a stream.
 const RUN_BYTES_MIN: usize = 24 << 10;
 /// Further bits of the hash that are zero where a run ends: 16 chunks behind its shortest length on average.
 const RUN_BITS: u32 = 4;
-/// Bytes that are read ahead: a run ends inside.
-const AHEAD_BYTES: usize = 4 * RUN_BYTES_MAX;
+/// Bytes that are read ahead at least: several runs end inside. Two of them where runs are long.
+const AHEAD_BYTES_MIN: usize = 4 * GROUP_BYTES_MAX;
 /// So many zeros in a row are a run of zeros, in bytes.
 const ZEROS_BYTES_MIN: usize = 16 << 10;
 /// Such a run is a multiple of this, so that what stands behind it begins where a file system's block does.
 const ZEROS_STEP_BYTES: usize = 4 << 10;
-const _: () = assert!(AHEAD_BYTES <= ZERO_RUN_BYTES_MAX);
+// Whoever has room for a run of zeros has it for any other.
+const _: () = assert!(RUN_BYTES_MAX <= ZERO_RUN_BYTES_MAX);
 
 /// A chunk of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
-    /// Its length in bytes, from 1 to [`CHUNK_BYTES_MAX`].
+    /// Its length in bytes, from 1 to [`Cutting::chunk_bytes_max`].
     pub len: u32,
     /// Bytes 0 to 3 of the digest of its bytes, in programs with zeros in place of references.
     pub key: u32,
@@ -38,7 +42,7 @@ pub struct Chunk {
     pub check: u32,
 }
 
-/// Chunks in a row, [`RUN_BYTES_MAX`] bytes at most; or zeros, [`ZERO_RUN_BYTES_MAX`] bytes at most.
+/// Chunks in a row, [`Cutting::run_bytes_max`] bytes at most; or zeros, [`ZERO_RUN_BYTES_MAX`] bytes at most.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// Where it stands in its stream.
@@ -64,20 +68,21 @@ impl Run {
 /// Hears of a run and its bytes.
 pub type Each<'a, E> = dyn FnMut(&Run, &[u8]) -> Result<(), E> + 'a;
 
-/// Cuts a stream: a file, or what stands between files. Calls `each` with every run and its bytes, in order.
-/// Digests of chunks are made if `with_digests`, with the same hash as those of runs. Memory: 1.5 MiB, and what
-/// [`Masker`] takes.
+/// Cuts a stream: a file, or what stands between files, or a payload as it is. Calls `each` with every run and
+/// its bytes, in order. Digests of chunks are made if `with_digests`, with the same hash as those of runs.
+/// Memory: 1.5 MiB, and what [`Masker`] takes; for blocks 1 MiB, or four times the longest run.
 ///
 /// # Errors
 /// Whatever the medium reports, and what `each` answers.
 pub fn cut<E>(
     stream: &dyn ReadAt,
+    cutting: Cutting,
     hash: HashKind,
     with_digests: bool,
     failed: impl Fn(io::Error) -> E,
     each: &mut Each<'_, E>,
 ) -> Result<(), E> {
-    let mut window = Window::open(stream);
+    let mut window = Window::open(stream, cutting);
     loop {
         window.fill().map_err(&failed)?;
         if window.raw.is_empty() {
@@ -92,6 +97,7 @@ pub fn cut<E>(
 /// The bytes that are looked at.
 struct Window<'a> {
     stream: &'a dyn ReadAt,
+    cutting: Cutting,
     masker: Option<Masker<'a>>,
     /// Where the first byte stands in the stream.
     start: u64,
@@ -101,16 +107,18 @@ struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    fn open(stream: &'a dyn ReadAt) -> Self {
-        Self { stream, masker: Masker::open(stream), start: 0, raw: Vec::new(), masked: Vec::new() }
+    fn open(stream: &'a dyn ReadAt, cutting: Cutting) -> Self {
+        let masker = if cutting == Cutting::Files { Masker::open(stream) } else { None };
+        Self { stream, cutting, masker, start: 0, raw: Vec::new(), masked: Vec::new() }
     }
 
     fn fill(&mut self) -> io::Result<()> {
         let mut at = self.start + self.raw.len() as u64;
-        if self.raw.len() >= RUN_BYTES_MAX || at == self.stream.len() {
+        let run_bytes_max = self.cutting.run_bytes_max();
+        if self.raw.len() >= run_bytes_max || at == self.stream.len() {
             return Ok(());
         }
-        while self.raw.len() < AHEAD_BYTES && at < self.stream.len() {
+        while self.raw.len() < AHEAD_BYTES_MIN.max(2 * run_bytes_max) && at < self.stream.len() {
             // Steps begin at multiples of their length, whatever was cut before.
             let len = (self.stream.len() - at).min(MASK_STEP_BYTES as u64) as usize;
             let held = self.raw.len();
@@ -135,13 +143,13 @@ impl<'a> Window<'a> {
         let masked = if self.masker.is_some() { &self.masked } else { &self.raw };
         let mut chunks = Vec::new();
         let mut len = 0;
-        while len < masked.len() && len + CHUNK_BYTES_MAX <= RUN_BYTES_MAX {
+        while len < masked.len() {
             // Zeros are a run of their own.
             let is_zeros = |ahead: &[u8]| ahead.iter().all(|&byte| byte == 0);
             if len > 0 && self.raw.get(len..len + ZEROS_BYTES_MIN).is_some_and(is_zeros) {
                 break;
             }
-            let (chunk_len, hash) = CUTTER.first(&masked[len..]);
+            let (chunk_len, ends) = self.next_chunk(masked, len);
             let here = len..len + chunk_len;
             let mut chunk = Chunk { len: chunk_len as u32, key: 0, check: 0 };
             if with_digests {
@@ -151,7 +159,7 @@ impl<'a> Window<'a> {
             }
             chunks.push(chunk);
             len += chunk_len;
-            if len >= RUN_BYTES_MIN && hash >> (64 - CUTTER.cut_bits - RUN_BITS) == 0 {
+            if ends {
                 break;
             }
         }
@@ -159,11 +167,28 @@ impl<'a> Window<'a> {
         Run { offset: self.start, len, digest, is_program: self.masker.is_some(), chunks }
     }
 
+    /// The length of the chunk that stands `run_len` bytes behind the start, and whether a run ends with it.
+    fn next_chunk(&self, ahead: &[u8], run_len: usize) -> (usize, bool) {
+        if let Cutting::Blocks(chunker) = self.cutting {
+            return blocks::next_chunk(chunker, ahead, self.start, run_len);
+        }
+        let (chunk_len, hash) = CUTTER.first(&ahead[run_len..]);
+        let len = run_len + chunk_len;
+        let ends = len >= RUN_BYTES_MIN && hash >> (64 - CUTTER.cut_bits - RUN_BITS) == 0;
+        (chunk_len, ends || len + FILES_CHUNK_BYTES_MAX > GROUP_BYTES_MAX)
+    }
+
     /// How many bytes at the start are zeros, if that is enough for a run of them; else 0.
     fn zeros(&self) -> usize {
-        let zeros = self.raw.iter().position(|&byte| byte != 0).unwrap_or(self.raw.len());
-        let is_end = zeros == self.raw.len() && self.start + zeros as u64 == self.stream.len();
-        let zeros = if is_end { zeros } else { zeros / ZEROS_STEP_BYTES * ZEROS_STEP_BYTES };
+        let ahead = &self.raw[..self.raw.len().min(ZERO_RUN_BYTES_MAX)];
+        let zeros = ahead.iter().position(|&byte| byte != 0).unwrap_or(ahead.len());
+        let is_end = self.start + zeros as u64 == self.stream.len();
+        let step = match self.cutting {
+            // Blocks stand at multiples of their length, also behind zeros.
+            Cutting::Blocks(chunker) if chunker.is_fixed() => chunker.bytes_avg(),
+            _ => ZEROS_STEP_BYTES,
+        };
+        let zeros = if is_end { zeros } else { zeros / step * step };
         if zeros >= ZEROS_BYTES_MIN { zeros } else { 0 }
     }
 
@@ -198,42 +223,88 @@ mod tests {
         (0..len).map(next).collect()
     }
 
-    fn runs(bytes: &[u8]) -> Vec<Run> {
+    fn runs(cutting: Cutting, bytes: &[u8]) -> Vec<Run> {
         let mut runs = Vec::new();
         let mut each = |run: &Run, content: &[u8]| {
             assert_eq!(content, &bytes[run.offset as usize..][..run.len]);
             runs.push(run.clone());
             Ok(())
         };
-        cut(&bytes.to_vec(), HashKind::default(), true, |error| error, &mut each).unwrap();
+        cut(&bytes.to_vec(), cutting, HashKind::default(), true, |error| error, &mut each).unwrap();
         runs
+    }
+
+    fn any_cutting() -> impl Strategy<Value = Cutting> {
+        let names = ["files", "casync-4", "casync-15", "casync-16", "casync-64", "casync-256"];
+        let names = names.into_iter().chain(["fixed-1", "fixed-3", "fixed-4", "fixed-64", "fixed-256"]);
+        let cuttings: Vec<Cutting> = names.map(|name| name.parse().unwrap()).collect();
+        proptest::sample::select(cuttings)
+    }
+
+    /// How many runs and chunks of `new` are not in `old`.
+    fn differing(cutting: Cutting, old: &[u8], new: &[u8]) -> (usize, usize) {
+        let [old, new] = [old, new].map(|bytes| runs(cutting, bytes));
+        assert!(old.len() > 10, "{}", old.len());
+        let digests = |runs: &[Run]| runs.iter().map(|run| run.digest).collect::<HashSet<_>>();
+        let keys =
+            |runs: &[Run]| runs.iter().flat_map(|run| &run.chunks).map(|one| one.key).collect::<HashSet<_>>();
+        (digests(&new).difference(&digests(&old)).count(), keys(&new).difference(&keys(&old)).count())
     }
 
     #[test]
     fn an_insertion_changes_only_what_stands_around_it() {
-        let old = noise(2 << 20, 1);
+        let old = noise(4 << 20, 1);
         let mut new = old.clone();
         new.splice(1_000_000..1_000_000, *b"inserted");
-        let [old, new] = [old, new].map(|bytes| runs(&bytes));
-        assert!(old.len() > 10, "{}", old.len());
-        let digests = |runs: &[Run]| runs.iter().map(|run| run.digest).collect::<HashSet<_>>();
-        assert!(digests(&new).difference(&digests(&old)).count() <= 3);
-        let keys =
-            |runs: &[Run]| runs.iter().flat_map(|run| &run.chunks).map(|one| one.key).collect::<HashSet<_>>();
-        assert!(keys(&new).difference(&keys(&old)).count() <= 3);
+        for (name, runs_max, chunks_max) in
+            [("files", 3, 3), ("casync-4", 6, 6), ("casync-16", 6, 6), ("casync-64", 6, 6)]
+        {
+            let (runs, chunks) = differing(name.parse().unwrap(), &old, &new);
+            assert!((1..=runs_max).contains(&runs) && chunks <= chunks_max, "{name}: {runs}, {chunks}");
+        }
+    }
+
+    #[test]
+    fn blocks_stand_at_multiples_of_their_length_also_behind_zeros() {
+        let mut old = noise(4 << 20, 1);
+        old[1_000_001..1_500_001].fill(0);
+        let mut new = old.clone();
+        new[1_200_000..1_300_000].copy_from_slice(&noise(100_000, 2));
+        new[3_000_000] ^= 1;
+        for name in ["fixed-3", "fixed-4", "fixed-64", "fixed-100"] {
+            let cutting: Cutting = name.parse().unwrap();
+            let Cutting::Blocks(chunker) = cutting else { panic!("{name}") };
+            for run in runs(cutting, &new) {
+                assert_eq!(run.offset % chunker.bytes_avg() as u64, 0, "{name}");
+            }
+            let (_, chunks) = differing(cutting, &old, &new);
+            let inside = 100_000_usize.div_ceil(chunker.bytes_avg()) + 1;
+            // Beside what was changed, both ends of what was zeros before.
+            assert!(chunks <= inside + 3, "{name}: {chunks}");
+        }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
-        fn runs_and_chunks_leave_nothing_out(len in 0_usize..700_000, seed: u32, zeros in 0_usize..300_000) {
+        fn runs_and_chunks_leave_nothing_out(
+            cutting in any_cutting(),
+            len in 0_usize..700_000,
+            seed: u32,
+            zeros in 0_usize..3_000_000,
+            tail in 0_usize..300_000,
+        ) {
             let mut bytes = noise(len, seed);
             bytes.resize(len + zeros, 0);
+            bytes.extend_from_slice(&noise(tail, !seed));
             let mut at = 0;
-            for run in runs(&bytes) {
+            for run in runs(cutting, &bytes) {
                 prop_assert_eq!(run.offset, at);
-                let limit = if run.is_zeros() { ZERO_RUN_BYTES_MAX } else { RUN_BYTES_MAX };
+                let limit = if run.is_zeros() { ZERO_RUN_BYTES_MAX } else { cutting.run_bytes_max() };
                 prop_assert!(run.len <= limit);
+                let longest = run.chunks.iter().map(|chunk| chunk.len as usize).max();
+                prop_assert!(longest.unwrap_or(0) <= cutting.chunk_bytes_max());
+                prop_assert!(run.chunks.len() <= crate::limits::RUN_CHUNKS_MAX);
                 let sum: usize = run.chunks.iter().map(|chunk| chunk.len as usize).sum();
                 prop_assert_eq!(sum, if run.is_zeros() { 0 } else { run.len });
                 at += run.len as u64;

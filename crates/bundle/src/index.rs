@@ -7,18 +7,19 @@ use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::Extent;
 use fluvial_delta::wire::{WireError, WireReader, WireWriter};
 
+use crate::cutting::Cutting;
 use crate::error::IndexError;
 use crate::hash::HashKind;
 use crate::limits::{
     FILES_MAX, FRAME_PACKED_BYTES_MAX, FRAMES_MAX, INDEX_BYTES_MAX, INDEX_UNPACKED_BYTES_MAX, NAME_BYTES_MAX,
-    PAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RUN_BYTES_MAX, RUNS_MAX, ZERO_RUN_BYTES_MAX,
+    PAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX, ZERO_RUN_BYTES_MAX,
 };
 use crate::scatter::gaps;
 use crate::solid::{FrameInfo, frames_of};
 
 /// How an index begins.
 const MAGIC: &[u8; 8] = b"FLUVIALi";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// A page lists the chunks of runs that have so many bytes together, or of more than that by the last run. Most
 /// long runs have a page for themselves: where one of several is missing, the others' chunks are listed in vain.
 const PAGE_SPAN_BYTES: u64 = 32 << 10;
@@ -112,7 +113,8 @@ impl PageSpan {
 }
 
 /// What a payload is made of. Memory: about 40 bytes for each run, of which there is one for each short file
-/// and one for about 40 KiB of longer ones, and 17 for each file.
+/// and one for about 40 KiB of longer ones, and 17 for each file. Where it is cut to blocks there is a run for
+/// each of 16 KiB or more, or for 64 KiB of shorter ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
     /// The payload's name.
@@ -123,7 +125,9 @@ pub struct Index {
     pub sha256: Sha256Digest,
     /// The hash of runs, chunks and pages.
     pub hash: HashKind,
-    /// Where its files stand, in order.
+    /// How it is cut.
+    pub cutting: Cutting,
+    /// Where its files stand, in order. There are none where it is cut to blocks.
     pub files: Vec<Extent>,
     /// Which files are programs whose references were masked.
     pub programs: Vec<bool>,
@@ -187,6 +191,7 @@ impl Index {
         writer.number(self.len);
         writer.raw(&self.sha256);
         writer.raw(&[self.hash.code()]);
+        self.cutting.write(&mut writer);
         writer.number(self.files.len() as u64);
         let mut at = 0;
         for file in &self.files {
@@ -254,7 +259,11 @@ impl Index {
         sha256.copy_from_slice(reader.raw(32)?);
         let hash = reader.raw(1)?[0];
         let hash = HashKind::of_code(hash).ok_or(IndexError::Invalid("its hash is not known here"))?;
+        let cutting = Cutting::read(&mut reader)?;
         let files_count = reader.count("files", FILES_MAX)?;
+        if files_count > 0 && cutting != Cutting::Files {
+            return Err(IndexError::Invalid("it is cut to blocks and has files"));
+        }
         let mut columns = Columns { reader };
         let distances = columns.column("a file's distance", files_count, len)?;
         let lens = columns.column("a file's length", files_count, len)?;
@@ -275,6 +284,7 @@ impl Index {
             len,
             sha256,
             hash,
+            cutting,
             files,
             programs,
             runs: Vec::new(),
@@ -310,13 +320,14 @@ impl Index {
         if stream.is_some() {
             return Err(IndexError::Invalid("there are fewer runs than bytes"));
         }
-        let packed_lens = columns.column("a run's packed length", count, RUN_BYTES_MAX as u64)?;
+        let run_bytes_max = self.cutting.run_bytes_max();
+        let packed_lens = columns.column("a run's packed length", count, run_bytes_max as u64)?;
         for (run, packed_len) in self.runs.iter_mut().zip(packed_lens) {
             run.packed_len = packed_len as u32;
             if run.packed_len > run.len {
                 return Err(IndexError::Invalid("a run is packed in more bytes than it has"));
             }
-            if !run.is_zeros() && run.len as usize > RUN_BYTES_MAX {
+            if !run.is_zeros() && run.len as usize > run_bytes_max {
                 return Err(IndexError::Invalid("a run is too long"));
             }
         }
@@ -435,6 +446,7 @@ mod tests {
             len: 700_000,
             sha256: [7; 32],
             hash: HashKind::Sha256,
+            cutting: Cutting::Files,
             files: vec![Extent { offset: 512, len: 150_000 }, Extent { offset: 460_000, len: 40_000 }],
             programs: vec![true, false],
             runs: vec![
@@ -467,6 +479,36 @@ mod tests {
         assert_eq!(order, index.len);
     }
 
+    /// A run for each chunk, which are longer than files have them.
+    fn blocks_sample() -> Index {
+        let run = |offset, len, packed_offset| RunInfo {
+            offset,
+            len,
+            digest: RunDigest([len as u8; 12]),
+            packed_offset,
+            packed_len: 10_000,
+        };
+        Index {
+            len: 300_000,
+            cutting: "casync-64".parse().unwrap(),
+            files: Vec::new(),
+            programs: Vec::new(),
+            runs: vec![run(0, 200_000, 100), run(200_000, 100_000, 10_200)],
+            pages: vec![
+                PageInfo { runs: 0..1, offset: 0, len: 100, digest: [9; 16] },
+                PageInfo { runs: 1..2, offset: 10_100, len: 100, digest: [9; 16] },
+            ],
+            frames: Vec::new(),
+            ..sample()
+        }
+    }
+
+    #[test]
+    fn an_index_of_blocks_is_read() {
+        let index = blocks_sample();
+        assert_eq!(Index::read(&index.to_bytes().unwrap()).unwrap(), index);
+    }
+
     #[test]
     fn an_empty_payload_has_an_index() {
         let index = Index {
@@ -491,6 +533,15 @@ mod tests {
         assert!(refused(&|index| index.runs.truncate(3)).contains("damaged"));
         assert!(refused(&|index| index.runs[3].packed_len = 100_001).contains("more bytes"));
         assert!(refused(&|index| index.runs[1].packed_len = 1).contains("too long"));
+        let blocks = |index: &mut Index, name: &str| index.cutting = name.parse().unwrap();
+        assert!(refused(&|index| blocks(index, "casync-64")).contains("has files"));
+        assert!(
+            refused(&|index| {
+                *index = blocks_sample();
+                blocks(index, "fixed-16");
+            })
+            .contains("too long")
+        );
         assert!(refused(&|index| index.pages.clear()).contains("damaged"));
         assert!(refused(&|index| index.frames.push(index.frames[0])).contains("frames"));
         assert!(matches!(Index::read(b"FLUVIALi\x01"), Err(IndexError::Version(1))));

@@ -12,11 +12,16 @@ pub const RUNS_MAX: usize = 1 << 22;
 pub const INDEX_BYTES_MAX: usize = 64 << 20;
 /// What an index unpacks to at most, in bytes.
 pub const INDEX_UNPACKED_BYTES_MAX: usize = 128 << 20;
-/// A run at most, in bytes: as much of a payload as stands in memory at a time, and what a chunk may copy
-/// from.
-pub const RUN_BYTES_MAX: usize = 128 << 10;
-/// A chunk at most, in bytes.
-pub const CHUNK_BYTES_MAX: usize = 4 << 10;
+/// A run at most, however it is cut, in bytes: as much of a payload as stands in memory at a time. Those of one
+/// way of cutting may be shorter ([`Cutting::run_bytes_max`](crate::Cutting::run_bytes_max)).
+pub const RUN_BYTES_MAX: usize = 1 << 20;
+/// A run of several chunks at most, in bytes: what a chunk may copy from.
+pub const GROUP_BYTES_MAX: usize = 128 << 10;
+/// A chunk at most, however it is cut, in bytes
+/// ([`Cutting::chunk_bytes_max`](crate::Cutting::chunk_bytes_max)).
+pub const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// A chunk at most where files are cut by themselves, in bytes.
+pub const FILES_CHUNK_BYTES_MAX: usize = 4 << 10;
 /// Chunks of one run at most: they have at least one byte each, ours at least 128 but the last.
 pub const RUN_CHUNKS_MAX: usize = 4096;
 /// A page at most, packed and unpacked, in bytes.

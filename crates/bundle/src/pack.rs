@@ -6,11 +6,12 @@
 use zstd_safe::{CCtx, CParameter, DCtx, DParameter, ErrorCode, FrameFormat};
 
 use crate::cut::Chunk;
-use crate::limits::{CHUNK_BYTES_MAX, RUN_BYTES_MAX};
+use crate::limits::{GROUP_BYTES_MAX, RUN_BYTES_MAX};
 
-/// The window that a frame may ask for, as a power of two: a run and a chunk.
-const WINDOW_BITS_MAX: u32 = 18;
-const _: () = assert!(1 << WINDOW_BITS_MAX >= RUN_BYTES_MAX + CHUNK_BYTES_MAX);
+/// The window that a frame may ask for, as a power of two: a run, or what stands before a chunk and the chunk.
+/// It takes no memory: chunks are unpacked to where they go.
+const WINDOW_BITS_MAX: u32 = 20;
+const _: () = assert!(1 << WINDOW_BITS_MAX >= RUN_BYTES_MAX && RUN_BYTES_MAX >= 2 * GROUP_BYTES_MAX);
 /// How a dictionary of Zstandard begins. A run that begins so is not packed: as a prefix it would be taken
 /// for one.
 const DICTIONARY_MAGIC: [u8; 4] = [0x37, 0xa4, 0x30, 0xec];
@@ -36,7 +37,8 @@ pub(crate) fn pack_run(
     ] {
         context.set_parameter(parameter).map_err(text)?;
     }
-    let mut out = vec![0; zstd_safe::compress_bound(CHUNK_BYTES_MAX)];
+    let longest = chunks.iter().map(|chunk| chunk.len as usize).max().unwrap_or(0);
+    let mut out = vec![0; zstd_safe::compress_bound(longest)];
     let mut at = 0;
     for chunk in chunks {
         let bytes = &run[at..at + chunk.len as usize];

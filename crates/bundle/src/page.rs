@@ -39,17 +39,22 @@ pub(crate) fn write(runs: &[Vec<Listed>]) -> Result<Vec<u8>, IndexError> {
     Ok([&(writer.bytes.len() as u32).to_le_bytes()[..], &packed].concat())
 }
 
-/// Reads the page of these runs, whose digest was checked; none of them is zeros.
-pub(crate) fn read(bytes: &[u8], runs: &[RunInfo]) -> Result<Vec<Vec<Listed>>, IndexError> {
+/// Reads the page of these runs, whose digest was checked; none of them is zeros. A chunk of several has
+/// `chunk_bytes_max` bytes at most.
+pub(crate) fn read(
+    bytes: &[u8],
+    runs: &[RunInfo],
+    chunk_bytes_max: usize,
+) -> Result<Vec<Vec<Listed>>, IndexError> {
     let (&len, packed) = bytes.split_first_chunk().ok_or(IndexError::NotAnIndex)?;
     let len = u32::from_le_bytes(len) as usize;
     if len > PAGE_BYTES_MAX {
         return Err(IndexError::TooLong { have: len as u64, limit: PAGE_BYTES_MAX as u64 });
     }
-    read_body(&unpack(packed, len)?, runs)
+    read_body(&unpack(packed, len)?, runs, chunk_bytes_max)
 }
 
-fn read_body(body: &[u8], runs: &[RunInfo]) -> Result<Vec<Vec<Listed>>, IndexError> {
+fn read_body(body: &[u8], runs: &[RunInfo], chunk_bytes_max: usize) -> Result<Vec<Vec<Listed>>, IndexError> {
     let mut reader = WireReader::new(body);
     let empty = Listed {
         chunk: Chunk { len: 0, key: 0, check: 0 },
@@ -70,7 +75,7 @@ fn read_body(body: &[u8], runs: &[RunInfo]) -> Result<Vec<Vec<Listed>>, IndexErr
         chunks.try_for_each(|one| each(one, &mut reader))
     };
     several(&mut |one, reader| {
-        one.chunk.len = reader.limited("a chunk's length", CHUNK_BYTES_MAX as u64)? as u32;
+        one.chunk.len = reader.limited("a chunk's length", chunk_bytes_max as u64)? as u32;
         Ok(())
     })?;
     several(&mut |one, reader| {
@@ -124,8 +129,8 @@ pub fn probe(bytes: &[u8]) {
         });
     }
     let Ok(body) = reader.string("a page", PAGE_BYTES_MAX) else { return };
-    if let Ok(lists) = read_body(body, &runs) {
-        let again = write(&lists).and_then(|page| read(&page, &runs));
+    if let Ok(lists) = read_body(body, &runs, CHUNK_BYTES_MAX) {
+        let again = write(&lists).and_then(|page| read(&page, &runs, CHUNK_BYTES_MAX));
         assert_eq!(again.ok(), Some(lists), "what was written is read again");
     }
 }
@@ -174,15 +179,15 @@ mod tests {
                 }
             }
             let runs: Vec<RunInfo> = lists.iter().map(|list| info(list)).collect();
-            prop_assert_eq!(read(&write(&lists).unwrap(), &runs).unwrap(), lists);
+            prop_assert_eq!(read(&write(&lists).unwrap(), &runs, 4096).unwrap(), lists);
         }
 
         #[test]
         fn any_page_is_read_without_panic(body: Vec<u8>, bytes: Vec<u8>) {
             let one = listed();
             let runs = [info(&[one, one]), info(&[one])];
-            let _ = read_body(&body, &runs);
-            let _ = read(&bytes, &runs);
+            let _ = read_body(&body, &runs, CHUNK_BYTES_MAX);
+            let _ = read(&bytes, &runs, CHUNK_BYTES_MAX);
         }
     }
 
@@ -190,7 +195,9 @@ mod tests {
     fn chunks_that_are_not_the_run_are_refused() {
         let one = listed();
         let page = write(&[vec![one, one]]).unwrap();
-        assert!(read(&page, &[info(&[one, one])]).is_ok());
-        assert!(matches!(read(&page, &[info(&[one])]), Err(IndexError::Invalid(_))));
+        assert_eq!(read(&page, &[info(&[one, one])], 9).unwrap(), [[one, one]]);
+        assert!(matches!(read(&page, &[info(&[one])], 9), Err(IndexError::Invalid(_))));
+        // Chunks of another way of cutting are too long.
+        assert!(matches!(read(&page, &[info(&[one, one])], 8), Err(IndexError::Wire(_))));
     }
 }

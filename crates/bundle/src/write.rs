@@ -7,6 +7,7 @@ use fluvial_delta::structure::{Extent, ReadAt};
 use rayon::prelude::*;
 
 use crate::cut::{Chunk, Run, cut};
+use crate::cutting::Cutting;
 use crate::error::WriteError;
 use crate::hash::HashKind;
 use crate::index::{Index, PageInfo, PageSpan, RunDigest, RunInfo};
@@ -17,6 +18,8 @@ use crate::scatter::{Scatter, gaps};
 
 /// Runs that are packed at a time, on all threads.
 const BATCH_RUNS: usize = 64;
+/// Fewer of them where they have so many bytes together.
+const BATCH_BYTES: usize = 8 << 20;
 /// Streams that are cut at a time, on all threads.
 const BATCH_STREAMS: usize = 256;
 
@@ -29,7 +32,8 @@ pub struct Payload<'a> {
     pub sha256: Sha256Digest,
     /// Its bytes.
     pub bytes: &'a dyn ReadAt,
-    /// Where files stand in it that have bytes, in order and without overlaps: chunks start where they do.
+    /// Where files stand in it that have bytes, in order and without overlaps: chunks start where they do. They
+    /// mean nothing where it is cut to blocks.
     pub files: &'a [Extent],
 }
 
@@ -41,6 +45,8 @@ type Packed = Result<(Vec<Listed>, Vec<u8>), &'static str>;
 pub struct WriteOptions {
     /// The level of Zstandard, from 1 to 22.
     pub level: i32,
+    /// How it is cut.
+    pub cutting: Cutting,
     /// The hash of runs, chunks and pages.
     pub hash: HashKind,
 }
@@ -59,21 +65,23 @@ pub fn write(
 ) -> Result<Index, WriteError> {
     check(payload)?;
     let len = payload.bytes.len();
+    let files = options.cutting.files(payload.files);
     let mut writer = Writer {
         options,
         chunks,
         progress,
         batch: Vec::new(),
+        batch_bytes: 0,
         runs: Vec::new(),
         page: OpenPage::default(),
         pages: Vec::new(),
         offset: 0,
         packed_offset: 0,
     };
-    let between = Scatter::new(payload.bytes, gaps(payload.files, len));
+    let between = Scatter::new(payload.bytes, gaps(files, len));
     writer.stream(&between)?;
-    let mut programs = Vec::with_capacity(payload.files.len());
-    for file in payload.files {
+    let mut programs = Vec::with_capacity(files.len());
+    for file in files {
         let content = Scatter::new(payload.bytes, [*file]);
         programs.push(writer.stream(&content)?);
     }
@@ -84,7 +92,8 @@ pub fn write(
         len,
         sha256: payload.sha256,
         hash: options.hash,
-        files: payload.files.to_vec(),
+        cutting: options.cutting,
+        files: files.to_vec(),
         programs,
         runs: writer.runs,
         pages: writer.pages,
@@ -96,36 +105,38 @@ pub fn write(
 /// Cuts a payload and packs nothing: answers an index of what somebody has, for [`crate::Assembly::find_indexed`].
 /// It has no chunk file. `progress` hears how many more bytes are done, and cancels by answering `false`.
 ///
-/// Memory: 2 MiB, and 40 bytes for each run.
+/// Memory: 2 MiB, and 40 bytes for each run; 4 MiB for the longest blocks.
 ///
 /// # Errors
 /// [`WriteError`].
 pub fn index_of(
     payload: Payload<'_>,
+    cutting: Cutting,
     hash: HashKind,
     progress: &dyn Fn(u64) -> bool,
 ) -> Result<Index, WriteError> {
     check(payload)?;
     let len = payload.bytes.len();
+    let files = cutting.files(payload.files);
     let mut index = Index {
         name: payload.name.into(),
         len,
         sha256: payload.sha256,
         hash,
-        files: payload.files.to_vec(),
-        programs: Vec::with_capacity(payload.files.len()),
+        cutting,
+        files: files.to_vec(),
+        programs: Vec::with_capacity(files.len()),
         runs: Vec::new(),
         pages: Vec::new(),
         frames: Vec::new(),
     };
-    let between = vec![gaps(payload.files, len)];
-    let streams: Vec<Vec<Extent>> =
-        between.into_iter().chain(payload.files.iter().map(|file| vec![*file])).collect();
+    let between = vec![gaps(files, len)];
+    let streams: Vec<Vec<Extent>> = between.into_iter().chain(files.iter().map(|file| vec![*file])).collect();
     let mut offset = 0;
     let mut is_between = true;
     for batch in streams.chunks(BATCH_STREAMS) {
         let cut: Vec<Result<CutStream, WriteError>> =
-            batch.par_iter().map(|stream| cut_stream(payload.bytes, stream, hash)).collect();
+            batch.par_iter().map(|stream| cut_stream(payload.bytes, stream, cutting, hash)).collect();
         for stream in cut {
             let (runs, is_program) = stream?;
             for mut run in runs {
@@ -149,10 +160,15 @@ pub fn index_of(
 /// The runs of a stream, and whether it is a program.
 type CutStream = (Vec<RunInfo>, bool);
 
-fn cut_stream(bytes: &dyn ReadAt, extents: &[Extent], hash: HashKind) -> Result<CutStream, WriteError> {
+fn cut_stream(
+    bytes: &dyn ReadAt,
+    extents: &[Extent],
+    cutting: Cutting,
+    hash: HashKind,
+) -> Result<CutStream, WriteError> {
     let (mut runs, mut is_program) = (Vec::new(), false);
     let stream = Scatter::new(bytes, extents.iter().copied());
-    cut(&stream, hash, false, WriteError::Read, &mut |run, _| {
+    cut(&stream, cutting, hash, false, WriteError::Read, &mut |run, _| {
         is_program = run.is_program;
         let len = run.len as u32;
         let packed_len = if run.is_zeros() { 0 } else { len };
@@ -194,6 +210,8 @@ struct Writer<'a> {
     progress: &'a dyn Fn(u64) -> bool,
     /// Runs that are not packed yet.
     batch: Vec<(Run, Vec<u8>)>,
+    /// How many bytes they have, zeros not counted.
+    batch_bytes: usize,
     runs: Vec<RunInfo>,
     page: OpenPage,
     pages: Vec<PageInfo>,
@@ -207,16 +225,20 @@ impl Writer<'_> {
     /// Cuts a stream; answers whether it is a program.
     fn stream(&mut self, stream: &dyn ReadAt) -> Result<bool, WriteError> {
         let mut is_program = false;
-        cut(stream, self.options.hash, true, WriteError::Read, &mut |run, bytes| {
+        cut(stream, self.options.cutting, self.options.hash, true, WriteError::Read, &mut |run, bytes| {
             is_program = run.is_program;
-            self.batch.push((run.clone(), if run.is_zeros() { Vec::new() } else { bytes.to_vec() }));
-            if self.batch.len() < BATCH_RUNS { Ok(()) } else { self.pack_batch() }
+            let bytes = if run.is_zeros() { Vec::new() } else { bytes.to_vec() };
+            self.batch_bytes += bytes.len();
+            self.batch.push((run.clone(), bytes));
+            let is_full = self.batch.len() >= BATCH_RUNS || self.batch_bytes >= BATCH_BYTES;
+            if is_full { self.pack_batch() } else { Ok(()) }
         })?;
         Ok(is_program)
     }
 
     fn pack_batch(&mut self) -> Result<(), WriteError> {
         let batch = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
         limit("the payload's list of runs", (self.runs.len() + batch.len()) as u64, RUNS_MAX as u64)?;
         let options = self.options;
         let packed: Vec<Packed> = batch.par_iter().map(|(run, bytes)| pack(run, bytes, options)).collect();

@@ -29,14 +29,15 @@ pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
     with_source(work, job, &mut |bundle, index| {
         let before = bundle.site.counters().bytes;
         let destination = Destination::open_in_place(work.device.path(job.target))?;
-        let old = OldSlot::open(work, job, index.hash)?;
+        let old = OldSlot::open(work, job, (index.cutting, index.hash))?;
         destination.check_distinct(old.identity(), "the slot that runs")?;
         let target = destination.reserve(index.len, 0, work.device.folder.path())?;
         let (choice, tally) = assemble(work, job, (bundle, index), &target, &old)?;
         destination.publish(index.len)?;
         verify(work, index, &target)?;
         // The next update is made from this slot, and everything about it is known.
-        let index_path = slot_index::path_of(work.device.folder.path(), &job.target.name, index.hash);
+        let scheme = (index.cutting, index.hash);
+        let index_path = slot_index::path_of(work.device.folder.path(), &job.target.name, scheme);
         slot_index::store(&index_path, &target, index)?;
         let fetched_bytes = bundle.site.counters().bytes - before;
         Ok(described(job, bundle, choice, fetched_bytes, tally))
@@ -46,7 +47,7 @@ pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
 /// Says what making the slot would take. The index is fetched, the slots are read.
 pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
     with_source(work, job, &mut |bundle, index| {
-        let old = OldSlot::open(work, job, index.hash)?;
+        let old = OldSlot::open(work, job, (index.cutting, index.hash))?;
         let target =
             Untouched { slot: fluvial_console::open(work.device.path(job.target)).ok(), len: index.len };
         let streams = old.streams();

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use fluvial_bundle::{
-    BundleHeader, Component, HashKind, Index, IndexInfo, Manifest, PartKind, Payload, PayloadInfo,
+    BundleHeader, Component, Cutting, HashKind, Index, IndexInfo, Manifest, PartKind, Payload, PayloadInfo,
     WriteOptions, write, write_solid,
 };
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
@@ -79,7 +79,7 @@ impl Release {
         let files = file_extents(&image);
         let sha256 = Sha256::digest(image).into();
         let payload = Payload { name: "system", sha256, bytes: &image, files: &files };
-        let options = WriteOptions { level: 3, hash: HashKind::Blake3 };
+        let options = WriteOptions { level: 3, cutting: Cutting::Files, hash: HashKind::Blake3 };
         let (mut chunks, mut full) = (Vec::new(), Vec::new());
         let mut index = write(payload, options, &mut chunks, &|_| true).unwrap();
         index.frames = write_solid(&image, 3, HashKind::Blake3, &mut full, &|_| true).unwrap();

@@ -30,10 +30,11 @@ impl Assembly<'_> {
     pub fn find_runs(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
         let wanted = self.wanted_runs();
         self.write_zeros(progress)?;
+        let (cutting, hash) = (self.cutting, self.hash);
         for (number, (stream, extent)) in self.old.streams().enumerate() {
             let (mut is_program, mut is_unchanged) = (false, true);
             let (payloads, tally) = (&mut self.payloads, &mut self.tally);
-            let result = cut(stream, self.hash, false, AssembleError::ReadOld, &mut |run, bytes| {
+            let result = cut(stream, cutting, hash, false, AssembleError::ReadOld, &mut |run, bytes| {
                 is_program = run.is_program;
                 if !run.is_zeros() {
                     let place = extent.offset + run.offset;
@@ -136,11 +137,12 @@ impl Assembly<'_> {
         if wanted.list.is_empty() {
             return Ok(());
         }
+        let (cutting, hash) = (self.cutting, self.hash);
         for (number, (stream, extent)) in self.old.streams().enumerate() {
             if self.unchanged_streams[number] {
                 continue;
             }
-            let result = cut(stream, self.hash, true, AssembleError::ReadOld, &mut |run, bytes| {
+            let result = cut(stream, cutting, hash, true, AssembleError::ReadOld, &mut |run, bytes| {
                 let mut at = 0;
                 for chunk in &run.chunks {
                     let here = &bytes[at..at + chunk.len as usize];

@@ -76,8 +76,8 @@ pub(super) fn read_page(
     }
     let runs: Vec<usize> = info.runs.clone().filter(|&run| !index.runs[run].is_zeros()).collect();
     let infos: Vec<RunInfo> = runs.iter().map(|&run| index.runs[run]).collect();
-    let lists =
-        page::read(&bytes, &infos).map_err(|source| AssembleError::Page { payload: number, page, source })?;
+    let lists = page::read(&bytes, &infos, index.cutting.chunk_bytes_max())
+        .map_err(|source| AssembleError::Page { payload: number, page, source })?;
     Ok(runs.into_iter().zip(lists).collect())
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Mutex;
 
 use fluvial_bundle::{
-    AssembleError, Assembly, HashKind, Index, Part, Payload, Shelf, Tally, Want, WriteOptions, write,
+    AssembleError, Assembly, Cutting, HashKind, Index, Part, Payload, Shelf, Tally, Want, WriteOptions, write,
 };
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::{Extent, ReadAt};
@@ -59,9 +59,13 @@ impl Shelf for Published {
 }
 
 fn publish(bytes: &Vec<u8>, files: &[Extent]) -> (Index, Published) {
+    publish_cut(bytes, files, Cutting::Files)
+}
+
+fn publish_cut(bytes: &Vec<u8>, files: &[Extent], cutting: Cutting) -> (Index, Published) {
     let mut chunks = Vec::new();
     let payload = Payload { name: "payload", sha256: Sha256::digest(bytes).into(), bytes, files };
-    let options = WriteOptions { level: 3, hash: HashKind::default() };
+    let options = WriteOptions { level: 3, cutting, hash: HashKind::default() };
     let index = write(payload, options, &mut chunks, &|_| true).unwrap();
     assert_eq!(index.chunk_file_len(), chunks.len() as u64);
     let index = Index::read(&index.to_bytes().unwrap()).unwrap();
@@ -153,6 +157,89 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_payload_that_is_cut_to_blocks_comes_back(
+        name in proptest::sample::select(vec!["casync-4", "casync-16", "casync-64", "casync-256", "fixed-4", "fixed-64"]),
+        lens in proptest::collection::vec((0_usize..700_000, any::<bool>()), 0..5),
+        edits in proptest::collection::vec((0_usize..2_000_000, 0_usize..300), 0..5),
+        has_old: bool,
+    ) {
+        let part = |(seed, &(len, is_zeros)): (usize, &(usize, bool))| {
+            if is_zeros { vec![0; len] } else { noise(seed as u64, len) }
+        };
+        let old = lens.iter().enumerate().map(part).collect::<Vec<_>>().concat();
+        let mut new = old.clone();
+        for (at, len) in edits {
+            let at = at % (new.len() + 1);
+            new.splice(at..(at + len / 2).min(new.len()), noise(9, len));
+        }
+        // Files mean nothing here.
+        let files = [Extent { offset: 0, len: new.len() as u64 }];
+        let files = if new.is_empty() { &[][..] } else { &files };
+        let cutting: Cutting = name.parse().unwrap();
+        let (index, published) = publish_cut(&new, files, cutting);
+        prop_assert_eq!((index.cutting, index.files.len()), (cutting, 0));
+        let old = if has_old { vec![old] } else { Vec::new() };
+        let (made, _, tally) = assemble(&index, &published, &old).unwrap();
+        prop_assert!(made == new);
+        prop_assert_eq!(tally.repaired_runs, 0);
+    }
+}
+
+/// Bytes inserted into 4 MiB, and other bytes later: how much is fetched, pages included.
+fn wanted_behind_an_insertion(name: &str) -> u64 {
+    let old = noise(1, 4 << 20);
+    let mut new = old.clone();
+    new[3 << 20] ^= 1;
+    new.splice(1 << 20..1 << 20, *b"inserted");
+    let (index, published) = publish_cut(&new, &[], name.parse().unwrap());
+    let (made, wanted, tally) = assemble(&index, &published, &[old]).unwrap();
+    assert!(made == new);
+    assert_eq!(tally.found_bytes + tally.fetched_bytes, new.len() as u64);
+    wanted
+}
+
+#[test]
+fn what_stands_behind_an_insertion_is_found_by_content_and_not_by_blocks() {
+    // Every byte packs to half of one. Chunks of casync have four times their average at most, and a few pass
+    // until the cuts are the same again.
+    for (name, wanted_max) in [("casync-4", 20 << 10), ("casync-16", 80 << 10), ("casync-64", 320 << 10)] {
+        let wanted = wanted_behind_an_insertion(name);
+        assert!(wanted < wanted_max, "{name}: {wanted}");
+    }
+    let wanted = wanted_behind_an_insertion("fixed-4");
+    assert!(wanted > (3 << 20) / 2, "{wanted}");
+}
+
+#[test]
+fn blocks_that_changed_are_fetched_and_no_others() {
+    let old = noise(1, 4 << 20);
+    let mut new = old.clone();
+    for at in [10, 1_000_000, 2_000_000, 3_000_000] {
+        new[at] ^= 1;
+    }
+    let (index, published) = publish_cut(&new, &[], "fixed-4".parse().unwrap());
+    let (made, wanted, tally) = assemble(&index, &published, &[old]).unwrap();
+    assert!(made == new);
+    assert_eq!(tally.fetched_bytes, 4 * 4096);
+    // Four blocks, and the pages of their runs.
+    assert!(wanted < 4 * 3000, "{wanted}");
+}
+
+#[test]
+fn a_chunk_of_blocks_that_comes_wrong_twice_is_an_error() {
+    for name in ["casync-4", "casync-64", "fixed-4", "fixed-64"] {
+        let (index, published) = publish_cut(&noise(1, 500_000), &[], name.parse().unwrap());
+        published.wrong.replace(Some((20_000, false)));
+        assemble(&index, &published, &[]).unwrap();
+        published.wrong.replace(Some((20_000, true)));
+        let result = assemble(&index, &published, &[]);
+        assert!(matches!(result, Err(AssembleError::Content { payload: 0, .. })), "{name}");
+    }
+}
+
 #[test]
 fn little_is_wanted_where_little_has_changed() {
     let old: Vec<Vec<u8>> = (0..30).map(|seed| noise(seed, 20_000)).collect();
@@ -189,7 +276,7 @@ fn files_that_overlap_are_refused() {
     let bytes = vec![0; 100];
     let files = [Extent { offset: 0, len: 60 }, Extent { offset: 50, len: 10 }];
     let payload = Payload { name: "x", sha256: [0; 32], bytes: &bytes, files: &files };
-    let options = WriteOptions { level: 3, hash: HashKind::default() };
+    let options = WriteOptions { level: 3, cutting: Cutting::Files, hash: HashKind::default() };
     let result = write(payload, options, &mut Vec::new(), &|_| true);
     assert!(matches!(result, Err(fluvial_bundle::WriteError::Files(1))));
 }
@@ -239,7 +326,7 @@ fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
     let files: Vec<Vec<u8>> = (0..20).map(|seed| noise(seed, 30_000)).collect();
     let (mut old, extents) = archive(&files);
     let payload = Payload { name: "old", sha256: [0; 32], bytes: &old, files: &extents };
-    let known = fluvial_bundle::index_of(payload, HashKind::default(), &|_| true).unwrap();
+    let known = fluvial_bundle::index_of(payload, Cutting::Files, HashKind::default(), &|_| true).unwrap();
     let known = Index::read(&known.to_bytes().unwrap()).unwrap();
     let mut changed = files;
     changed[3][100] ^= 1;

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use fluvial_bundle::HashKind;
+use fluvial_bundle::{Cutting, HashKind};
 
 use super::DiffOptionArguments;
 
@@ -47,6 +47,10 @@ pub struct BundleCreateArguments {
     /// Leaves the images as a whole out: half of the bundle, which only devices miss that have little of it.
     #[arg(long)]
     pub no_full: bool,
+    /// How images are cut: `files` at files and by content, which finds the most; `casync-N` as casync does, to
+    /// chunks of N KiB on average; `fixed-N` to blocks of N KiB.
+    #[arg(long, value_name = "CUTTING", default_value_t)]
+    pub cutting: Cutting,
     /// The hash of chunks: `blake3`, `sha256` or `sha512-256`.
     #[arg(long, default_value_t)]
     pub hash: HashKind,

@@ -1,6 +1,7 @@
 //! The real binary, on real files.
 #![expect(clippy::unwrap_used, reason = "what the tests share is test code too")]
 
+mod cutting;
 mod damage;
 mod engine;
 mod folder;

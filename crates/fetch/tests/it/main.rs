@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use fluvial_bundle::{HashKind, Index, Part, Payload, Tally, WriteOptions, write};
+use fluvial_bundle::{Cutting, HashKind, Index, Part, Payload, Tally, WriteOptions, write};
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::ReadAt;
 use fluvial_fetch::{ChunkFile, FetchError, FetchObserver, FetchPhase, Site, Store, assemble};
@@ -85,7 +85,7 @@ impl Published {
             let sha256 = Sha256::digest(bytes).into();
             let payload = Payload { name: "../out", sha256, bytes, files: &[] };
             let mut chunks = Vec::new();
-            let options = WriteOptions { level: 1, hash: HashKind::default() };
+            let options = WriteOptions { level: 1, cutting: Cutting::Files, hash: HashKind::default() };
             let index = write(payload, options, &mut chunks, &|_| true).unwrap();
             if !in_one_file {
                 file.clear();

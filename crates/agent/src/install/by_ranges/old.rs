@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use fluvial_bundle::{Assembly, HashKind, Index, Scatter, gaps};
+use fluvial_bundle::{Assembly, Index, Scatter, gaps};
 use fluvial_console::Fault;
 use fluvial_delta::structure::ReadAt as _;
 use fluvial_device::disk::{Identity, Medium};
 
 use crate::install::{Job, Work};
-use crate::slot_index;
+use crate::slot_index::{self, Scheme};
 
 /// A slot, and what is known of it.
 pub struct OldSlot {
@@ -19,11 +19,11 @@ pub struct OldSlot {
 
 impl OldSlot {
     /// Opens the counterpart of the slot that is made; makes its index if there is none.
-    pub fn open(work: &Work<'_>, job: &Job<'_>, hash: HashKind) -> Result<Self, Fault> {
+    pub fn open(work: &Work<'_>, job: &Job<'_>, scheme: Scheme) -> Result<Self, Fault> {
         let medium = work.device.source(job.active)?;
-        let index_path = slot_index::path_of(work.device.folder.path(), &job.active.name, hash);
+        let index_path = slot_index::path_of(work.device.folder.path(), &job.active.name, scheme);
         let is_to_stay = !work.arguments.dry_run;
-        let index = slot_index::load_or_make(&index_path, &medium, hash, is_to_stay, work.progress)?;
+        let index = slot_index::load_or_make(&index_path, &medium, scheme, is_to_stay, work.progress)?;
         Ok(Self { medium, index, index_path })
     }
 
@@ -32,7 +32,7 @@ impl OldSlot {
         self.medium.identity().ok()
     }
 
-    /// Its streams: what stands between files, and each file.
+    /// Its streams: what stands between files, and each file; the slot as it is where it is cut to blocks.
     pub fn streams(&self) -> Vec<Scatter<&Medium>> {
         let files = &self.index.files;
         let between = Scatter::new(&self.medium, gaps(files, self.medium.len()));

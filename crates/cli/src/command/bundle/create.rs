@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom};
 use std::time::Instant;
 
 use fluvial_bundle::{
-    BundleHeader, Component, IndexInfo, Manifest, PartKind, Payload, PayloadInfo, WriteOptions, write,
-    write_solid,
+    BundleHeader, Component, Cutting, IndexInfo, Manifest, PartKind, Payload, PayloadInfo, WriteOptions,
+    write, write_solid,
 };
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::ReadAt;
@@ -59,7 +59,7 @@ pub fn run(arguments: &BundleCreateArguments, interrupt: Interrupt) -> Result<()
 fn create(arguments: &BundleCreateArguments, progress: &Progress) -> Result<Outcome, Fault> {
     use_threads(arguments.jobs)?;
     let release = Release::read(&arguments.release)?;
-    let options = WriteOptions { level: arguments.level, hash: arguments.hash };
+    let options = WriteOptions { level: arguments.level, cutting: arguments.cutting, hash: arguments.hash };
     let mut packed = Vec::new();
     for slot in &release.slots {
         packed.push(pack(slot, arguments, options, progress)?);
@@ -105,7 +105,10 @@ fn pack(
     check_patch_path(&arguments.bundle, image.identity().ok(), "the image of a slot")?;
     progress.phase("hashing", image.len());
     let sha256 = sha256_of(&image, progress).map_err(|error| Fault::reading(&slot.image, error))?;
-    let files = fluvial_image::file_extents(&image);
+    let files = match options.cutting {
+        Cutting::Files => fluvial_image::file_extents(&image),
+        Cutting::Blocks(_) => Vec::new(),
+    };
     let folder = folder_of(&arguments.bundle);
     let failed = |error| Fault::writing(folder, error);
     let temporary = || tempfile::tempfile_in(folder).map(BufWriter::new).map_err(failed);
@@ -182,6 +185,8 @@ fn show(arguments: &BundleCreateArguments, outcome: &Outcome, duration_s: f64) -
             "name": manifest.name,
             "version": manifest.version,
             "sequence": manifest.sequence,
+            "cutting": arguments.cutting.to_string(),
+            "hash": arguments.hash.to_string(),
             "components": components,
             "duration_s": duration_s,
         }));

@@ -8,7 +8,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
-use fluvial_bundle::{HashKind, Payload, WriteOptions, write};
+use fluvial_bundle::{Cutting, HashKind, Payload, WriteOptions, write};
 use fluvial_console::{Fault, Interrupt, Progress, hex, say};
 use fluvial_delta::structure::{Extent, ReadAt as _};
 use fluvial_device::disk::DiskScratch;
@@ -108,7 +108,7 @@ fn publish_layer(
     let chunks = folder.join(CHUNKS_FILE);
     let failed = |error| Fault::writing(&chunks, error);
     let mut draft = BufWriter::with_capacity(COPY_BYTES, Draft::create(&chunks).map_err(failed)?);
-    let options = WriteOptions { level, hash: HashKind::default() };
+    let options = WriteOptions { level, cutting: Cutting::Files, hash: HashKind::default() };
     let index = write(payload, options, &mut draft, &|bytes| progress.advance(bytes))?;
     draft.into_inner().map_err(|error| failed(error.into_error()))?.publish().map_err(failed)?;
     let bytes = index.to_bytes()?;

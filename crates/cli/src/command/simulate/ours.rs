@@ -5,8 +5,8 @@ use std::io::BufWriter;
 use std::time::Instant;
 
 use fluvial_bundle::{
-    Assembly, BundleHeader, Component, HashKind, Index, IndexInfo, Manifest, Part, PartKind, Payload,
-    PayloadInfo, Scatter, WriteOptions, gaps, index_of, write,
+    Assembly, BundleHeader, Component, Cutting, HashKind, Index, IndexInfo, Manifest, Part, PartKind,
+    Payload, PayloadInfo, Scatter, WriteOptions, gaps, index_of, write,
 };
 use fluvial_console::Fault;
 use fluvial_delta::apply::check_target;
@@ -84,7 +84,7 @@ impl Bench<'_> {
         let path = self.folder.join(CHUNKS_NAME);
         let mut chunks = BufWriter::new(File::create(&path).map_err(|error| Fault::writing(&path, error))?);
         let payload = Payload { name: SLOT_NAME, sha256, bytes: self.new, files: &files };
-        let options = WriteOptions { level: CHUNK_LEVEL, hash: HashKind::default() };
+        let options = WriteOptions { level: CHUNK_LEVEL, cutting: Cutting::Files, hash: HashKind::default() };
         let index = write(payload, options, &mut chunks, &|bytes| self.progress.advance(bytes))?;
         chunks.into_inner().map_err(|error| Fault::writing(&path, error.into_error()))?;
         Ok(index)
@@ -95,7 +95,7 @@ impl Bench<'_> {
         let advance = |bytes| self.progress.advance(bytes);
         let files = file_extents(self.old);
         let payload = Payload { name: SLOT_NAME, sha256: [0; 32], bytes: self.old, files: &files };
-        let known = index_of(payload, index.hash, &advance)?;
+        let known = index_of(payload, index.cutting, index.hash, &advance)?;
         let between = Scatter::new(self.old, gaps(&files, self.old.len()));
         let streams: Vec<Scatter<&Medium>> = std::iter::once(between)
             .chain(files.iter().map(|file| Scatter::new(self.old, [*file])))
