@@ -34,7 +34,9 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let places: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(from)).collect();
     assert!(!places.is_empty());
-    places.into_iter().for_each(|at| bytes[at..at + to.len()].copy_from_slice(to));
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
     bytes
 }
 

@@ -239,7 +239,9 @@ impl Disk {
             let (done, open) = inode.open.drain(..).partition(|(number, _)| *number < since);
             inode.open = open;
             let done: Vec<(usize, Change)> = done;
-            done.iter().for_each(|(_, change)| change.apply(&mut inode.durable));
+            for (_, change) in done {
+                change.apply(&mut inode.durable);
+            }
         } else {
             // A folder: the names in it, and the moves that they are part of.
             let is_in = |(number, name, _): &Naming| *number < since && name.parent() == Some(path);
@@ -250,7 +252,9 @@ impl Disk {
             let (done, open) = self.open_names.drain(..).partition(|one| Some(one.0) <= last);
             self.open_names = open;
             let done: Vec<Naming> = done;
-            done.iter().for_each(|one| put(&mut self.durable_names, one));
+            for one in &done {
+                put(&mut self.durable_names, one);
+            }
         }
     }
 

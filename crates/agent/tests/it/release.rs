@@ -157,7 +157,7 @@ pub fn patch(old: &[u8], new: &[u8]) -> Vec<u8> {
     patch
 }
 
-/// Numbers that look random, the same for the same seed (SplitMix64: Steele, Lea, Flood 2014).
+/// Numbers that look random, the same for the same seed (`SplitMix64`: Steele, Lea, Flood 2014).
 pub fn numbers(mut seed: u64) -> impl Iterator<Item = u64> {
     std::iter::from_fn(move || {
         seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
