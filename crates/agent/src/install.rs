@@ -202,6 +202,7 @@ fn remove_staged(device: &Device) -> Result<(), Fault> {
 /// Makes a slot, by the first route that works.
 fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
     if let Some(made) = present::find(work, job)? {
+        by_patch::forget_progress(work, job)?;
         return Ok(made);
     }
     let mut reasons = Vec::new();
