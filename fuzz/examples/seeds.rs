@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fluvial_bundle::{
-    BundleHeader, Component, Cutting, HashKind, IndexInfo, Manifest, PartKind, Payload, PayloadInfo, WriteOptions,
+    BundleHeader, Component, Cutting, HashKind, IndexInfo, Manifest, PartKind, Payload, PayloadInfo,
+    WriteOptions,
 };
 use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};

@@ -110,7 +110,7 @@ fn slots_are_listed_compared_and_indexed() {
     assert!(listed["slots"][0]["content"].is_null());
     let verified = device.done(&["slots", "verify"]);
     assert_eq!(verified["slots"], serde_json::json!([{ "name": "system-b", "is_right": true }]));
-    let created = device.done(&["slots", "create-index", "system-b", "sha256"]);
+    let created = device.done(&["slots", "create-index", "system-b", "files", "sha256"]);
     let len = std::fs::metadata(created["index"].as_str().unwrap()).unwrap().len();
     assert_eq!(created["index_bytes"], len);
     device.refused(&["slots", "create-index", "nothing"], "usage", 2);

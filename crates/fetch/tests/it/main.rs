@@ -174,14 +174,15 @@ fn a_folder_is_a_site_too() {
 fn what_has_come_is_not_fetched_again() {
     let payloads: Vec<Vec<u8>> = (0..3).map(|seed| noise(seed, 2_000_000)).collect();
     let published = Published::new(payloads, true);
-    let (broken, site) = published.serve(RangeFault::Gone(8));
+    let (broken, site) = published.serve(RangeFault::Gone(6));
     let error = published.fetch(&site, &published.store(), &[], &GO_ON).unwrap_err();
     assert!(matches!(error, FetchError::Cut { .. }) && error.may_retry(), "{error}");
     let (server, site) = published.serve(RangeFault::None);
     published.fetch(&site, &published.store(), &[], &GO_ON).unwrap();
     let chunks: u64 = published.files.iter().map(|file| file.len).sum();
     let sum = (broken.body_bytes() + server.body_bytes()) as u64;
-    assert!(broken.body_bytes() > 1_000_000 && sum < chunks + 10_000, "{sum} of {chunks}");
+    // Some 150 ranges have about 110 bytes each before them.
+    assert!(broken.body_bytes() > 1_000_000 && sum < chunks + 16_000, "{sum} of {chunks}");
 }
 
 #[test]
