@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fluvial_bundle::{HashKind, Payload, WriteOptions};
+use fluvial_bundle::{
+    BundleHeader, Component, HashKind, IndexInfo, Manifest, PartKind, Payload, PayloadInfo, WriteOptions,
+};
 use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::header::WHOLE_SOURCES_MAX;
@@ -96,6 +98,19 @@ fn bundles(folder: &Path, new: &[u8]) {
     let mut page = vec![2, 2, 60, 30, 5, 5, 80, 3, 1, 10, 20, 30, 10, 10, 10];
     page.extend_from_slice(&[7; 3 * 8 + 4 * 12]);
     write(folder, "page", &page);
+    let index = IndexInfo { size_bytes: 7, sha256: [2; 32] };
+    let payload = PayloadInfo { size_bytes: 4096, sha256: [1; 32], index };
+    let mut manifest = Manifest::new("demo".into(), "1.2".into(), 3);
+    manifest.components.push(Component::Slot { name: "system".into(), payload });
+    let manifest = manifest.to_bytes().expect("it is written");
+    let mut header = BundleHeader::new(manifest.clone());
+    header.metadata.push(("root.json".into(), b"{}".to_vec()));
+    header.full_name = "demo.fluvial".into();
+    header.push(0, PartKind::Index, 7);
+    header.push(0, PartKind::Patch, 70);
+    let header = header.to_bytes().expect("it is written");
+    write(folder, "header", &[&[3], &header[..]].concat());
+    write(folder, "manifest", &[&[4], &manifest[..]].concat());
 }
 
 /// From each stream of `prove`: its recipe, corrections and content.

@@ -5,10 +5,12 @@
 //! - 1: the body of an index and a chunk file (strings), whose pages are given the right digests: the payload
 //!   is put together from a small archive and the chunks.
 //! - 2: a page, and the lengths of its runs (`fluvial_bundle::probe_page`).
+//! - 3: the header of a bundle.
+//! - 4: a manifest.
 
 use std::io;
 
-use fluvial_bundle::{AssembleError, Assembly, Index, Part, Shelf};
+use fluvial_bundle::{AssembleError, Assembly, BundleHeader, Index, Manifest, Part, Shelf};
 use fluvial_delta::structure::ReadAt as _;
 use fluvial_delta::wire::{WireReader, WireWriter};
 
@@ -33,7 +35,7 @@ const ROUNDS_MAX: usize = 64;
 /// Where that does not hold.
 pub fn run(bytes: &[u8]) {
     let Some((&kind, rest)) = bytes.split_first() else { return };
-    match kind % 3 {
+    match kind % 5 {
         0 => drop(read_index(rest)),
         1 => {
             let mut reader = WireReader::new(rest);
@@ -44,7 +46,9 @@ pub fn run(bytes: &[u8]) {
                 put_together(&index, chunks);
             }
         }
-        _ => fluvial_bundle::probe_page(rest),
+        2 => fluvial_bundle::probe_page(rest),
+        3 => read_header(rest),
+        _ => read_manifest(rest),
     }
 }
 
@@ -57,6 +61,20 @@ fn read_index(bytes: &[u8]) -> Option<Index> {
     let again = Index::read(&index.to_bytes().expect("an index that was read is written"));
     assert_eq!(again.as_ref().ok(), Some(&index), "what was written is read again");
     Some(index)
+}
+
+fn read_header(bytes: &[u8]) {
+    let Ok(header) = BundleHeader::read(bytes) else { return };
+    let len = BundleHeader::len_of(bytes).expect("a header that was read has a length");
+    assert!(header.parts.iter().all(|part| part.range.start >= len as u64), "parts stand behind the header");
+    let again = header.to_bytes().expect("a header that was read is written");
+    assert_eq!(BundleHeader::read(&again).ok().as_ref(), Some(&header), "what was written is read again");
+}
+
+fn read_manifest(bytes: &[u8]) {
+    let Ok(manifest) = Manifest::read(bytes) else { return };
+    let again = manifest.to_bytes().expect("a manifest that was read is written");
+    assert_eq!(Manifest::read(&again).ok().as_ref(), Some(&manifest), "what was written is read again");
 }
 
 /// The chunk file.

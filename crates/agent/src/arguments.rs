@@ -65,6 +65,7 @@ pub enum Command {
 
 /// `fluvial-agent install`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct InstallArguments {
     /// The bundle: `http[s]://HOST/.../NAME.fluvial`, or a file.
     #[arg(value_name = "URL|FILE")]

@@ -1,5 +1,6 @@
 //! A bundle, wherever it is: on a server or on a stick.
 
+use std::ops::Range;
 use std::path::Path;
 
 use fluvial_bundle::limits::{BUNDLE_HEADER_BYTES_MAX, INDEX_BYTES_MAX};
@@ -18,6 +19,8 @@ pub struct Bundle {
     pub name: String,
     pub header: BundleHeader,
     pub manifest: Manifest,
+    /// Its first bytes: what was fetched to see the header.
+    head: Vec<u8>,
 }
 
 impl Bundle {
@@ -55,12 +58,25 @@ impl Bundle {
         if header.parts.iter().any(|part| part.component >= manifest.components.len()) {
             return Err(BundleError::Invalid("a part is of no component").into());
         }
-        Ok(Self { site, name, header, manifest })
+        Ok(Self { site, name, header, manifest, head: bytes })
     }
 
     /// The bytes of a part of a component, if it is there.
     pub fn part_bytes(&self, component: usize, kind: PartKind) -> Option<u64> {
         self.header.part(component, kind).map(|part| part.range.end - part.range.start)
+    }
+
+    /// Reads a range of at most `limit` bytes; less of it where the file ends before. What came with the header
+    /// is not fetched again.
+    pub fn read(&self, range: Range<u64>, limit: u64) -> Result<Vec<u8>, Fault> {
+        let head_end = range.end.min(self.head.len() as u64);
+        let head = self.head.get(range.start as usize..head_end as usize).unwrap_or_default();
+        let rest = range.start + head.len() as u64..range.end;
+        let mut bytes = head.to_vec();
+        if !rest.is_empty() {
+            bytes.extend(self.site.read_range(&self.name, rest, limit)?);
+        }
+        Ok(bytes)
     }
 
     /// A component's index: compared with what the manifest tells before it is unpacked.
@@ -74,7 +90,7 @@ impl Bundle {
         if part.range.end - part.range.start != payload.index.size_bytes {
             return Err(damaged("has another length than the manifest tells"));
         }
-        let bytes = self.site.read_range(&self.name, part.range.clone(), INDEX_BYTES_MAX as u64)?;
+        let bytes = self.read(part.range.clone(), INDEX_BYTES_MAX as u64)?;
         if Sha256::digest(&bytes)[..] != payload.index.sha256 {
             return Err(damaged("is other bytes than the manifest tells"));
         }

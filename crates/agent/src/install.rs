@@ -10,6 +10,7 @@ mod outcome;
 mod present;
 mod staged;
 
+use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -17,6 +18,7 @@ use std::time::Instant;
 use fluvial_bundle::{Component, PartKind, PayloadInfo};
 use fluvial_console::{Fault, Interrupt, Kind, Progress};
 use fluvial_device::system::{Group, Slot};
+use fluvial_fetch::Counters;
 
 use crate::admission::{Terms, admit};
 use crate::arguments::{InstallArguments, PlaceArguments, Reboot, RouteChoice};
@@ -37,6 +39,8 @@ pub struct Job<'a> {
     pub target: &'a Slot,
     /// Its counterpart in the group that runs.
     pub active: &'a Slot,
+    /// What was known of the target before.
+    pub before: Option<SlotContent>,
 }
 
 /// What every route needs.
@@ -45,8 +49,8 @@ pub struct Work<'a> {
     pub bundle: &'a Bundle,
     pub arguments: &'a InstallArguments,
     pub progress: &'a Progress,
-    /// Slots into which the same image was written before, be it only in part.
-    pub begun: &'a [String],
+    /// What was fetched of other bundles than this one.
+    pub beside: &'a Cell<Counters>,
 }
 
 impl Work<'_> {
@@ -90,30 +94,42 @@ fn install(
     device.check_confirmed()?;
     let group = device.other_group();
     let release = ReleaseName::of(&bundle.manifest);
+    let beside = Cell::default();
     let jobs = jobs_of(&device, &bundle, &group)?;
     let contents: Vec<(String, SlotContent)> = jobs.iter().map(|job| content_of(job, &release)).collect();
-    let begun = begun(&device, &contents);
     if arguments.dry_run {
-        let work = Work { device: &device, bundle: &bundle, arguments, progress, begun: &begun };
+        let work = Work { device: &device, bundle: &bundle, arguments, progress, beside: &beside };
         let made = jobs.iter().map(|job| foresee(&work, job)).collect::<Result<Vec<_>, _>>()?;
-        let outcome = Outcome::new(release, &group, made, &bundle, false);
+        let outcome = Outcome::new(release, &group, made, fetched(&bundle, &beside), false);
         return Ok((Outcome { is_dry_run: true, ..outcome }, device));
     }
-    drop(jobs);
+    let before: Vec<Option<SlotContent>> = jobs.into_iter().map(|job| job.before).collect();
     begin(&mut device, &group, &contents)?;
 
-    let work = Work { device: &device, bundle: &bundle, arguments, progress, begun: &begun };
+    let work = Work { device: &device, bundle: &bundle, arguments, progress, beside: &beside };
     let mut made = Vec::new();
-    for job in &jobs_of(&device, &bundle, &group)? {
-        made.push(make(&work, job)?);
+    for (job, before) in jobs_of(&device, &bundle, &group)?.into_iter().zip(before) {
+        made.push(make(&work, &Job { before, ..job })?);
     }
     end(&mut device, &group, &contents, &release)?;
     vouched.remember()?;
     if arguments.reboot != Reboot::No {
         device.flow.try_next(&group)?;
     }
-    let outcome = Outcome::new(release, &group, made, &bundle, arguments.reboot == Reboot::Yes);
+    let outcome =
+        Outcome::new(release, &group, made, fetched(&bundle, &beside), arguments.reboot == Reboot::Yes);
     Ok((outcome, device))
+}
+
+/// What went over the wire altogether.
+fn fetched(bundle: &Bundle, beside: &Cell<Counters>) -> Counters {
+    let (one, other) = (bundle.site.counters(), beside.get());
+    Counters {
+        bytes: one.bytes + other.bytes,
+        requests: one.requests + other.requests,
+        retries: one.retries + other.retries,
+        ..one
+    }
 }
 
 /// Finds the slots of every component.
@@ -131,7 +147,8 @@ fn jobs_of<'a>(device: &'a Device, bundle: &'a Bundle, group: &Group) -> Result<
                 format!("both boot groups use {name:?}: it cannot be written while one of them runs");
             return Err(refused(message));
         }
-        Ok(Job { component, role: name, payload, target, active })
+        let before = device.state.slots.get(&target.name).cloned();
+        Ok(Job { component, role: name, payload, target, active, before })
     };
     bundle.manifest.components.iter().enumerate().map(job).collect()
 }
@@ -144,14 +161,6 @@ fn content_of(job: &Job<'_>, release: &ReleaseName) -> (String, SlotContent) {
         is_whole: false,
     };
     (job.target.name.clone(), content)
-}
-
-/// The slots into which the same image was written before, be it only in part.
-fn begun(device: &Device, contents: &[(String, SlotContent)]) -> Vec<String> {
-    let is_begun = |(slot, content): &&(String, SlotContent)| {
-        device.state.slots.get(slot).is_some_and(|known| known.sha256 == content.sha256)
-    };
-    contents.iter().filter(is_begun).map(|(slot, _)| slot.clone()).collect()
 }
 
 /// Sees to it that nobody boots what is going to be written.

@@ -20,6 +20,8 @@ use crate::arguments::CreateIndexArguments;
 use crate::device::Device;
 
 const FINGERPRINT_BYTES: usize = 32;
+/// A level of Zstandard that takes a MiB of memory.
+const PACK_LEVEL: i32 = 1;
 /// The start of a slot has its file system's superblock, which changes whenever it is mounted to be written.
 const HEAD_BYTES: u64 = 64 << 10;
 
@@ -65,7 +67,7 @@ fn load(path: &Path, fingerprint: &[u8; 32], len: u64, hash: HashKind) -> Option
 /// Keeps the index of a slot's present content.
 pub fn store(path: &Path, slot: &Medium, index: &Index) -> Result<(), Fault> {
     let fingerprint = fingerprint(slot).map_err(|error| Fault::reading(path, error))?;
-    let bytes = index.to_bytes()?;
+    let bytes = index.to_bytes_at(PACK_LEVEL)?;
     let write = || -> io::Result<()> {
         std::fs::create_dir_all(durable::folder_of(path))?;
         let mut draft = durable::Draft::create(path)?;

@@ -82,6 +82,8 @@ pub struct Assembly<'a> {
     hash: HashKind,
     old: Have<'a>,
     old_programs: Vec<Extent>,
+    /// Which old streams have runs only that are wanted as they are.
+    unchanged_streams: Vec<bool>,
     open_runs: Vec<OpenRun>,
     pieces: Vec<Piece>,
     /// The payload and the page at which the next window begins.
@@ -106,11 +108,13 @@ impl<'a> Assembly<'a> {
                 programs: streams[1..].iter().zip(&part.index.programs).filter_map(is_program).collect(),
             }
         };
+        let unchanged_streams = vec![false; old.len()];
         Self {
             payloads: parts.iter().map(payload).collect(),
             hash: parts.first().map_or(HashKind::default(), |part| part.index.hash),
             old: Have::new(old),
             old_programs: Vec::new(),
+            unchanged_streams,
             open_runs: Vec::new(),
             pieces: Vec::new(),
             next_page: (0, 0),

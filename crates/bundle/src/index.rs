@@ -173,6 +173,15 @@ impl Index {
     /// # Errors
     /// [`IndexError::TooLong`], and [`IndexError::Packed`] where Zstandard fails.
     pub fn to_bytes(&self) -> Result<Vec<u8>, IndexError> {
+        self.to_bytes_at(PACK_LEVEL)
+    }
+
+    /// Writes it packed at another level of Zstandard: a device that keeps an index has less memory than who
+    /// publishes it.
+    ///
+    /// # Errors
+    /// As [`Index::to_bytes`].
+    pub fn to_bytes_at(&self, level: i32) -> Result<Vec<u8>, IndexError> {
         let mut writer = WireWriter::default();
         writer.string(self.name.as_bytes());
         writer.number(self.len);
@@ -201,7 +210,7 @@ impl Index {
         self.frames.iter().for_each(|frame| writer.raw(&frame.digest.0));
         check_len(writer.bytes.len(), INDEX_UNPACKED_BYTES_MAX)?;
         let packed =
-            zstd::bulk::compress(&writer.bytes, PACK_LEVEL).map_err(|_| IndexError::Packed("Zstandard"))?;
+            zstd::bulk::compress(&writer.bytes, level).map_err(|_| IndexError::Packed("Zstandard"))?;
         let unpacked_len = (writer.bytes.len() as u32).to_le_bytes();
         let bytes = [&MAGIC[..], &[VERSION], &unpacked_len, &packed].concat();
         check_len(bytes.len(), INDEX_BYTES_MAX)?;

@@ -3,7 +3,7 @@
 //! Small chunks do not pack well. Where most of a payload is missing, frames of 4 MiB are fetched instead: each
 //! is a Zstandard frame (RFC 8878) of its own, and is compared with its digest before it is unpacked.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use fluvial_delta::structure::ReadAt;
 use rayon::prelude::*;
@@ -87,10 +87,4 @@ pub(crate) fn unpack_frame(
 /// How many frames a payload of so many bytes has.
 pub(crate) fn frames_of(len: u64) -> usize {
     len.div_ceil(FRAME_BYTES) as usize
-}
-
-/// Reads `buf` and tells whether all of it is zero.
-pub(crate) fn is_zeros_at(stream: &dyn ReadAt, offset: u64, buf: &mut [u8]) -> io::Result<bool> {
-    stream.read_at(offset, buf)?;
-    Ok(buf.iter().all(|&byte| byte == 0))
 }

@@ -17,6 +17,8 @@ use crate::scatter::{Scatter, gaps};
 
 /// Runs that are packed at a time, on all threads.
 const BATCH_RUNS: usize = 64;
+/// Streams that are cut at a time, on all threads.
+const BATCH_STREAMS: usize = 256;
 
 /// What is cut.
 #[derive(Clone, Copy)]
@@ -116,26 +118,48 @@ pub fn index_of(
         pages: Vec::new(),
         frames: Vec::new(),
     };
-    let between = Scatter::new(payload.bytes, gaps(payload.files, len));
-    let files = payload.files.iter().map(|file| Scatter::new(payload.bytes, [*file]));
+    let between = vec![gaps(payload.files, len)];
+    let streams: Vec<Vec<Extent>> =
+        between.into_iter().chain(payload.files.iter().map(|file| vec![*file])).collect();
     let mut offset = 0;
-    for (number, stream) in std::iter::once(between).chain(files).enumerate() {
-        let mut is_program = false;
-        cut(&stream, hash, false, WriteError::Read, &mut |run, _| {
-            is_program = run.is_program;
-            let packed_len = if run.is_zeros() { 0 } else { run.len as u32 };
-            let len = run.len as u32;
-            index.runs.push(RunInfo { offset, len, digest: run.digest, packed_offset: 0, packed_len });
-            offset += u64::from(len);
-            if progress(u64::from(len)) { Ok(()) } else { Err(WriteError::Cancelled) }
-        })?;
-        if number > 0 {
-            index.programs.push(is_program);
+    let mut is_between = true;
+    for batch in streams.chunks(BATCH_STREAMS) {
+        let cut: Vec<Result<CutStream, WriteError>> =
+            batch.par_iter().map(|stream| cut_stream(payload.bytes, stream, hash)).collect();
+        for stream in cut {
+            let (runs, is_program) = stream?;
+            for mut run in runs {
+                run.offset = offset;
+                offset += u64::from(run.len);
+                index.runs.push(run);
+                if !progress(u64::from(run.len)) {
+                    return Err(WriteError::Cancelled);
+                }
+            }
+            if !std::mem::take(&mut is_between) {
+                index.programs.push(is_program);
+            }
         }
         limit("the payload's list of runs", index.runs.len() as u64, RUNS_MAX as u64)?;
     }
     index.place_unpacked();
     Ok(index)
+}
+
+/// The runs of a stream, and whether it is a program.
+type CutStream = (Vec<RunInfo>, bool);
+
+fn cut_stream(bytes: &dyn ReadAt, extents: &[Extent], hash: HashKind) -> Result<CutStream, WriteError> {
+    let (mut runs, mut is_program) = (Vec::new(), false);
+    let stream = Scatter::new(bytes, extents.iter().copied());
+    cut(&stream, hash, false, WriteError::Read, &mut |run, _| {
+        is_program = run.is_program;
+        let len = run.len as u32;
+        let packed_len = if run.is_zeros() { 0 } else { len };
+        runs.push(RunInfo { offset: 0, len, digest: run.digest, packed_offset: 0, packed_len });
+        Ok(())
+    })?;
+    Ok((runs, is_program))
 }
 
 fn check(payload: Payload<'_>) -> Result<(), WriteError> {

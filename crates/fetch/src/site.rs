@@ -31,6 +31,10 @@ pub struct Counters {
     pub retries: u64,
     /// Answers that were a whole file, where a range of it was asked for.
     pub whole_files: u64,
+    /// Groups of ranges of chunks: so many requests they take with a server that answers many ranges at a time.
+    pub groups: u64,
+    /// Ranges in these groups.
+    pub ranges: u64,
 }
 
 /// A server of static files or a folder, below which published files stand. It may be used by several threads.
@@ -48,6 +52,8 @@ pub struct Site {
     requests: AtomicU64,
     retries: AtomicU64,
     whole_files: AtomicU64,
+    groups: AtomicU64,
+    ranges: AtomicU64,
 }
 
 enum Place {
@@ -78,6 +84,8 @@ impl Site {
             requests: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             whole_files: AtomicU64::new(0),
+            groups: AtomicU64::new(0),
+            ranges: AtomicU64::new(0),
         })
     }
 
@@ -89,6 +97,8 @@ impl Site {
             requests: get(&self.requests),
             retries: get(&self.retries),
             whole_files: get(&self.whole_files),
+            groups: get(&self.groups),
+            ranges: get(&self.ranges),
         }
     }
 

@@ -137,9 +137,8 @@ fn serve(stream: &TcpStream, folder: &Path, fault: RangeFault, counts: &RangeCou
             _ => {}
         }
         // A range may end behind the file (RFC 9110, 14.1.2), and must not begin there.
-        let last = (bytes.len() as u64).saturating_sub(1);
-        for (_, to) in &mut ranges {
-            *to = last.min(*to);
+        for range in &mut ranges {
+            range.1 = range.1.min((bytes.len() as u64).saturating_sub(1));
         }
         if ranges.iter().any(|(from, to)| from > to || *from >= bytes.len() as u64) {
             out.write_all(b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n")?;

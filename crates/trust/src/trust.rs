@@ -79,8 +79,8 @@ impl Trust {
     }
 
     /// Verifies a manifest and its metadata (TUF 5.2 to 5.7). Reads the state folder and changes nothing in
-    /// it; temporary files stand elsewhere, for as long as it takes. Takes up to 20 times the bytes of the
-    /// metadata in memory.
+    /// it; temporary files stand elsewhere, for as long as it takes. Takes up to 8 MB of memory, one file at a
+    /// time.
     ///
     /// # Errors
     /// [`VerifyError`], one variant for each thing that can be wrong.

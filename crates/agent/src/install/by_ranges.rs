@@ -9,7 +9,7 @@ use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::StreamInfo;
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::{Destination, Medium};
-use fluvial_fetch::{Store, complete};
+use fluvial_fetch::{Counters, Store, complete};
 
 use super::{Job, Made, Route, Work};
 use crate::arguments::RouteChoice;
@@ -73,7 +73,15 @@ fn with_source(
     if let Some(full) = full
         && let Some(index) = full.index(job.component)?
     {
-        return each(&full, &index);
+        let made = each(&full, &index);
+        let (here, so_far) = (full.site.counters(), work.beside.get());
+        work.beside.set(Counters {
+            bytes: so_far.bytes + here.bytes,
+            requests: so_far.requests + here.requests,
+            retries: so_far.retries + here.retries,
+            ..so_far
+        });
+        return made;
     }
     let message = format!("{} has neither a patch that fits nor chunks for {:?}", work.bundle.name, job.role);
     Err(Fault::new(Kind::NoRoute, message))
@@ -93,7 +101,8 @@ fn described(job: &Job<'_>, bundle: &Bundle, choice: Choice, fetched_bytes: u64,
     }
 }
 
-/// Looks what is there.
+/// Looks what is there: in the target, where an installation that was cut, or another release, has left it, and
+/// in the slot that runs.
 fn look(work: &Work<'_>, assembly: &mut Assembly<'_>, old: &OldSlot) -> Result<(), Fault> {
     work.progress.phase("looking", assembly.old_bytes());
     assembly.find_in_place(&|bytes| work.progress.advance(bytes))?;

@@ -2,9 +2,9 @@
 
 use fluvial_console::{Fault, say};
 use fluvial_device::system::Group;
+use fluvial_fetch::Counters;
 use indicatif::HumanBytes;
 
-use crate::bundle::Bundle;
 use crate::state::ReleaseName;
 
 /// How an image came, or would come.
@@ -78,10 +78,9 @@ impl Outcome {
         release: ReleaseName,
         group: &Group,
         slots: Vec<Made>,
-        bundle: &Bundle,
+        counters: Counters,
         restarts: bool,
     ) -> Self {
-        let counters = bundle.site.counters();
         Self {
             release,
             group: group.to_string(),

@@ -6,10 +6,12 @@ use fluvial_delta::header::StreamInfo;
 use fluvial_delta::structure::ReadAt as _;
 
 use super::{Job, Made, Route, Work};
+use crate::state::SlotContent;
 
 /// Looks whether the slot is what it should be. Only slots are read into which the image was written before.
 pub fn find(work: &Work<'_>, job: &Job<'_>) -> Result<Option<Made>, Fault> {
-    if !work.begun.contains(&job.target.name) {
+    let is_begun = |before: &SlotContent| before.sha256 == hex::encode(job.payload.sha256);
+    if !job.before.as_ref().is_some_and(is_begun) {
         return Ok(None);
     }
     let len = job.payload.size_bytes;

@@ -73,7 +73,7 @@ impl<'a> Staged<'a> {
         while self.len < len {
             let start = self.part.range.start + self.len;
             let end = self.part.range.start + len.min(self.len + STEP_BYTES);
-            let bytes = self.bundle.site.read_range(&self.bundle.name, start..end, STEP_BYTES)?;
+            let bytes = self.bundle.read(start..end, STEP_BYTES)?;
             if bytes.len() as u64 != end - start {
                 let message = format!("{} ends before its header says", self.bundle.name);
                 return Err(Fault::new(Kind::DamagedBundle, message));

@@ -182,7 +182,7 @@ fn what_is_no_bundle_or_a_piece_of_one_is_refused() {
 
 #[test]
 fn a_flipped_bit_in_front_of_the_chunks_is_found() {
-    let Scene { operator, new, mut release, device, .. } = scene();
+    let Scene { operator, old, new, mut release, mut device } = scene();
     operator.sign(&mut release);
     let whole = release.to_bytes();
     let end = release.header().len() + release.part(PartKind::Index).len();
@@ -197,7 +197,9 @@ fn a_flipped_bit_in_front_of_the_chunks_is_found() {
         if ran.exit_code == Some(0) {
             // Nobody vouches for what a part is called, and a version of the root that the device has is not
             // looked at. Then it comes by another route, or by the same.
-            assert_eq!(device.read("b.img"), new, "byte {at}, bit {bit}");
+            assert!(device.read("b.img") == new, "byte {at}, bit {bit}");
+            // A device that has the image already would not look at the rest.
+            device = Device::new(&old, &image(3, LEN), &operator);
             continue;
         }
         refused += 1;

@@ -6,12 +6,16 @@ use fluvial_delta::apply::Target as _;
 use fluvial_delta::structure::ReadAt as _;
 
 use super::{Assembly, Payload, Tally};
+use rayon::prelude::*;
+
 use crate::cut::{Chunk, cut};
 use crate::error::AssembleError;
 use crate::index::{Index, RunDigest, RunInfo};
 use crate::limits::ZERO_RUN_BYTES_MAX;
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State};
 
+/// Runs that are read and hashed at a time, on all threads: some MiB.
+const BATCH_RUNS: usize = 64;
 /// A key that more pieces have than this is frequent: zeros are.
 const FREQUENT_PIECES: usize = 64;
 /// So often all pieces of a frequent key are looked at: the time is bounded, whatever is published.
@@ -26,17 +30,18 @@ impl Assembly<'_> {
     pub fn find_runs(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
         let wanted = self.wanted_runs();
         self.write_zeros(progress)?;
-        for (stream, extent) in self.old.streams() {
-            let mut is_program = false;
+        for (number, (stream, extent)) in self.old.streams().enumerate() {
+            let (mut is_program, mut is_unchanged) = (false, true);
             let (payloads, tally) = (&mut self.payloads, &mut self.tally);
             let result = cut(stream, self.hash, false, AssembleError::ReadOld, &mut |run, bytes| {
                 is_program = run.is_program;
                 if !run.is_zeros() {
                     let place = extent.offset + run.offset;
-                    put_run(payloads, &wanted, run.digest, place, bytes, tally)?;
+                    is_unchanged &= put_run(payloads, &wanted, run.digest, place, bytes, tally)?;
                 }
                 told(progress, bytes.len())
             });
+            self.unchanged_streams[number] = is_unchanged;
             pass_over_unreadable(result)?;
             if is_program {
                 self.old_programs.push(extent);
@@ -58,25 +63,46 @@ impl Assembly<'_> {
     ) -> Result<usize, AssembleError> {
         let wanted = self.wanted_runs();
         self.write_zeros(progress)?;
-        let (mut changed, mut bytes) = (0, Vec::new());
-        for run in index.runs.iter().filter(|run| !run.is_zeros()) {
-            if self.is_missing(&wanted, run) {
-                bytes.resize(run.len as usize, 0);
-                // What cannot be read is not there.
-                let is_read = self.old.read_at(run.offset, &mut bytes).is_ok();
-                if is_read && RunDigest::of(self.hash, &bytes) == run.digest {
-                    let (payloads, tally) = (&mut self.payloads, &mut self.tally);
-                    put_run(payloads, &wanted, run.digest, run.offset, &bytes, tally)?;
-                } else {
-                    changed += 1;
-                }
-            }
-            told(progress, run.len as usize)?;
-        }
         let streams = index.streams();
+        let mut stream = 0;
+        self.unchanged_streams.fill(true);
+        let mut changed = 0;
+        for batch in index.runs.chunks(BATCH_RUNS) {
+            // Reading and hashing takes longest, and one run waits for no other.
+            let read = |run: &RunInfo| {
+                (!run.is_zeros() && self.is_missing(&wanted, run)).then(|| self.read_old(run))
+            };
+            let found: Vec<Option<Option<Vec<u8>>>> = batch.par_iter().map(read).collect();
+            for (run, found) in batch.iter().zip(found) {
+                while streams[stream].end() <= run.offset {
+                    stream += 1;
+                }
+                let is_wanted = match found {
+                    Some(Some(bytes)) => {
+                        let (payloads, tally) = (&mut self.payloads, &mut self.tally);
+                        put_run(payloads, &wanted, run.digest, run.offset, &bytes, tally)?
+                    }
+                    Some(None) => {
+                        changed += 1;
+                        false
+                    }
+                    None => run.is_zeros() || is_wanted(&wanted, run),
+                };
+                self.unchanged_streams[stream] &= is_wanted;
+                told(progress, run.len as usize)?;
+            }
+        }
         let programs = streams[1..].iter().zip(&index.programs).filter(|(_, is_program)| **is_program);
         self.old_programs.extend(programs.map(|(stream, _)| *stream));
         Ok(changed)
+    }
+
+    /// A run of the old space, if it still is what an index tells.
+    fn read_old(&self, run: &RunInfo) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; run.len as usize];
+        // What cannot be read is not there.
+        let is_read = self.old.read_at(run.offset, &mut bytes).is_ok();
+        (is_read && RunDigest::of(self.hash, &bytes) == run.digest).then_some(bytes)
     }
 
     /// All runs that are not zeros, by digest and length.
@@ -100,7 +126,8 @@ impl Assembly<'_> {
         })
     }
 
-    /// Looks for single chunks in the old streams, as [`Assembly::find_runs`] for runs.
+    /// Looks for single chunks in the old streams, as [`Assembly::find_runs`] for runs. A stream of which all
+    /// runs were found is not looked into: what is like it in the new payloads is there.
     ///
     /// # Errors
     /// As [`Assembly::find_runs`].
@@ -109,7 +136,10 @@ impl Assembly<'_> {
         if wanted.list.is_empty() {
             return Ok(());
         }
-        for (stream, extent) in self.old.streams() {
+        for (number, (stream, extent)) in self.old.streams().enumerate() {
+            if self.unchanged_streams[number] {
+                continue;
+            }
             let result = cut(stream, self.hash, true, AssembleError::ReadOld, &mut |run, bytes| {
                 let mut at = 0;
                 for chunk in &run.chunks {
@@ -167,7 +197,14 @@ impl Assembly<'_> {
 /// A run that is looked for: digest, length, payload, and its number there.
 type WantedRun = (RunDigest, u32, u32, u32);
 
-/// Puts an old run in place wherever it is wanted. `place` is where the old space holds it.
+/// Whether a run like this one is wanted.
+fn is_wanted(wanted: &[WantedRun], run: &RunInfo) -> bool {
+    let from = wanted.partition_point(|one| (one.0, one.1) < (run.digest, run.len));
+    wanted.get(from).is_some_and(|one| (one.0, one.1) == (run.digest, run.len))
+}
+
+/// Puts an old run in place wherever it is wanted; answers whether it is. `place` is where the old space holds
+/// it.
 fn put_run(
     payloads: &mut [Payload<'_>],
     wanted: &[WantedRun],
@@ -175,9 +212,10 @@ fn put_run(
     place: u64,
     bytes: &[u8],
     tally: &mut Tally,
-) -> Result<(), AssembleError> {
+) -> Result<bool, AssembleError> {
     let key = (digest, bytes.len() as u32);
     let from = wanted.partition_point(|one| (one.0, one.1) < key);
+    let is_wanted = wanted.get(from).is_some_and(|one| (one.0, one.1) == key);
     for &(_, _, payload, index) in wanted[from..].iter().take_while(|one| (one.0, one.1) == key) {
         let payload = &mut payloads[payload as usize];
         let info = payload.index.runs[index as usize];
@@ -193,7 +231,7 @@ fn put_run(
         }
         *run_place = place;
     }
-    Ok(())
+    Ok(is_wanted)
 }
 
 /// The chunks that are looked for.

@@ -2,14 +2,18 @@
 
 use std::io;
 
-use fluvial_delta::structure::ReadAt as _;
+use fluvial_delta::structure::ReadAt;
+use rayon::prelude::*;
 
 use super::{Assembly, Payload, Want};
 use crate::error::AssembleError;
-use crate::index::RunDigest;
-use crate::limits::ZERO_RUN_BYTES_MAX;
+use crate::hash::HashKind;
+use crate::index::{RunDigest, RunInfo};
 use crate::pieces::{IN_PLACE, NOWHERE};
-use crate::solid::{FRAME_BYTES, is_zeros_at, unpack_frame};
+use crate::solid::{FRAME_BYTES, unpack_frame};
+
+/// Runs that are read and hashed at a time, on all threads: some MiB.
+const BATCH_RUNS: usize = 64;
 
 impl Assembly<'_> {
     /// Reads the targets, and takes for made what stands there as it should: it is neither looked for nor
@@ -19,22 +23,22 @@ impl Assembly<'_> {
     /// # Errors
     /// [`AssembleError::ReadTarget`], [`AssembleError::Cancelled`].
     pub fn find_in_place(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
-        let mut bytes = vec![0; ZERO_RUN_BYTES_MAX];
+        let hash = self.hash;
         for payload in &mut self.payloads {
-            for (run, place) in payload.index.runs.iter().zip(&mut payload.run_places) {
-                let buf = &mut bytes[..run.len as usize];
-                let is_there = if run.is_zeros() {
-                    is_zeros_at(&payload.order, run.offset, buf)
-                } else {
-                    let read = payload.order.read_at(run.offset, buf);
-                    read.map(|()| RunDigest::of(self.hash, buf) == run.digest)
-                };
-                if is_there.map_err(AssembleError::ReadTarget)? {
-                    *place = IN_PLACE;
-                    self.tally.in_place_bytes += u64::from(run.len);
-                }
-                if !progress(u64::from(run.len)) {
-                    return Err(AssembleError::Cancelled);
+            let (order, runs) = (&payload.order, &payload.index.runs);
+            for (runs, places) in runs.chunks(BATCH_RUNS).zip(payload.run_places.chunks_mut(BATCH_RUNS)) {
+                let found: io::Result<Vec<bool>> =
+                    runs.par_iter().map(|run| is_in_place(order, run, hash)).collect();
+                for ((run, place), is_there) in
+                    runs.iter().zip(places).zip(found.map_err(AssembleError::ReadTarget)?)
+                {
+                    if is_there {
+                        *place = IN_PLACE;
+                        self.tally.in_place_bytes += u64::from(run.len);
+                    }
+                    if !progress(u64::from(run.len)) {
+                        return Err(AssembleError::Cancelled);
+                    }
                 }
             }
         }
@@ -83,6 +87,17 @@ impl Assembly<'_> {
         self.tally.fetched_bytes += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// Whether a run stands where it belongs.
+fn is_in_place(order: &dyn ReadAt, run: &RunInfo, hash: HashKind) -> io::Result<bool> {
+    let mut bytes = vec![0; run.len as usize];
+    order.read_at(run.offset, &mut bytes)?;
+    Ok(if run.is_zeros() {
+        bytes.iter().all(|&byte| byte == 0)
+    } else {
+        RunDigest::of(hash, &bytes) == run.digest
+    })
 }
 
 impl Payload<'_> {

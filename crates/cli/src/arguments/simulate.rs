@@ -62,7 +62,9 @@ pub enum Method {
     RdiffGzip,
     /// A patch of zstd -19 --long=31 --patch-from.
     ZstdPatchFrom,
-    /// A patch of `fluvial diff`.
+    /// The chunks that a device lacks, as `fluvial-agent install` fetches them.
+    FluvialDynamic,
+    /// A patch of `fluvial bundle delta`.
     FluvialStatic,
 }
 
@@ -81,6 +83,7 @@ impl Method {
             Self::Rdiff => "rdiff",
             Self::RdiffGzip => "rdiff-gzip",
             Self::ZstdPatchFrom => "zstd-patch-from",
+            Self::FluvialDynamic => "fluvial-dynamic",
             Self::FluvialStatic => "fluvial-static",
         }
     }

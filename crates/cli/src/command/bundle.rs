@@ -15,7 +15,13 @@ use fluvial_delta::structure::ReadAt;
 
 use crate::arguments::{BundleArguments, BundleCommand};
 
+pub(super) use create::sha256_of;
 pub(super) use file::BundleFile;
+
+/// What applying a patch may take on a device, in bytes, if nothing else is said.
+pub(super) const APPLY_MEMORY_BYTES: u64 = 64 << 20;
+/// How much work goes into packing chunks, if nothing else is said: a level of Zstandard.
+pub(super) const CHUNK_LEVEL: i32 = 8;
 
 /// Bytes that are copied at a time.
 const STEP_BYTES: usize = 256 << 10;

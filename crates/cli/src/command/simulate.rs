@@ -5,20 +5,19 @@ use std::time::Instant;
 
 use clap::ValueEnum as _;
 use fluvial_bundle::Chunker;
-use fluvial_delta::diff::{Named, diff};
 use fluvial_delta::structure::ReadAt as _;
 use fluvial_image::Anatomist;
 use fluvial_simulate::{Cost, Pair, SimulateError, by_files, by_groups, by_ranges, whole_xz, whole_zstd};
 
-use super::diff::{APPLY_MEMORY_BYTES, check_patch_path, name_of, use_threads};
-use crate::arguments::{DiffOptionArguments, Method, SimulateArguments, Verify};
+use super::diff::{check_patch_path, use_threads};
+use crate::arguments::{Method, SimulateArguments};
 use fluvial_console::Interrupt;
 use fluvial_console::Progress;
 use fluvial_console::open;
 use fluvial_console::{Fault, Kind};
-use fluvial_device::disk::DiskScratch;
 use fluvial_device::disk::Medium;
 
+mod ours;
 mod peer;
 mod program;
 mod report;
@@ -131,6 +130,7 @@ impl Bench<'_> {
             | Method::RdiffGzip
             | Method::ZstdPatchFrom => self.by_peer(method),
             Method::FluvialStatic => self.by_patch(method),
+            Method::FluvialDynamic => self.by_chunks(method),
         }
     }
 
@@ -163,23 +163,5 @@ impl Bench<'_> {
 
     fn pair<'b>(&'b self, watch: fluvial_simulate::Watch<'b>) -> Pair<'b> {
         Pair { old: self.old, new: self.new, watch }
-    }
-
-    /// Our patch, as `fluvial diff` makes it, applied and compared unless the preset is `fast`.
-    fn by_patch(&self, method: Method) -> Result<Outcome, Fault> {
-        let started = Instant::now();
-        let (old_name, new_name) = (name_of(&self.arguments.old), name_of(&self.arguments.new));
-        let sources = [Named::new(&old_name, self.old)];
-        let targets = [Named::new(&new_name, self.new)];
-        let options = DiffOptionArguments { effort: self.arguments.effort.clone(), verify: Verify::Auto };
-        let options = options.options(APPLY_MEMORY_BYTES);
-        let scratch = DiskScratch::new(self.folder);
-        let report =
-            diff(&sources, &targets, &Anatomist, &scratch, &options, self.progress, &mut std::io::sink())?;
-        Ok(Outcome::Measured(Measured {
-            make_s: Some(started.elapsed().as_secs_f64()),
-            apply_memory_bytes: Some(report.header.apply_memory_bytes),
-            ..Measured::new(method, Cost::of_file(report.patch_bytes))
-        }))
     }
 }

@@ -110,7 +110,9 @@ impl Site {
         let missing = |range| file.missing(&range, REQUEST_BYTES_MAX);
         let ranges: Vec<Range<u64>> = wants.iter().filter_map(place).flat_map(missing).collect();
         let ranges = join(ranges, gap, REQUEST_BYTES_MAX);
+        self.ranges.fetch_add(ranges.len() as u64, Ordering::Relaxed);
         let groups = groups(ranges, REQUEST_RANGES_MAX[0], REQUEST_BYTES_MAX);
+        self.groups.fetch_add(groups.len() as u64, Ordering::Relaxed);
         groups.into_iter().map(|ranges| Group { file, ranges }).collect()
     }
 

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
 use fluvial_trust::{
-    InitOptions, KEYS_PER_ROLE_MAX, KeyError, KeyFolder, Lifetimes, Role, RoleOptions, RotateOptions,
-    SignError, SignOptions, VerifyError, sign,
+    InitOptions, KEYS_PER_ROLE_MAX, KeyError, KeyFolder, Lifetimes, METADATA_FILES_MAX, Role, RoleOptions,
+    RotateOptions, SignError, SignOptions, VerifyError, sign,
 };
 
 use crate::support::{MANIFEST, Operator, after_days, days, now};
@@ -164,6 +164,30 @@ fn what_is_no_folder_of_keys_is_told_apart() {
     fs::write(path.join("timestamp/mine.pem"), b"no key").unwrap();
     let refused = sign_at(&operator, now()).unwrap_err();
     assert!(matches!(refused, SignError::Keys(KeyError::Key { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_folder_holds_as_many_roots_as_a_device_follows() {
+    let mut operator = Operator::new();
+    let first: serde_json::Value = serde_json::from_slice(operator.keys.root_json()).unwrap();
+    // Nobody has signed them: that is found when they are used.
+    let forge = |version: u64| {
+        let mut root = first.clone();
+        root["signed"]["version"] = version.into();
+        let path = operator.keys.path().join(format!("{version}.root.json"));
+        fs::write(path, serde_json::to_vec(&root).unwrap()).unwrap();
+    };
+    let most = METADATA_FILES_MAX as u64 - 3;
+    (2..=most).for_each(forge);
+    let path = operator.keys.path().to_owned();
+    operator.keys = KeyFolder::open(&path).unwrap();
+    let refused = sign_at(&operator, now()).unwrap_err();
+    let SignError::Refused(VerifyError::RootChain { name, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(name, "2.root.json");
+    let options = RotateOptions { keys: None, threshold: None, now: now() };
+    assert!(matches!(operator.keys.rotate(Role::Targets, &options), Err(KeyError::TooManyRoots)));
+    fs::copy(path.join("1.root.json"), path.join(format!("{}.root.json", most + 1))).unwrap();
+    assert!(matches!(KeyFolder::open(&path), Err(KeyError::TooMany { .. })));
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn pack(
 }
 
 /// The SHA-256 of all of a stream.
-pub(super) fn sha256_of(bytes: &dyn ReadAt, progress: &Progress) -> io::Result<Sha256Digest> {
+pub fn sha256_of(bytes: &dyn ReadAt, progress: &Progress) -> io::Result<Sha256Digest> {
     let mut hash = Sha256::new();
     let mut buf = vec![0; STEP_BYTES];
     let mut at = 0;

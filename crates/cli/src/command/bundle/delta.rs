@@ -12,7 +12,7 @@ use fluvial_image::Anatomist;
 use indicatif::HumanBytes;
 
 use super::file::BundleFile;
-use super::{copy, file_name, part_bytes};
+use super::{APPLY_MEMORY_BYTES, copy, file_name, part_bytes};
 use crate::arguments::BundleDeltaArguments;
 use crate::command::diff::{check_patch_path, use_threads, write_patch};
 use fluvial_console::Interrupt;
@@ -22,9 +22,6 @@ use fluvial_console::{Fault, Kind};
 use fluvial_device::disk::DiskScratch;
 use fluvial_device::disk::Medium;
 use fluvial_device::disk::durable::folder_of;
-
-/// What applying a patch may take on a device, in bytes, if nothing else is said.
-const APPLY_MEMORY_BYTES: u64 = 32 << 20;
 
 /// Where the bytes of a part come from.
 enum Bytes {

@@ -1,0 +1,125 @@
+//! Our own ways, as `fluvial bundle` makes them and `fluvial-agent install` goes them.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::time::Instant;
+
+use fluvial_bundle::{
+    Assembly, BundleHeader, Component, HashKind, Index, IndexInfo, Manifest, Part, PartKind, Payload,
+    PayloadInfo, Scatter, WriteOptions, gaps, index_of, write,
+};
+use fluvial_console::Fault;
+use fluvial_delta::apply::check_target;
+use fluvial_delta::diff::{Named, diff};
+use fluvial_delta::header::StreamInfo;
+use fluvial_delta::structure::ReadAt;
+use fluvial_device::disk::{DiskScratch, Medium};
+use fluvial_fetch::{ChunkFile, Site, Store, complete};
+use fluvial_image::{Anatomist, file_extents};
+use fluvial_simulate::Cost;
+
+use super::report::Measured;
+use super::{Bench, Outcome};
+use crate::arguments::{DiffOptionArguments, Method, Verify};
+use crate::command::bundle::{APPLY_MEMORY_BYTES, CHUNK_LEVEL, sha256_of};
+
+/// What `fluvial release sign` adds to a bundle, in bytes: four files with one key for each role.
+const SIGNATURES_BYTES: u64 = 4017;
+/// What an answer with several ranges has before each, in bytes: a boundary, the content's type, the range.
+const RANGE_OVERHEAD_BYTES: u64 = 110;
+const CHUNKS_NAME: &str = "chunks";
+const SLOT_NAME: &str = "system";
+
+impl Bench<'_> {
+    /// A patch, as `fluvial bundle delta` makes it, applied and compared unless the preset is `fast`.
+    pub(super) fn by_patch(&self, method: Method) -> Result<Outcome, Fault> {
+        let started = Instant::now();
+        let sources = [Named::new(SLOT_NAME, self.old)];
+        let targets = [Named::new(SLOT_NAME, self.new)];
+        let options = DiffOptionArguments { effort: self.arguments.effort.clone(), verify: Verify::Auto };
+        let options = options.options(APPLY_MEMORY_BYTES);
+        let scratch = DiskScratch::new(self.folder);
+        let report =
+            diff(&sources, &targets, &Anatomist, &scratch, &options, self.progress, &mut std::io::sink())?;
+        let index_bytes = header_bytes(self.new.len(), 0)?;
+        let data_bytes = report.patch_bytes;
+        // The header, what is left of the patch's header, and the rest.
+        let requests = data_bytes.div_ceil(1 << 20) + 1;
+        Ok(Outcome::Measured(Measured {
+            make_s: Some(started.elapsed().as_secs_f64()),
+            apply_memory_bytes: Some(report.header.apply_memory_bytes),
+            ..Measured::new(method, Cost { data_bytes, index_bytes, requests })
+        }))
+    }
+
+    /// What a device fetches that has OLD in the slot that runs, and nothing in the other one. NEW is really made
+    /// so, and compared.
+    pub(super) fn by_chunks(&self, method: Method) -> Result<Outcome, Fault> {
+        let started = Instant::now();
+        let index = self.publish(method)?;
+        let index_bytes = index.to_bytes()?.len() as u64;
+        let make_s = Some(started.elapsed().as_secs_f64());
+        let failed = |error| Fault::writing(self.folder, error);
+        let file = tempfile::tempfile_in(self.folder).map_err(failed)?;
+        file.set_len(index.len).map_err(failed)?;
+        let target = Medium::new(file).map_err(failed)?;
+        let site = Site::open(&self.folder.to_string_lossy(), 1)?;
+        self.fetch(&index, &target, &site)?;
+        let info = StreamInfo { name: index.name.clone(), size: index.len, sha256: index.sha256 };
+        check_target(&target, &info, &mut |bytes| self.progress.advance(bytes))?;
+        let counters = site.counters();
+        let data_bytes = counters.bytes + counters.ranges * RANGE_OVERHEAD_BYTES;
+        let index_bytes = header_bytes(index.len, index_bytes)? + index_bytes;
+        // The header and the index come first.
+        let cost = Cost { data_bytes, index_bytes, requests: counters.groups + 2 };
+        Ok(Outcome::Measured(Measured { make_s, ..Measured::new(method, cost) }))
+    }
+
+    /// Cuts and packs NEW as a bundle has it.
+    fn publish(&self, method: Method) -> Result<Index, Fault> {
+        self.progress.phase(method.name(), 2 * self.new.len());
+        let sha256 =
+            sha256_of(self.new, self.progress).map_err(|error| Fault::reading(&self.arguments.new, error))?;
+        let files = file_extents(self.new);
+        let path = self.folder.join(CHUNKS_NAME);
+        let mut chunks = BufWriter::new(File::create(&path).map_err(|error| Fault::writing(&path, error))?);
+        let payload = Payload { name: SLOT_NAME, sha256, bytes: self.new, files: &files };
+        let options = WriteOptions { level: CHUNK_LEVEL, hash: HashKind::default() };
+        let index = write(payload, options, &mut chunks, &|bytes| self.progress.advance(bytes))?;
+        chunks.into_inner().map_err(|error| Fault::writing(&path, error.into_error()))?;
+        Ok(index)
+    }
+
+    /// Makes NEW from OLD and chunks.
+    fn fetch(&self, index: &Index, target: &Medium, site: &Site) -> Result<(), Fault> {
+        let advance = |bytes| self.progress.advance(bytes);
+        let files = file_extents(self.old);
+        let payload = Payload { name: SLOT_NAME, sha256: [0; 32], bytes: self.old, files: &files };
+        let known = index_of(payload, index.hash, &advance)?;
+        let between = Scatter::new(self.old, gaps(&files, self.old.len()));
+        let streams: Vec<Scatter<&Medium>> = std::iter::once(between)
+            .chain(files.iter().map(|file| Scatter::new(self.old, [*file])))
+            .collect();
+        let streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
+        let mut assembly = Assembly::new(&[Part { index, target }], streams);
+        assembly.find_in_place(&advance)?;
+        assembly.find_indexed(&known, &advance)?;
+        let chunks = ChunkFile { name: CHUNKS_NAME.into(), offset: 0, len: index.chunk_file_len() };
+        let store = Store::open(&self.folder.join("fetched"), std::slice::from_ref(index))?;
+        complete(&mut assembly, site, &[chunks], &store, self.progress)?;
+        Ok(store.remove()?)
+    }
+}
+
+/// How long the header of a signed bundle is that has one slot.
+fn header_bytes(size_bytes: u64, index_bytes: u64) -> Result<u64, Fault> {
+    let index = IndexInfo { size_bytes: index_bytes, sha256: [0; 32] };
+    let payload = PayloadInfo { size_bytes, sha256: [0; 32], index };
+    let mut manifest = Manifest::new("release".into(), "1.0".into(), 1);
+    manifest.components.push(Component::Slot { name: SLOT_NAME.into(), payload });
+    let mut header = BundleHeader::new(manifest.to_bytes()?);
+    for kind in [PartKind::Index, PartKind::Chunks, PartKind::Full] {
+        header.push(0, kind, size_bytes);
+    }
+    Ok(header.to_bytes()?.len() as u64 + SIGNATURES_BYTES)
+}
