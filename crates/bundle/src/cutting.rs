@@ -62,7 +62,7 @@ impl Cutting {
     }
 
     /// Of these files those that are cut by themselves: all or none.
-    pub(crate) fn files<'a>(&self, files: &'a [Extent]) -> &'a [Extent] {
+    pub(crate) fn files<'a>(self, files: &'a [Extent]) -> &'a [Extent] {
         match self {
             Self::Files => files,
             Self::Blocks(_) => &[],
@@ -70,7 +70,7 @@ impl Cutting {
     }
 
     /// Writes it as an index has it.
-    pub(crate) fn write(&self, writer: &mut WireWriter) {
+    pub(crate) fn write(self, writer: &mut WireWriter) {
         let Self::Blocks(chunker) = self else { return writer.raw(&[0]) };
         writer.raw(&[if chunker.is_fixed() { 2 } else { 1 }]);
         writer.number((chunker.bytes_avg() >> 10) as u64);
