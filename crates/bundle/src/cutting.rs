@@ -62,7 +62,7 @@ impl Cutting {
     }
 
     /// Of these files those that are cut by themselves: all or none.
-    pub(crate) fn files<'a>(self, files: &'a [Extent]) -> &'a [Extent] {
+    pub(crate) fn files(self, files: &[Extent]) -> &[Extent] {
         match self {
             Self::Files => files,
             Self::Blocks(_) => &[],
