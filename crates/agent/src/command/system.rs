@@ -111,6 +111,13 @@ fn roll_back(mut device: Device, arguments: &RollbackArguments, json: bool) -> R
         let message = format!("group {other} holds a release that was not installed to its end");
         return Err(Fault::new(Kind::Refused, message).hint("install the release that is wanted instead"));
     }
+    // Going back is no try: what was never confirmed may never have started, or have failed.
+    let is_untried = device.state.pending.as_ref().is_some_and(|pending| pending.group == other.as_str());
+    if is_untried && device.boot.default != other {
+        let message = format!("group {other} holds a release that was installed and never confirmed");
+        return Err(Fault::new(Kind::Refused, message)
+            .hint("`fluvial-agent system commit` keeps what runs; install the release again to try it"));
+    }
     device.state.pending = None;
     device.store()?;
     // What runs and was not confirmed is left by the next restart anyway.

@@ -54,6 +54,19 @@ fn a_device_goes_back() {
 }
 
 #[test]
+fn a_release_that_was_never_confirmed_is_not_gone_back_to() {
+    let (_, device, ..) = installed();
+    device.refused(&["system", "rollback"], "refused", 25);
+    // It is tried, and fails.
+    device.restart();
+    device.restart();
+    let message = device.refused(&["system", "rollback"], "refused", 25);
+    assert!(message.contains("never confirmed"), "{message}");
+    device.done(&["system", "commit"]);
+    assert_eq!(device.choice(), "a");
+}
+
+#[test]
 fn what_the_device_falls_back_to_is_not_written() {
     let (operator, device, _, new) = installed();
     device.restart();
