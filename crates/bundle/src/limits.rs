@@ -46,10 +46,10 @@ pub const BUNDLE_HEADER_BYTES_MAX: usize = 8 << 20;
 pub const PARTS_MAX: usize = 4 * COMPONENTS_MAX;
 /// A part of a bundle at most, in bytes.
 pub const PART_BYTES_MAX: u64 = 2 * PAYLOAD_BYTES_MAX;
-/// Frames of one payload at most: they have 4 MiB each.
-pub const FRAMES_MAX: usize = 1 << 14;
+/// Frames of one payload at most: they have 2 MiB each.
+pub const FRAMES_MAX: usize = 1 << 15;
 /// A packed frame at most, in bytes: as many as it unpacks to, and what Zstandard adds to noise.
-pub const FRAME_PACKED_BYTES_MAX: u64 = (4 << 20) + (64 << 10);
+pub const FRAME_PACKED_BYTES_MAX: u64 = (2 << 20) + (64 << 10);
 /// The largest chunks that other tools' chunkers may be set to, in KiB.
 pub const CHUNKER_KIB_MAX: u16 = 256;
 /// The smallest that casync's may be set to, in KiB: the shortest chunk is a quarter, and the hash needs a

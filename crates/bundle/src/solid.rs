@@ -1,6 +1,6 @@
 //! A payload packed as a whole, for devices that have nothing of it.
 //!
-//! Small chunks do not pack well. Where most of a payload is missing, frames of 4 MiB are fetched instead: each
+//! Small chunks do not pack well. Where most of a payload is missing, frames of 2 MiB are fetched instead: each
 //! is a Zstandard frame (RFC 8878) of its own, and is compared with its digest before it is unpacked.
 
 use std::io::Write;
@@ -13,7 +13,7 @@ use crate::hash::HashKind;
 use crate::index::{RunDigest, unpack};
 
 /// Bytes of a payload in one frame; fewer in the last one.
-pub(crate) const FRAME_BYTES: u64 = 4 << 20;
+pub(crate) const FRAME_BYTES: u64 = 2 << 20;
 /// Frames that are packed at a time, on all threads.
 const BATCH_FRAMES: usize = 8;
 
@@ -30,7 +30,7 @@ pub struct FrameInfo {
 
 /// Packs a payload in frames, writes them to `out`, and answers what an index has to tell of them.
 ///
-/// Memory: 10 MiB for each of eight frames, and what Zstandard takes on each thread.
+/// Memory: 5 MiB for each of eight frames, and what Zstandard takes on each thread.
 ///
 /// # Errors
 /// [`WriteError`].

@@ -2,7 +2,7 @@
 //! Framework (specification 1.0), through the crate `tough`.
 //!
 //! A release's manifest is the only thing that is signed, and names everything else by its hash. To this
-//! crate it is bytes. An operator keeps a [`KeyFolder`], and [`sign`]s a manifest with it. That makes
+//! crate it is bytes. An operator keeps a [`KeyFolder`], and [`sign()`]s a manifest with it. That makes
 //! [`Metadata`], a few small files which go wherever the manifest goes. A device has a root.json and
 //! [`Trust`]s it: [`Trust::verify`] says whether the manifest is what the keys stand for, in time, and not
 //! older than what was seen. [`Trust::remember`] is a step of its own, so that looking leaves no trace.
