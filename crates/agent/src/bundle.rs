@@ -4,10 +4,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use fluvial_bundle::limits::{BUNDLE_HEADER_BYTES_MAX, INDEX_BYTES_MAX};
-use fluvial_bundle::{BUNDLE_PREFIX_BYTES, BundleError, BundleHeader, BundlePart, Index, Manifest, PartKind};
+use fluvial_bundle::{BUNDLE_PREFIX_BYTES, BundleHeader, BundlePart, Index, Manifest, PartKind};
 use fluvial_console::{Fault, Kind};
 use fluvial_fetch::{ChunkFile, Site};
-use sha2::{Digest as _, Sha256};
 
 /// What is fetched at first: most headers are shorter.
 const HEAD_BYTES: u64 = 16 << 10;
@@ -54,16 +53,8 @@ impl Bundle {
             bytes.extend(site.read_range(&name, bytes.len() as u64..len as u64, limit)?);
         }
         let header = BundleHeader::read(&bytes)?;
-        let manifest = Manifest::read(&header.manifest)?;
-        if header.parts.iter().any(|part| part.component >= manifest.components.len()) {
-            return Err(BundleError::Invalid("a part is of no component").into());
-        }
+        let manifest = header.read_manifest()?;
         Ok(Self { site, name, header, manifest, head: bytes })
-    }
-
-    /// The bytes of a part of a component, if it is there.
-    pub fn part_bytes(&self, component: usize, kind: PartKind) -> Option<u64> {
-        self.header.part(component, kind).map(|part| part.range.end - part.range.start)
     }
 
     /// Reads a range of at most `limit` bytes; less of it where the file ends before. What came with the header
@@ -82,26 +73,8 @@ impl Bundle {
     /// A component's index: compared with what the manifest tells before it is unpacked.
     pub fn index(&self, component: usize) -> Result<Option<Index>, Fault> {
         let Some(part) = self.header.part(component, PartKind::Index) else { return Ok(None) };
-        let payload = self.manifest.components[component].payload();
-        let damaged = |what: &str| {
-            let name = self.manifest.components[component].name();
-            Fault::new(Kind::DamagedBundle, format!("{}: the index of {name:?} {what}", self.name))
-        };
-        if part.range.end - part.range.start != payload.index.size_bytes {
-            return Err(damaged("has another length than the manifest tells"));
-        }
         let bytes = self.read(part.range.clone(), INDEX_BYTES_MAX as u64)?;
-        if Sha256::digest(&bytes)[..] != payload.index.sha256 {
-            return Err(damaged("is other bytes than the manifest tells"));
-        }
-        let index = Index::read(&bytes)?;
-        if (index.len, index.sha256) != (payload.size_bytes, payload.sha256) {
-            return Err(damaged("is that of another payload"));
-        }
-        let len = |kind| self.part_bytes(component, kind).unwrap_or(0);
-        let is_whole = len(PartKind::Chunks) == index.chunk_file_len()
-            && (len(PartKind::Full) == index.frames_len() || len(PartKind::Full) == 0);
-        if is_whole { Ok(Some(index)) } else { Err(damaged("does not fit its chunks")) }
+        Ok(Some(self.header.read_index(component, &self.manifest.components[component], &bytes)?))
     }
 
     /// Where a component's chunks stand.

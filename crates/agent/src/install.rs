@@ -123,13 +123,9 @@ fn install(
 
 /// What went over the wire altogether.
 fn fetched(bundle: &Bundle, beside: &Cell<Counters>) -> Counters {
-    let (one, other) = (bundle.site.counters(), beside.get());
-    Counters {
-        bytes: one.bytes + other.bytes,
-        requests: one.requests + other.requests,
-        retries: one.retries + other.retries,
-        ..one
-    }
+    let mut all = bundle.site.counters();
+    all += beside.get();
+    all
 }
 
 /// Finds the slots of every component.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use fluvial_bundle::Manifest;
 use fluvial_console::{Fault, Kind};
+use fluvial_delta::header::StreamInfo;
 use fluvial_device::disk::durable::Draft;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -48,6 +49,15 @@ pub struct SlotContent {
     pub size_bytes: u64,
     /// Whether all of it was written and compared; else an installation was cut.
     pub is_whole: bool,
+}
+
+impl SlotContent {
+    /// What the slot is compared with; `None` where the digest is none.
+    pub fn info(&self, name: &str) -> Option<StreamInfo> {
+        let mut sha256 = [0; 32];
+        hex::decode_to_slice(&self.sha256, &mut sha256).ok()?;
+        Some(StreamInfo { name: name.into(), size: self.size_bytes, sha256 })
+    }
 }
 
 /// A release that waits to be confirmed.

@@ -8,10 +8,14 @@ use std::ops::Range;
 use fluvial_delta::wire::{WireError, WireReader, WireWriter};
 use thiserror::Error;
 
+use crate::error::IndexError;
+use crate::hash::HashKind;
+use crate::index::Index;
 use crate::limits::{
     BUNDLE_HEADER_BYTES_MAX, COMPONENTS_MAX, MANIFEST_BYTES_MAX, METADATA_FILE_BYTES_MAX, METADATA_FILES_MAX,
     NAME_BYTES_MAX, PART_BYTES_MAX, PARTS_MAX,
 };
+use crate::manifest::{Component, Manifest, ManifestError};
 
 /// How a bundle begins.
 const MAGIC: &[u8; 8] = b"FLUVIALb";
@@ -94,6 +98,25 @@ pub enum BundleError {
     /// Parts do not fit together.
     #[error("its header is damaged: {0}")]
     Invalid(&'static str),
+    /// Its manifest cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// An index is not the one that the manifest tells.
+    #[error("the index of {component:?} {what}")]
+    WrongIndex {
+        /// The component's name.
+        component: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An index that the manifest tells cannot be read.
+    #[error("the index of {component:?} cannot be read")]
+    Index {
+        /// The component's name.
+        component: String,
+        /// Why not.
+        source: IndexError,
+    },
 }
 
 impl BundleHeader {
@@ -187,6 +210,52 @@ impl BundleHeader {
         let bytes = [&MAGIC[..], &[VERSION], &len.to_le_bytes(), &writer.bytes].concat();
         Self::read(&bytes)?;
         Ok(bytes)
+    }
+
+    /// Reads its manifest. Nobody has vouched for it yet.
+    ///
+    /// # Errors
+    /// [`BundleError::Manifest`]; [`BundleError::Invalid`] where a part is of a component that is not in it.
+    pub fn read_manifest(&self) -> Result<Manifest, BundleError> {
+        let manifest = Manifest::read(&self.manifest)?;
+        if self.parts.iter().any(|part| part.component >= manifest.components.len()) {
+            return Err(BundleError::Invalid("a part is of no component"));
+        }
+        Ok(manifest)
+    }
+
+    /// Reads the index of a component, whose number it has in the manifest: `bytes` are those of its part. They
+    /// are compared with what the manifest tells before they are unpacked.
+    ///
+    /// # Errors
+    /// [`BundleError::WrongIndex`], [`BundleError::Index`].
+    pub fn read_index(
+        &self,
+        number: usize,
+        component: &Component,
+        bytes: &[u8],
+    ) -> Result<Index, BundleError> {
+        let payload = component.payload();
+        let name = || component.name().to_owned();
+        let wrong = |what| Err(BundleError::WrongIndex { component: name(), what });
+        if bytes.len() as u64 != payload.index.size_bytes {
+            return wrong("has another length than the manifest tells");
+        }
+        if HashKind::Sha256.digest(bytes) != payload.index.sha256 {
+            return wrong("is other bytes than the manifest tells");
+        }
+        let index = Index::read(bytes).map_err(|source| BundleError::Index { component: name(), source })?;
+        let part_len = |kind| self.part(number, kind).map_or(0, |part| part.range.end - part.range.start);
+        if (index.len, index.sha256) != (payload.size_bytes, payload.sha256) {
+            return wrong("is that of another payload");
+        }
+        if part_len(PartKind::Chunks) != index.chunk_file_len() {
+            return wrong("does not fit the chunks");
+        }
+        if part_len(PartKind::Full) != index.frames_len() {
+            return wrong("does not fit the image as a whole");
+        }
+        Ok(index)
     }
 
     /// A part of a component, if it is there.

@@ -37,9 +37,9 @@ pub const HARDWARE_MAX: usize = 256;
 /// Components of one release at most.
 pub const COMPONENTS_MAX: usize = 64;
 /// Files of trust metadata in one bundle at most: four roles, and every root since the first.
-pub const METADATA_FILES_MAX: usize = 1024;
-/// One of them at most, in bytes.
-pub const METADATA_FILE_BYTES_MAX: usize = 1 << 20;
+pub const METADATA_FILES_MAX: usize = 256;
+/// One of them at most, in bytes: as many as `fluvial-trust` reads.
+pub const METADATA_FILE_BYTES_MAX: usize = 64 << 10;
 /// The header of a bundle at most, in bytes.
 pub const BUNDLE_HEADER_BYTES_MAX: usize = 8 << 20;
 /// Parts of one bundle at most: four kinds for each component.

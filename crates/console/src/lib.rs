@@ -21,7 +21,7 @@ pub use allocator::give_back_early;
 pub use arguments::{finish, parse};
 pub use fault::{Fault, Kind};
 pub use interrupt::{Interrupt, with_signals};
-pub use output::{hex, percent, say};
+pub use output::{percent, say};
 pub use progress::Progress;
 
 /// Opens a file or a block device to read.

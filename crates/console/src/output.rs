@@ -6,11 +6,6 @@ use std::path::Path;
 
 use crate::fault::Fault;
 
-/// A digest as people write it.
-pub fn hex(digest: &[u8]) -> String {
-    digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
 /// How long `patch` is in percent of `new`; 0 for an empty NEW.
 pub fn percent(patch: u64, new: u64) -> f64 {
     if new == 0 { 0.0 } else { 100.0 * patch as f64 / new as f64 }

@@ -7,6 +7,7 @@ use blake3::hazmat::{
     ChainingValue, HasherExt as _, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
 };
 use sha2::{Digest as _, Sha256};
+use thiserror::Error;
 
 use crate::header::{Blake3Digest, Sha256Digest};
 use crate::structure::{Extent, ReadAt};
@@ -18,16 +19,24 @@ const CHUNK_BYTES: u64 = 256 << 10;
 const SUBTREE_BYTES: u64 = 8 << 20;
 
 /// Why a stream could not be hashed.
-#[derive(Debug)]
-pub(crate) enum HashError {
+#[derive(Debug, Error)]
+pub enum HashError {
+    /// The caller cancelled.
+    #[error("cancelled")]
     Cancelled,
-    Read(io::Error),
+    /// The stream cannot be read.
+    #[error("it cannot be read")]
+    Read(#[source] io::Error),
 }
 
 /// Hears how many bytes have been read since its last call, and cancels by answering `false`.
-pub(crate) type OnBytes<'a> = &'a mut (dyn FnMut(u64) -> bool + Send);
+pub type OnBytes<'a> = &'a mut (dyn FnMut(u64) -> bool + Send);
 
-pub(crate) fn sha256_of(stream: &dyn ReadAt, progress: OnBytes<'_>) -> Result<Sha256Digest, HashError> {
+/// The SHA-256 (FIPS 180-4) of a stream. Memory: a buffer.
+///
+/// # Errors
+/// [`HashError`].
+pub fn sha256_of(stream: &dyn ReadAt, progress: OnBytes<'_>) -> Result<Sha256Digest, HashError> {
     let mut hash = Sha256::new();
     for_chunks(stream, Extent { offset: 0, len: stream.len() }, progress, |bytes| hash.update(bytes))?;
     Ok(hash.finalize().into())

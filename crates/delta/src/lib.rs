@@ -10,7 +10,7 @@ pub mod apply;
 pub mod diff;
 pub mod frame;
 pub mod gear;
-mod hash;
+pub mod hash;
 pub mod header;
 pub mod layout;
 pub mod limits;

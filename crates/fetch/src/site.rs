@@ -4,7 +4,7 @@ mod fetch;
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -35,6 +35,17 @@ pub struct Counters {
     pub groups: u64,
     /// Ranges in these groups.
     pub ranges: u64,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.requests += other.requests;
+        self.retries += other.retries;
+        self.whole_files += other.whole_files;
+        self.groups += other.groups;
+        self.ranges += other.ranges;
+    }
 }
 
 /// A server of static files or a folder, below which published files stand. It may be used by several threads.

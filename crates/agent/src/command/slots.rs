@@ -1,18 +1,13 @@
 //! `fluvial-agent slots`: what is in the device's slots.
 
-use std::io;
-
 use fluvial_console::{Fault, Interrupt, Kind, Progress, open, say};
-use fluvial_delta::structure::ReadAt;
+use fluvial_delta::apply::{ApplyError, check_target};
+use fluvial_delta::structure::ReadAt as _;
 use fluvial_device::system::Slot;
 use indicatif::HumanBytes;
-use sha2::{Digest as _, Sha256};
 
 use crate::arguments::{PlaceArguments, SlotsArguments, SlotsCommand};
 use crate::device::Device;
-
-/// Bytes that are hashed at a time.
-const STEP_BYTES: u64 = 256 << 10;
 
 /// Carries out a command for slots.
 ///
@@ -79,30 +74,18 @@ fn verify(device: &Device, progress: &Progress) -> Result<Vec<Verified>, Fault> 
     let mut verified = Vec::new();
     for slot in device.system.slots() {
         let Some(content) = device.state.whole(&slot.name) else { continue };
-        let path = device.path(slot);
-        let medium = open(path)?.shortened(content.size_bytes);
+        let medium = open(device.path(slot))?.shortened(content.size_bytes);
         progress.phase("verifying", medium.len());
-        let sha256 = sha256_of(&medium, progress).map_err(|error| Fault::reading(path, error))?;
-        let is_right = medium.len() == content.size_bytes && sha256 == content.sha256;
+        let is_right = match content.info(&slot.name) {
+            None => false,
+            Some(info) => match check_target(&medium, &info, &mut |bytes| progress.advance(bytes)) {
+                Err(ApplyError::WrongTarget { .. }) => false,
+                checked => checked.map(|()| true)?,
+            },
+        };
         verified.push(Verified { slot: slot.name.clone(), is_right });
     }
     Ok(verified)
-}
-
-fn sha256_of(bytes: &dyn ReadAt, progress: &Progress) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut buf = vec![0; STEP_BYTES as usize];
-    let mut at = 0;
-    while at < bytes.len() {
-        let step = &mut buf[..(bytes.len() - at).min(STEP_BYTES) as usize];
-        bytes.read_at(at, step)?;
-        hash.update(&*step);
-        at += step.len() as u64;
-        if !progress.advance(step.len() as u64) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-    }
-    Ok(hex::encode(hash.finalize()))
 }
 
 fn show(verified: &[Verified], json: bool) -> Result<(), Fault> {

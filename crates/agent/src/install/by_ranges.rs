@@ -9,7 +9,7 @@ use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::StreamInfo;
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::{Destination, Medium};
-use fluvial_fetch::{Counters, Store, complete};
+use fluvial_fetch::{Store, complete};
 
 use super::{Job, Made, Route, Work};
 use crate::arguments::RouteChoice;
@@ -75,13 +75,9 @@ fn with_source(
         && let Some(index) = full.index(job.component)?
     {
         let made = each(&full, &index);
-        let (here, so_far) = (full.site.counters(), work.beside.get());
-        work.beside.set(Counters {
-            bytes: so_far.bytes + here.bytes,
-            requests: so_far.requests + here.requests,
-            retries: so_far.retries + here.retries,
-            ..so_far
-        });
+        let mut beside = work.beside.get();
+        beside += full.site.counters();
+        work.beside.set(beside);
         return made;
     }
     let message = format!("{} has neither a patch that fits nor chunks for {:?}", work.bundle.name, job.role);
@@ -155,7 +151,7 @@ fn assemble(
     match (choice.route, part(PartKind::Chunks), part(PartKind::Full)) {
         (Route::Full, _, Some(full)) => frames::fetch(work, bundle, full, &mut assembly)?,
         (Route::Dynamic, Some(chunks), _) => {
-            let folder = work.device.folder.path().join("staging").join(hex::encode(index.sha256));
+            let folder = work.staging().join(hex::encode(index.sha256));
             let store = Store::open(&folder, std::slice::from_ref(index))?;
             complete(&mut assembly, &bundle.site, &[bundle.chunk_file(chunks)], &store, work.progress)?;
             store.remove()?;

@@ -247,7 +247,7 @@ fn an_index_that_unpacks_to_gigabytes_is_refused() {
         let bundle = operator.publish("bomb.fluvial", bomb);
         let before = device.slots_and_choice();
         let ran = confined(&device, &["install", &bundle]);
-        assert_eq!((ran.exit_code, &ran.error["kind"]), (Some(12), &"damaged_patch".into()), "{ran:?}");
+        assert_eq!((ran.exit_code, &ran.error["kind"]), (Some(23), &"damaged_bundle".into()), "{ran:?}");
         assert!(device.slots_and_choice() == before);
     }
 }

@@ -5,35 +5,14 @@ mod casync;
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::Mutex;
 
 use fluvial_bundle::{
     AssembleError, Assembly, Cutting, HashKind, Index, Part, Payload, Shelf, Tally, Want, WriteOptions, write,
 };
-use fluvial_delta::apply::Target;
 use fluvial_delta::structure::{Extent, ReadAt};
+use fluvial_testing::Memory;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
-
-/// A target in memory.
-struct Memory(Mutex<Vec<u8>>);
-
-impl ReadAt for Memory {
-    fn len(&self) -> u64 {
-        self.0.lock().unwrap().len() as u64
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.0.lock().unwrap().read_at(offset, buf)
-    }
-}
-
-impl Target for Memory {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.lock().unwrap()[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    }
-}
 
 /// A published chunk file. Everything is there; what was asked for is counted.
 struct Published {
@@ -78,7 +57,7 @@ fn assemble(
     published: &Published,
     old: &[Vec<u8>],
 ) -> Result<(Vec<u8>, u64, Tally), AssembleError> {
-    let target = Memory(Mutex::new(vec![0; index.len as usize]));
+    let target = Memory::new(vec![0; index.len as usize]);
     let mut assembly =
         Assembly::new(&[Part { index, target: &target }], old.iter().map(|one| one as &dyn ReadAt).collect());
     let sum = |wants: &[Want]| wants.iter().map(|want| want.len).sum::<u64>();
@@ -103,7 +82,7 @@ fn assemble(
     }
     let tally = assembly.tally();
     drop(assembly);
-    Ok((target.0.into_inner().unwrap(), wanted, tally))
+    Ok((target.into_bytes(), wanted, tally))
 }
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -294,7 +273,7 @@ fn what_stands_in_place_is_not_fetched_and_the_rest_comes_in_frames() {
     // Only the second frame has something else, and the zeros are something else too.
     let mut before = bytes.clone();
     before[5 << 20..(5 << 20) + 200_000].fill(7);
-    let target = Memory(Mutex::new(before));
+    let target = Memory::new(before);
     let mut assembly = Assembly::new(&[Part { index: &index, target: &target }], Vec::new());
     assembly.find_in_place(&|_| true).unwrap();
     let in_place = assembly.tally().in_place_bytes;
@@ -309,14 +288,14 @@ fn what_stands_in_place_is_not_fetched_and_the_rest_comes_in_frames() {
     assert!(matches!(assembly.take_frame(wants[0], &damaged), Err(AssembleError::Content { .. })));
     assembly.take_frame(wants[0], packed).unwrap();
     drop(assembly);
-    assert!(target.0.into_inner().unwrap() == bytes);
+    assert!(target.into_bytes() == bytes);
     assert!(index.chunk_file_len() == published.chunks.len() as u64);
 }
 
 #[test]
 fn without_frames_there_are_none_to_fetch() {
     let (index, _) = publish(&noise(1, 50_000), &[]);
-    let target = Memory(Mutex::new(vec![0; 50_000]));
+    let target = Memory::new(vec![0; 50_000]);
     let assembly = Assembly::new(&[Part { index: &index, target: &target }], Vec::new());
     assert!(assembly.frames().is_none());
 }
@@ -336,7 +315,7 @@ fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
     let at = extents[7].offset as usize + 5;
     old[at] ^= 1;
 
-    let target = Memory(Mutex::new(vec![0; new.len()]));
+    let target = Memory::new(vec![0; new.len()]);
     let streams: Vec<fluvial_bundle::Scatter<&Vec<u8>>> =
         std::iter::once(fluvial_bundle::Scatter::new(&old, fluvial_bundle::gaps(&extents, old.len() as u64)))
             .chain(extents.iter().map(|extent| fluvial_bundle::Scatter::new(&old, [*extent])))
@@ -353,5 +332,5 @@ fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
         }
     }
     drop(assembly);
-    assert!(target.0.into_inner().unwrap() == new);
+    assert!(target.into_bytes() == new);
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use fluvial_console::{Fault, Interrupt, Kind, Progress, hex, open, say};
+use fluvial_console::{Fault, Interrupt, Kind, Progress, open, say};
 use fluvial_delta::apply::{ApplyError, Patch, check_sources};
 use fluvial_delta::header::Header;
 use fluvial_delta::structure::ReadAt;
@@ -73,7 +73,7 @@ fn apply(arguments: &ApplyArguments, progress: &Progress) -> Result<Outcome, Fau
     making.publish()?;
     Ok(Outcome {
         new_bytes: target.size,
-        new_sha256: hex(&target.sha256),
+        new_sha256: hex::encode(target.sha256),
         patch_bytes,
         frames: header.frames.len(),
         first_frame,

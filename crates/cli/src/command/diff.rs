@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use fluvial_console::{Fault, Interrupt, Kind, Progress, hex, open, percent, say};
+use fluvial_console::{Fault, Interrupt, Kind, Progress, open, percent, say};
 use fluvial_delta::diff::{DiffReport, Named, diff};
 use fluvial_device::disk::durable::{Draft, folder_of};
 use fluvial_device::disk::{DiskScratch, Identity, is_at};
@@ -105,7 +105,7 @@ fn show(arguments: &DiffArguments, report: &DiffReport, duration_s: f64) -> Resu
             "patch_bytes": report.patch_bytes,
             "old_bytes": old_bytes,
             "new_bytes": new_bytes,
-            "new_sha256": report.header.targets.first().map(|target| hex(&target.sha256)),
+            "new_sha256": report.header.targets.first().map(|target| hex::encode(target.sha256)),
             "patch_percent": patch_percent,
             "sources": report.header.sources.len(),
             "frames": report.header.frames.len(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use fluvial_codec::Format;
-use fluvial_console::{Fault, hex, open, percent, say};
+use fluvial_console::{Fault, open, percent, say};
 use fluvial_delta::apply::Patch;
 use fluvial_delta::header::{FORMAT_VERSION, SourceCheck, SourceInfo, StreamInfo};
 use fluvial_delta::layout::{Node, Packed};
@@ -121,12 +121,12 @@ impl<'a> Findings<'a> {
         let source = |source: &SourceInfo| {
             let mut object = json!({ "name": source.name, "size_bytes": source.size });
             match &source.check {
-                SourceCheck::Whole { sha256, .. } => object["sha256"] = hex(sha256).into(),
-                SourceCheck::Brief(brief) => object["blake3_start"] = hex(brief).into(),
+                SourceCheck::Whole { sha256, .. } => object["sha256"] = hex::encode(sha256).into(),
+                SourceCheck::Brief(brief) => object["blake3_start"] = hex::encode(brief).into(),
             }
             object
         };
-        let target = |target: &StreamInfo| json!({ "name": target.name, "size_bytes": target.size, "sha256": hex(&target.sha256) });
+        let target = |target: &StreamInfo| json!({ "name": target.name, "size_bytes": target.size, "sha256": hex::encode(target.sha256) });
         let tally = |tally: &Tally| {
             json!({
                 "count": tally.count,
@@ -150,7 +150,7 @@ impl<'a> Findings<'a> {
             "apply_memory_bytes": header.apply_memory_bytes,
             "scratch_bytes": header.scratch_bytes,
             "sources": header.sources.iter().map(source).collect::<Value>(),
-            "sources_blake3": header.sources_blake3.as_ref().map(|blake3| hex(blake3)),
+            "sources_blake3": header.sources_blake3.as_ref().map(hex::encode),
             "targets": header.targets.iter().map(target).collect::<Value>(),
             "map": { "packed_bytes": header.map_packed_len, "plain_bytes": header.map_len },
             "frames": {
@@ -188,8 +188,8 @@ impl fmt::Display for Findings<'_> {
         )?;
         let sources = header.sources.iter().map(|source| {
             let check = match &source.check {
-                SourceCheck::Whole { sha256, .. } => format!("SHA-256 {}", hex(sha256)),
-                SourceCheck::Brief(brief) => format!("BLAKE3 {}...", hex(brief)),
+                SourceCheck::Whole { sha256, .. } => format!("SHA-256 {}", hex::encode(sha256)),
+                SourceCheck::Brief(brief) => format!("BLAKE3 {}...", hex::encode(brief)),
             };
             (source.name.as_str(), source.size, check)
         });
@@ -204,10 +204,9 @@ impl fmt::Display for Findings<'_> {
             }
             _ => show_streams("source", sources, f)?,
         }
-        let targets = header
-            .targets
-            .iter()
-            .map(|target| (target.name.as_str(), target.size, format!("SHA-256 {}", hex(&target.sha256))));
+        let targets = header.targets.iter().map(|target| {
+            (target.name.as_str(), target.size, format!("SHA-256 {}", hex::encode(target.sha256)))
+        });
         show_streams("target", targets, f)?;
         writeln!(f, "memory    {:>12} bytes to apply it", header.apply_memory_bytes)?;
         writeln!(f, "scratch   {:>12} bytes of temporary storage", header.scratch_bytes)?;

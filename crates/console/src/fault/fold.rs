@@ -134,7 +134,9 @@ impl From<BootError> for Fault {
 impl From<BundleError> for Fault {
     fn from(error: BundleError) -> Self {
         let kind = match &error {
-            BundleError::Version(_) => Kind::UnsupportedPatch,
+            BundleError::Version(_)
+            | BundleError::Manifest(ManifestError::Version(_))
+            | BundleError::Index { source: IndexError::Version(_), .. } => Kind::UnsupportedPatch,
             _ => Kind::DamagedBundle,
         };
         Self::new(kind, error)

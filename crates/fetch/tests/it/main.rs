@@ -2,15 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "what the tests share is test code too")]
 
 use std::fs;
-use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use fluvial_bundle::{Cutting, HashKind, Index, Part, Payload, Tally, WriteOptions, write};
-use fluvial_delta::apply::Target;
 use fluvial_delta::structure::ReadAt;
 use fluvial_fetch::{ChunkFile, FetchError, FetchObserver, FetchPhase, Site, Store, assemble};
-use fluvial_testing::{RangeFault, RangeServer};
+use fluvial_testing::{Memory, RangeFault, RangeServer};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
@@ -19,26 +16,6 @@ mod whole_files;
 
 /// What stands before the chunks of a file, and between those of its payloads.
 const BETWEEN_BYTES: usize = 60;
-
-/// A target in memory.
-struct Memory(Mutex<Vec<u8>>);
-
-impl ReadAt for Memory {
-    fn len(&self) -> u64 {
-        self.0.lock().unwrap().len() as u64
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.0.lock().unwrap().read_at(offset, buf)
-    }
-}
-
-impl Target for Memory {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.lock().unwrap()[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    }
-}
 
 /// Goes on, or stops at the first byte that is fetched.
 struct Observer {
@@ -119,14 +96,14 @@ impl Published {
         old: &[Vec<u8>],
         observer: &Observer,
     ) -> Result<Tally, FetchError> {
-        let target = |payload: &Vec<u8>| Memory(Mutex::new(vec![0; payload.len()]));
+        let target = |payload: &Vec<u8>| Memory::new(vec![0; payload.len()]);
         let targets: Vec<Memory> = self.payloads.iter().map(target).collect();
         let parts: Vec<Part<'_>> =
             self.indexes.iter().zip(&targets).map(|(index, target)| Part { index, target }).collect();
         let streams = old.iter().map(|bytes| bytes as &dyn ReadAt).collect();
         let tally = assemble(&parts, streams, site, &self.files, store, observer)?;
         for (target, payload) in targets.into_iter().zip(&self.payloads) {
-            assert!(target.0.into_inner().unwrap() == *payload);
+            assert!(target.into_bytes() == *payload);
         }
         Ok(tally)
     }

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 use std::time::Instant;
 
 use fluvial_bundle::{
     BundleHeader, Component, Cutting, IndexInfo, Manifest, PartKind, Payload, PayloadInfo, WriteOptions,
     write, write_solid,
 };
+use fluvial_delta::hash::{HashError, sha256_of};
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::ReadAt;
 use indicatif::HumanBytes;
@@ -20,6 +22,7 @@ use fluvial_console::Interrupt;
 use fluvial_console::Progress;
 use fluvial_console::{Fault, Kind};
 use fluvial_console::{open, say};
+use fluvial_device::disk::Medium;
 use fluvial_device::disk::durable::folder_of;
 
 /// Bytes that are hashed or copied at a time.
@@ -104,7 +107,7 @@ fn pack(
     let image = open(&slot.image)?;
     check_patch_path(&arguments.bundle, image.identity().ok(), "the image of a slot")?;
     progress.phase("hashing", image.len());
-    let sha256 = sha256_of(&image, progress).map_err(|error| Fault::reading(&slot.image, error))?;
+    let sha256 = hash(&slot.image, &image, progress)?;
     let files = match options.cutting {
         Cutting::Files => fluvial_image::file_extents(&image),
         Cutting::Blocks(_) => Vec::new(),
@@ -133,21 +136,12 @@ fn pack(
     Ok(Packed { component, index, chunks, chunks_bytes, full, full_bytes })
 }
 
-/// The SHA-256 of all of a stream.
-pub fn sha256_of(bytes: &dyn ReadAt, progress: &Progress) -> io::Result<Sha256Digest> {
-    let mut hash = Sha256::new();
-    let mut buf = vec![0; STEP_BYTES];
-    let mut at = 0;
-    while at < bytes.len() {
-        let step = &mut buf[..(bytes.len() - at).min(STEP_BYTES as u64) as usize];
-        bytes.read_at(at, step)?;
-        hash.update(&*step);
-        at += step.len() as u64;
-        if !progress.advance(step.len() as u64) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-    }
-    Ok(hash.finalize().into())
+/// The SHA-256 of a file or device.
+pub fn hash(path: &Path, medium: &Medium, progress: &Progress) -> Result<Sha256Digest, Fault> {
+    sha256_of(medium, &mut |bytes| progress.advance(bytes)).map_err(|error| match error {
+        HashError::Read(source) => Fault::reading(path, source),
+        HashError::Cancelled => Fault::new(Kind::Cancelled, error),
+    })
 }
 
 /// Copies a file from where it stands to its end.

@@ -11,7 +11,6 @@ use fluvial_bundle::{
 use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::StreamInfo;
 use fluvial_delta::structure::ReadAt;
-use sha2::{Digest as _, Sha256};
 
 use fluvial_console::Progress;
 use fluvial_console::open;
@@ -69,10 +68,7 @@ impl BundleFile {
             let message = format!("{} has {} bytes, its header tells {need}", path.display(), medium.len());
             return Err(Fault::new(Kind::DamagedBundle, message));
         }
-        let manifest = Manifest::read(&header.manifest)?;
-        if header.parts.iter().any(|part| part.component >= manifest.components.len()) {
-            return Err(BundleError::Invalid("a part is of no component").into());
-        }
+        let manifest = header.read_manifest()?;
         Ok(Self { path: path.into(), medium, header, header_bytes: len as u64, manifest })
     }
 
@@ -89,34 +85,15 @@ impl BundleFile {
 
     /// A component's index, checked.
     pub fn index(&self, component: usize) -> Result<Index, Fault> {
-        let info = self.manifest.components[component].payload();
-        let name = self.manifest.components[component].name();
-        let damaged = |what: &str| {
-            let message = format!("{}: the index of {name:?} {what}", self.path.display());
-            Fault::new(Kind::DamagedBundle, message)
-        };
-        let section = self.section(component, PartKind::Index).ok_or_else(|| damaged("is not there"))?;
-        if section.len() != info.index.size_bytes {
-            return Err(damaged("has another length than the manifest tells"));
+        let info = &self.manifest.components[component];
+        let mut bytes = Vec::new();
+        if let Some(section) = self.section(component, PartKind::Index) {
+            // A longer one is not read to be refused.
+            let limit = info.payload().index.size_bytes.saturating_add(1);
+            bytes.resize(section.len().min(limit) as usize, 0);
+            section.read_at(0, &mut bytes).map_err(|error| Fault::reading(&self.path, error))?;
         }
-        let mut bytes = vec![0; section.len() as usize];
-        section.read_at(0, &mut bytes).map_err(|error| Fault::reading(&self.path, error))?;
-        if Sha256::digest(&bytes)[..] != info.index.sha256 {
-            return Err(damaged("is other bytes than the manifest tells"));
-        }
-        let index = Index::read(&bytes)?;
-        let full = self.section(component, PartKind::Full).map_or(0, |full| full.len());
-        if full != index.frames_len() {
-            return Err(damaged("does not fit the image as a whole"));
-        }
-        let chunks = self.section(component, PartKind::Chunks);
-        if (index.len, index.sha256) != (info.size_bytes, info.sha256) {
-            return Err(damaged("is that of another payload"));
-        }
-        if chunks.map(|chunks| chunks.len()) != Some(index.chunk_file_len()) {
-            return Err(damaged("does not fit the chunks"));
-        }
-        Ok(index)
+        Ok(self.header.read_index(component, info, &bytes)?)
     }
 
     /// Makes a component from its chunks in a temporary file in `folder`, and checks it.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use fluvial_bundle::{Index, Part, Tally};
-use fluvial_console::{Fault, Interrupt, Kind, Progress, hex, say};
+use fluvial_console::{Fault, Interrupt, Kind, Progress, say};
 use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::{Sha256Digest, StreamInfo};
 use fluvial_device::disk::durable::beside;
@@ -142,7 +142,7 @@ fn chunk_file(index: &Index) -> ChunkFile {
 fn store_folder(to: &ImageReference, access: &Access<'_>, digest: &Sha256Digest) -> PathBuf {
     match to.path() {
         Some(path) => beside(path, ".fetched"),
-        None => access.folder.join(format!("fluvial-{}.fetched", &hex(digest)[..16])),
+        None => access.folder.join(format!("fluvial-{}.fetched", &hex::encode(digest)[..16])),
     }
 }
 
@@ -180,7 +180,7 @@ fn info(name: String, size: u64, sha256: Sha256Digest) -> StreamInfo {
 
 /// The new image's config, checked.
 fn fetch_config(site: &Site, digest: &Sha256Digest) -> Result<Vec<u8>, Fault> {
-    let name = format!("{}/{CONFIG_FILE}", hex(digest));
+    let name = format!("{}/{CONFIG_FILE}", hex::encode(digest));
     let config = site.read(&name, CONFIG_BYTES_MAX)?;
     if Sha256::digest(&config)[..] != *digest {
         let message = format!("{name} is other bytes than its digest says");
@@ -196,10 +196,10 @@ fn missing_layers(diff_ids: &[Sha256Digest], old: &OldImage<'_>) -> Vec<Sha256Di
 }
 
 fn fetch_index(site: &Site, diff_id: &Sha256Digest) -> Result<Index, Fault> {
-    let name = format!("{}/{INDEX_FILE}", hex(diff_id));
+    let name = format!("{}/{INDEX_FILE}", hex::encode(diff_id));
     let bytes = site.read(&name, fluvial_bundle::limits::INDEX_BYTES_MAX as u64)?;
     let index = Index::read(&bytes)?;
-    if index.sha256 != *diff_id || index.name != hex(diff_id) {
+    if index.sha256 != *diff_id || index.name != hex::encode(diff_id) {
         let message = format!("{name} is the index of another layer");
         return Err(Fault::new(Kind::DamagedPatch, message).hint("publish the image again"));
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use fluvial_console::{Fault, Interrupt, Progress, hex, percent, say};
+use fluvial_console::{Fault, Interrupt, Progress, percent, say};
 use fluvial_delta::diff::{DiffReport, FileIn, Named, diff};
 use fluvial_delta::structure::ReadAt as _;
 use fluvial_device::disk::DiskScratch;
@@ -72,7 +72,7 @@ pub(super) fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Resul
         .iter()
         .map(|group| Named { name: &group.name, bytes: &group.bytes, files: &group.files })
         .collect();
-    let names: Vec<String> = new_layers.iter().map(|layer| hex(&layer.diff_id)).collect();
+    let names: Vec<String> = new_layers.iter().map(|layer| hex::encode(layer.diff_id)).collect();
     let mut targets = vec![Named::new(CONFIG_TARGET, &new.config)];
     targets.extend(names.iter().zip(&new_layers).map(|(name, layer)| Named::new(name, &layer.tar)));
 
@@ -81,7 +81,7 @@ pub(super) fn make(arguments: &ImageDiffArguments, progress: &Progress) -> Resul
     let report = write_patch(&arguments.patch, |draft| {
         Ok(diff(&sources, &targets, &Anatomist, &scratch, &options, progress, draft)?)
     })?;
-    let image_digest = format!("sha256:{}", hex(&new.config_digest));
+    let image_digest = format!("sha256:{}", hex::encode(new.config_digest));
     Ok(Made { report, image_digest, pull_bytes, layers, new_layers: new_layers.len() })
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fluvial_console::{Fault, Kind, hex};
+use fluvial_console::{Fault, Kind};
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::DiskScratch;
@@ -42,7 +42,7 @@ impl Goal {
             return Ok(Self::Files(Writer::begin(in_files(to)?, announced)?));
         };
         let engine = Box::new(Engine::connect(reference.kind, access.engine_socket)?);
-        let part = access.folder.join(format!("fluvial-{}.part", &hex(&announced[0].sha256)[..16]));
+        let part = access.folder.join(format!("fluvial-{}.part", &hex::encode(announced[0].sha256)[..16]));
         let blobs = Blobs::in_one_file(&part, announced, BLOB_SPACING_BYTES)?;
         Ok(Self::Engine { engine, name: reference.name.clone(), blobs })
     }
@@ -86,8 +86,10 @@ impl Goal {
         let kept = if wanted.is_empty() { Vec::new() } else { layers_of(&wanted)? };
         let has = |diff_id: &&Sha256Digest| kept.iter().any(|layer| layer.diff_id == **diff_id);
         if let Some(diff_id) = wanted.iter().find(|diff_id| !has(diff_id)) {
-            let message =
-                format!("OLD lacks the layer sha256:{}, and the patch does not make it", hex(diff_id));
+            let message = format!(
+                "OLD lacks the layer sha256:{}, and the patch does not make it",
+                hex::encode(diff_id)
+            );
             return Err(Fault::new(Kind::WrongSource, message));
         }
         match self {

@@ -6,7 +6,7 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use fluvial_bundle::Scatter;
-use fluvial_console::{Fault, Kind, Progress, hex};
+use fluvial_console::{Fault, Kind, Progress};
 use fluvial_delta::apply::{ApplyError, check_sources};
 use fluvial_delta::header::{Header, Sha256Digest, SourceInfo};
 use fluvial_delta::structure::ReadAt;
@@ -66,7 +66,7 @@ impl<'a> OldImage<'a> {
                 && let Ok(folders) = LayerFolders::open(&image.folders)
             {
                 // By its id: its name may go to another image meanwhile.
-                let name = format!("sha256:{}", hex(&image.id));
+                let name = format!("sha256:{}", hex::encode(image.id));
                 let kind = OldKind::Folders { engine: Box::new(engine), name, image, folders };
                 return Ok(Self { access, kind });
             }

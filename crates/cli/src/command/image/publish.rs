@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use fluvial_bundle::{Cutting, HashKind, Payload, WriteOptions, write};
-use fluvial_console::{Fault, Interrupt, Progress, hex, say};
+use fluvial_console::{Fault, Interrupt, Progress, say};
 use fluvial_delta::structure::{Extent, ReadAt as _};
 use fluvial_device::disk::DiskScratch;
 use fluvial_device::disk::durable::Draft;
@@ -69,7 +69,7 @@ pub(super) fn publish_image(
     progress: &Progress,
 ) -> Result<Outcome, Fault> {
     fs::create_dir_all(folder).map_err(|error| Fault::writing(folder, error))?;
-    let image_hex = hex(&image.config_digest);
+    let image_hex = hex::encode(image.config_digest);
     let mut made = Outcome {
         image_digest: format!("sha256:{image_hex}"),
         layers: image.layers.len(),
@@ -78,14 +78,14 @@ pub(super) fn publish_image(
     let mut seen = std::collections::HashSet::new();
     // The index of a layer is written last: where it is, the layer is complete.
     image.layers.retain(|layer| {
-        seen.insert(layer.diff_id) && !folder.join(hex(&layer.diff_id)).join(INDEX_FILE).exists()
+        seen.insert(layer.diff_id) && !folder.join(hex::encode(layer.diff_id)).join(INDEX_FILE).exists()
     });
     made.layers_made = image.layers.len();
     let layers = open_layers(&image.layers, &DiskScratch::new(folder), progress)?;
     progress.phase("packing", layers.iter().map(|layer| layer.tar.len()).sum());
     for layer in &layers {
         let (index_bytes, chunks_bytes) =
-            publish_layer(layer, &folder.join(hex(&layer.diff_id)), level, progress)?;
+            publish_layer(layer, &folder.join(hex::encode(layer.diff_id)), level, progress)?;
         made.index_bytes += index_bytes;
         made.chunks_bytes += chunks_bytes;
     }
@@ -102,7 +102,7 @@ fn publish_layer(
     progress: &Progress,
 ) -> Result<(u64, u64), Fault> {
     fs::create_dir_all(folder).map_err(|error| Fault::writing(folder, error))?;
-    let name = hex(&layer.diff_id);
+    let name = hex::encode(layer.diff_id);
     let files = files_of(layer)?;
     let payload = Payload { name: &name, sha256: layer.diff_id, bytes: &layer.tar, files: &files };
     let chunks = folder.join(CHUNKS_FILE);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use fluvial_console::{Fault, Interrupt, Kind, Progress, hex, open, say};
+use fluvial_console::{Fault, Interrupt, Kind, Progress, open, say};
 use fluvial_delta::apply::ApplyError;
 use fluvial_delta::header::{Header, Sha256Digest};
 use fluvial_delta::structure::ReadAt as _;
@@ -112,7 +112,7 @@ fn check(patch: &Path, new: &RegistryImage) -> Result<(), Fault> {
     let (header, _) = Header::read(&open(patch)?).map_err(ApplyError::Header)?;
     let makes = header.targets.first().filter(|first| first.name == CONFIG_TARGET);
     let config = new.parsed.config().digest().to_string();
-    if makes.is_some_and(|target| format!("sha256:{}", hex(&target.sha256)) == config) {
+    if makes.is_some_and(|target| format!("sha256:{}", hex::encode(target.sha256)) == config) {
         return Ok(());
     }
     let message = format!("{} does not make NEW, whose config is {config}", patch.display());

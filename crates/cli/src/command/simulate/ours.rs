@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufWriter;
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 use fluvial_bundle::{
@@ -17,14 +18,13 @@ use fluvial_device::disk::{DiskScratch, Medium};
 use fluvial_fetch::{ChunkFile, Site, Store, complete};
 use fluvial_image::{Anatomist, file_extents};
 use fluvial_simulate::Cost;
+use fluvial_trust::{InitOptions, KeyFolder, SignOptions, Timestamp, sign};
 
 use super::report::Measured;
 use super::{Bench, Outcome};
 use crate::arguments::{DiffOptionArguments, Method, Verify};
-use crate::command::bundle::{APPLY_MEMORY_BYTES, CHUNK_LEVEL, sha256_of};
+use crate::command::bundle::{APPLY_MEMORY_BYTES, CHUNK_LEVEL, hash};
 
-/// What `fluvial release sign` adds to a bundle, in bytes: four files with one key for each role.
-const SIGNATURES_BYTES: u64 = 4017;
 /// What an answer with several ranges has before each, in bytes: a boundary, the content's type, the range.
 const RANGE_OVERHEAD_BYTES: u64 = 110;
 const CHUNKS_NAME: &str = "chunks";
@@ -41,7 +41,7 @@ impl Bench<'_> {
         let scratch = DiskScratch::new(self.folder);
         let report =
             diff(&sources, &targets, &Anatomist, &scratch, &options, self.progress, &mut std::io::sink())?;
-        let index_bytes = header_bytes(self.new.len(), 0)?;
+        let index_bytes = self.header_bytes(self.new.len(), 0)?;
         let data_bytes = report.patch_bytes;
         // The header, what is left of the patch's header, and the rest.
         let requests = data_bytes.div_ceil(1 << 20) + 1;
@@ -69,7 +69,7 @@ impl Bench<'_> {
         check_target(&target, &info, &mut |bytes| self.progress.advance(bytes))?;
         let counters = site.counters();
         let data_bytes = counters.bytes + counters.ranges * RANGE_OVERHEAD_BYTES;
-        let index_bytes = header_bytes(index.len, index_bytes)? + index_bytes;
+        let index_bytes = self.header_bytes(index.len, index_bytes)? + index_bytes;
         // The header and the index come first.
         let cost = Cost { data_bytes, index_bytes, requests: counters.groups + 2 };
         Ok(Outcome::Measured(Measured { make_s, ..Measured::new(method, cost) }))
@@ -78,8 +78,7 @@ impl Bench<'_> {
     /// Cuts and packs NEW as a bundle has it.
     fn publish(&self, method: Method) -> Result<Index, Fault> {
         self.progress.phase(method.name(), 2 * self.new.len());
-        let sha256 =
-            sha256_of(self.new, self.progress).map_err(|error| Fault::reading(&self.arguments.new, error))?;
+        let sha256 = hash(&self.arguments.new, self.new, self.progress)?;
         let files = file_extents(self.new);
         let path = self.folder.join(CHUNKS_NAME);
         let mut chunks = BufWriter::new(File::create(&path).map_err(|error| Fault::writing(&path, error))?);
@@ -109,17 +108,23 @@ impl Bench<'_> {
         complete(&mut assembly, site, &[chunks], &store, self.progress)?;
         Ok(store.remove()?)
     }
-}
 
-/// How long the header of a signed bundle is that has one slot.
-fn header_bytes(size_bytes: u64, index_bytes: u64) -> Result<u64, Fault> {
-    let index = IndexInfo { size_bytes: index_bytes, sha256: [0; 32] };
-    let payload = PayloadInfo { size_bytes, sha256: [0; 32], index };
-    let mut manifest = Manifest::new("release".into(), "1.0".into(), 1);
-    manifest.components.push(Component::Slot { name: SLOT_NAME.into(), payload });
-    let mut header = BundleHeader::new(manifest.to_bytes()?);
-    for kind in [PartKind::Index, PartKind::Chunks, PartKind::Full] {
-        header.push(0, kind, size_bytes);
+    /// How long the header of a bundle is that has one slot, signed with one new key for each role.
+    fn header_bytes(&self, size_bytes: u64, index_bytes: u64) -> Result<u64, Fault> {
+        let index = IndexInfo { size_bytes: index_bytes, sha256: [0; 32] };
+        let payload = PayloadInfo { size_bytes, sha256: [0; 32], index };
+        let mut manifest = Manifest::new("release".into(), "1.0".into(), 1);
+        manifest.components.push(Component::Slot { name: SLOT_NAME.into(), payload });
+        let mut header = BundleHeader::new(manifest.to_bytes()?);
+        let now = Timestamp::now();
+        let folder = tempfile::tempdir_in(self.folder).map_err(|error| Fault::writing(self.folder, error))?;
+        let keys = KeyFolder::init(&folder.path().join("keys"), &InitOptions::new(now))?;
+        let options = SignOptions { version: NonZeroU64::MIN, lifetimes: None, now };
+        let metadata = sign(&keys, &header.manifest, &options)?;
+        header.metadata.extend(metadata.iter().map(|(name, bytes)| (name.to_owned(), bytes.to_vec())));
+        for kind in [PartKind::Index, PartKind::Chunks, PartKind::Full] {
+            header.push(0, kind, size_bytes);
+        }
+        Ok(header.to_bytes()?.len() as u64)
     }
-    Ok(header.to_bytes()?.len() as u64 + SIGNATURES_BYTES)
 }
