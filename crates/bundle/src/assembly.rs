@@ -14,7 +14,7 @@ use crate::cutting::Cutting;
 use crate::hash::HashKind;
 use crate::have::Have;
 use crate::index::Index;
-use crate::pieces::{NOWHERE, OpenRun, Piece};
+use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece};
 use crate::scatter::Scatter;
 
 /// A payload and where it goes.
@@ -94,6 +94,8 @@ pub struct Assembly<'a> {
     /// Pages of the window at hand: payload and page.
     window: Vec<(usize, usize)>,
     round: usize,
+    /// Programs of the window, by payload and place, of which hardly anything is known; sorted.
+    strange_programs: Vec<(u32, u64)>,
     tally: Tally,
 }
 
@@ -125,6 +127,7 @@ impl<'a> Assembly<'a> {
             next_page: (0, 0),
             window: Vec::new(),
             round: 0,
+            strange_programs: Vec::new(),
             tally: Tally::default(),
         }
     }
@@ -141,6 +144,15 @@ impl<'a> Assembly<'a> {
 }
 
 impl Payload<'_> {
+    /// How many bytes of a program the old space holds in runs that are the same.
+    fn placed_bytes(&self, program: Extent) -> u64 {
+        let runs = &self.index.runs;
+        let first = runs.partition_point(|run| run.offset < program.offset);
+        let end = runs.partition_point(|run| run.offset < program.end());
+        let is_placed = |run: &usize| self.run_places[*run] < IN_PLACE;
+        (first..end).filter(is_placed).map(|run| u64::from(runs[run].len)).sum()
+    }
+
     /// The program that holds a place of the order of cutting.
     fn program_of(&self, offset: u64) -> Option<Extent> {
         let behind = self.programs.partition_point(|program| program.offset <= offset);

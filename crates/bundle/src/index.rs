@@ -12,19 +12,25 @@ use crate::error::IndexError;
 use crate::hash::HashKind;
 use crate::limits::{
     FILES_MAX, FRAME_PACKED_BYTES_MAX, FRAMES_MAX, INDEX_BYTES_MAX, INDEX_UNPACKED_BYTES_MAX, NAME_BYTES_MAX,
-    PAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX, ZERO_RUN_BYTES_MAX,
+    PAGE_BYTES_MAX, PAGE_CHUNKS_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX, ZERO_RUN_BYTES_MAX,
 };
+use crate::parity;
 use crate::scatter::gaps;
 use crate::solid::{FrameInfo, frames_of};
 
 /// How an index begins.
 const MAGIC: &[u8; 8] = b"FLUVIALi";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// A page lists the chunks of runs that have so many bytes together, or of more than that by the last run. Most
 /// long runs have a page for themselves: where one of several is missing, the others' chunks are listed in vain.
 const PAGE_SPAN_BYTES: u64 = 32 << 10;
 /// Bytes of a page's digest.
-const PAGE_DIGEST_BYTES: usize = 16;
+pub(crate) const PAGE_DIGEST_BYTES: usize = 16;
+/// Pages whose lists stand together, and then all else that belongs to them: what is wanted of neighbours is one
+/// range. Whoever publishes has a segment in memory.
+pub(crate) const SEGMENT_PAGES: usize = 128;
+/// Bytes of the digest of a packed chunk.
+pub(crate) const ROW_DIGEST_BYTES: u64 = 12;
 const PACK_LEVEL: i32 = 19;
 
 /// The first 12 bytes of a digest.
@@ -77,6 +83,19 @@ pub(crate) struct PageInfo {
     pub(crate) offset: u64,
     pub(crate) len: u32,
     pub(crate) digest: [u8; PAGE_DIGEST_BYTES],
+    /// How many chunks it lists.
+    pub(crate) chunks: u32,
+    /// How many chunks the pages before it in its segment list.
+    pub(crate) first_chunk: u32,
+}
+
+/// Pages in a row, and where in the chunk file stands what belongs to their chunks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// The digests of packed chunks.
+    pub(crate) rows: u64,
+    /// The syndromes of chunks, by levels ([`crate::parity`]).
+    pub(crate) parity: [u64; parity::LEVELS.len()],
 }
 
 impl PageInfo {
@@ -134,6 +153,8 @@ pub struct Index {
     /// Its runs, in the order of cutting.
     pub runs: Vec<RunInfo>,
     pub(crate) pages: Vec<PageInfo>,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) chunk_file_len: u64,
     /// The frames that it is packed in as a whole, if it is.
     pub frames: Vec<FrameInfo>,
 }
@@ -152,7 +173,12 @@ impl Columns<'_> {
 impl Index {
     /// How long the chunk file is, in bytes.
     pub fn chunk_file_len(&self) -> u64 {
-        self.runs.last().map_or(0, |run| run.packed_offset + u64::from(run.packed_len))
+        self.chunk_file_len
+    }
+
+    /// Whether chunks have parity: where nothing is masked nothing is told, and parity would be of no use.
+    pub(crate) fn has_parity(&self) -> bool {
+        self.cutting == Cutting::Files
     }
 
     /// The payload in the order of cutting: what stands between files, then the files.
@@ -209,6 +235,7 @@ impl Index {
         self.runs.iter().for_each(|run| writer.number(u64::from(run.packed_len)));
         self.runs.iter().filter(|run| !run.is_zeros()).for_each(|run| writer.raw(&run.digest.0));
         self.pages.iter().for_each(|page| writer.number(u64::from(page.len)));
+        self.pages.iter().for_each(|page| writer.number(u64::from(page.chunks)));
         self.pages.iter().for_each(|page| writer.raw(&page.digest));
         writer.number(self.frames.len() as u64);
         self.frames.iter().for_each(|frame| writer.number(u64::from(frame.packed_len)));
@@ -289,6 +316,8 @@ impl Index {
             programs,
             runs: Vec::new(),
             pages: Vec::new(),
+            segments: Vec::new(),
+            chunk_file_len: 0,
             frames: Vec::new(),
         };
         index.read_runs(&mut columns)?;
@@ -340,23 +369,61 @@ impl Index {
     fn read_pages(&mut self, columns: &mut Columns<'_>) -> Result<(), IndexError> {
         let spans = self.page_spans();
         let lens = columns.column("a page's length", spans.len(), PAGE_BYTES_MAX as u64)?;
-        let mut offset = 0;
-        let mut next = 0;
-        for (runs, len) in spans.into_iter().zip(lens) {
-            let page_offset = offset;
-            offset += len;
-            for run in &mut self.runs[next..runs.end] {
+        let counts = columns.column("a page's count of chunks", spans.len(), PAGE_CHUNKS_MAX as u64)?;
+        for ((runs, len), chunks) in spans.into_iter().zip(lens).zip(counts) {
+            let mut digest = [0; PAGE_DIGEST_BYTES];
+            digest.copy_from_slice(columns.reader.raw(PAGE_DIGEST_BYTES)?);
+            let (len, chunks) = (len as u32, chunks as u32);
+            self.pages.push(PageInfo { runs, offset: 0, len, digest, chunks, first_chunk: 0 });
+        }
+        self.place();
+        Ok(())
+    }
+
+    /// Where the digests of the packed chunks of a page stand in the chunk file.
+    pub(crate) fn row_of(&self, page: usize) -> Range<u64> {
+        let info = &self.pages[page];
+        let start = self.segments[page / SEGMENT_PAGES].rows + u64::from(info.first_chunk) * ROW_DIGEST_BYTES;
+        start..start + u64::from(info.chunks) * ROW_DIGEST_BYTES
+    }
+
+    /// Where the syndromes of a chunk stand that a level adds, by its place among those of the page's segment.
+    pub(crate) fn parity_of(&self, page: usize, chunk: u32, level: usize) -> Range<u64> {
+        let width = parity::widths()[level] as u64;
+        let start = self.segments[page / SEGMENT_PAGES].parity[level] + u64::from(chunk) * width;
+        start..start + width
+    }
+
+    /// Tells where everything stands in the chunk file, of the lengths of all.
+    pub(crate) fn place(&mut self) {
+        let widths = if self.has_parity() { parity::widths() } else { [0; parity::LEVELS.len()] };
+        let (mut offset, mut run) = (0, 0);
+        self.segments.clear();
+        for pages in self.pages.chunks_mut(SEGMENT_PAGES) {
+            let mut chunks = 0;
+            for page in &mut *pages {
+                (page.offset, page.first_chunk) = (offset, chunks);
+                offset += u64::from(page.len);
+                chunks += page.chunks;
+            }
+            let rows = offset;
+            offset += u64::from(chunks) * ROW_DIGEST_BYTES;
+            let parity = widths.map(|width| {
+                let at = offset;
+                offset += u64::from(chunks) * width as u64;
+                at
+            });
+            self.segments.push(Segment { rows, parity });
+            let end = pages.last().map_or(run, |page| page.runs.end);
+            for run in &mut self.runs[run..end] {
                 run.packed_offset = offset;
                 offset += u64::from(run.packed_len);
             }
-            next = runs.end;
-            let mut digest = [0; PAGE_DIGEST_BYTES];
-            digest.copy_from_slice(columns.reader.raw(PAGE_DIGEST_BYTES)?);
-            self.pages.push(PageInfo { runs, offset: page_offset, len: len as u32, digest });
+            run = end;
         }
         // Zeros at the end, which no page lists.
-        self.runs[next..].iter_mut().for_each(|run| run.packed_offset = offset);
-        Ok(())
+        self.runs[run..].iter_mut().for_each(|run| run.packed_offset = offset);
+        self.chunk_file_len = offset;
     }
 
     fn read_frames(&mut self, columns: &mut Columns<'_>) -> Result<(), IndexError> {
@@ -381,15 +448,10 @@ impl Index {
 
     /// Gives runs that were not packed the places and pages that a reader expects.
     pub(crate) fn place_unpacked(&mut self) {
-        let mut offset = 0;
-        for run in &mut self.runs {
-            run.packed_offset = offset;
-            offset += u64::from(run.packed_len);
-        }
         let digest = [0; PAGE_DIGEST_BYTES];
-        let starts = |runs: &Range<usize>| self.runs[runs.start].packed_offset;
-        let page = |runs: Range<usize>| PageInfo { offset: starts(&runs), runs, len: 0, digest };
+        let page = |runs| PageInfo { runs, offset: 0, len: 0, digest, chunks: 0, first_chunk: 0 };
         self.pages = self.page_spans().into_iter().map(page).collect();
+        self.place();
     }
 
     /// How many bytes its frames have together.
@@ -433,15 +495,15 @@ mod tests {
     use super::*;
 
     fn sample() -> Index {
-        let run = |offset, len, packed_offset, packed_len| RunInfo {
+        let run = |offset, len, packed_len| RunInfo {
             offset,
             len,
             digest: RunDigest(if packed_len == 0 { [0; 12] } else { [len as u8; 12] }),
-            packed_offset,
+            packed_offset: 0,
             packed_len,
         };
-        let page = |runs, offset, len| PageInfo { runs, offset, len, digest: [9; 16] };
-        Index {
+        let page = |runs, len| PageInfo { runs, offset: 0, len, digest: [9; 16], chunks: 7, first_chunk: 0 };
+        let mut index = Index {
             name: "layer".into(),
             len: 700_000,
             sha256: [7; 32],
@@ -450,57 +512,64 @@ mod tests {
             files: vec![Extent { offset: 512, len: 150_000 }, Extent { offset: 460_000, len: 40_000 }],
             programs: vec![true, false],
             runs: vec![
-                run(0, 10_000, 1234, 900),
-                run(10_000, 300_000, 2134, 0),
-                run(310_000, 20_000, 2134, 6_000),
-                run(330_000, 100_000, 8_134, 50_000),
-                run(430_000, 80_000, 58_234, 40_000),
-                run(510_000, 50_000, 98_334, 40_000),
-                run(560_000, 100_000, 138_434, 90_000),
-                run(660_000, 40_000, 228_534, 30_000),
+                run(0, 10_000, 900),
+                run(10_000, 300_000, 0),
+                run(310_000, 20_000, 6_000),
+                run(330_000, 100_000, 50_000),
+                run(430_000, 80_000, 40_000),
+                run(510_000, 50_000, 40_000),
+                run(560_000, 100_000, 90_000),
+                run(660_000, 40_000, 30_000),
             ],
             pages: vec![
-                page(0..4, 0, 1234),
-                page(4..5, 58_134, 100),
-                page(5..6, 98_234, 100),
-                page(6..7, 138_334, 100),
-                page(7..8, 228_434, 100),
+                page(0..4, 1234),
+                page(4..5, 100),
+                page(5..6, 100),
+                page(6..7, 100),
+                page(7..8, 100),
             ],
+            segments: Vec::new(),
+            chunk_file_len: 0,
             frames: vec![FrameInfo { packed_offset: 0, packed_len: 200_000, digest: RunDigest([3; 12]) }],
-        }
+        };
+        index.place();
+        index
     }
 
     #[test]
     fn what_is_written_is_read() {
         let index = sample();
         assert_eq!(Index::read(&index.to_bytes().unwrap()).unwrap(), index);
-        assert_eq!(index.chunk_file_len(), 258_534);
+        // Lists, then digests and parity of five times seven chunks, then the packed chunks.
+        let (lists, packed) = (1634, 256_900);
+        assert_eq!(index.chunk_file_len(), lists + 35 * (12 + 32) + packed);
+        assert_eq!(index.runs[0].packed_offset, lists + 35 * (12 + 32));
         let order: u64 = index.order().map(|extent| extent.len).sum();
         assert_eq!(order, index.len);
     }
 
     /// A run for each chunk, which are longer than files have them.
     fn blocks_sample() -> Index {
-        let run = |offset, len, packed_offset| RunInfo {
+        let run = |offset, len| RunInfo {
             offset,
             len,
             digest: RunDigest([len as u8; 12]),
-            packed_offset,
+            packed_offset: 0,
             packed_len: 10_000,
         };
-        Index {
+        let page = |runs| PageInfo { runs, offset: 0, len: 100, digest: [9; 16], chunks: 1, first_chunk: 0 };
+        let mut index = Index {
             len: 300_000,
             cutting: "casync-64".parse().unwrap(),
             files: Vec::new(),
             programs: Vec::new(),
-            runs: vec![run(0, 200_000, 100), run(200_000, 100_000, 10_200)],
-            pages: vec![
-                PageInfo { runs: 0..1, offset: 0, len: 100, digest: [9; 16] },
-                PageInfo { runs: 1..2, offset: 10_100, len: 100, digest: [9; 16] },
-            ],
+            runs: vec![run(0, 200_000), run(200_000, 100_000)],
+            pages: vec![page(0..1), page(1..2)],
             frames: Vec::new(),
             ..sample()
-        }
+        };
+        index.place();
+        index
     }
 
     #[test]
@@ -517,6 +586,8 @@ mod tests {
             programs: Vec::new(),
             runs: Vec::new(),
             pages: Vec::new(),
+            segments: Vec::new(),
+            chunk_file_len: 0,
             frames: Vec::new(),
             ..sample()
         };

@@ -26,6 +26,7 @@ pub mod limits;
 mod manifest;
 mod pack;
 mod page;
+mod parity;
 mod pieces;
 mod programs;
 mod scatter;

@@ -26,6 +26,8 @@ pub const FILES_CHUNK_BYTES_MAX: usize = 4 << 10;
 pub const RUN_CHUNKS_MAX: usize = 4096;
 /// A page at most, packed and unpacked, in bytes.
 pub const PAGE_BYTES_MAX: usize = 2 << 20;
+/// Chunks that one page lists at most.
+pub const PAGE_CHUNKS_MAX: usize = 1 << 20;
 /// A run of zeros at most, in bytes.
 pub const ZERO_RUN_BYTES_MAX: usize = 1 << 20;
 /// A manifest at most, in bytes.

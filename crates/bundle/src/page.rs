@@ -4,7 +4,7 @@ use fluvial_delta::wire::{WireReader, WireWriter};
 
 use crate::cut::Chunk;
 use crate::error::IndexError;
-use crate::index::{RunDigest, RunInfo, unpack};
+use crate::index::{PAGE_DIGEST_BYTES, RunInfo, unpack};
 use crate::limits::{CHUNK_BYTES_MAX, PAGE_BYTES_MAX, RUN_BYTES_MAX, RUN_CHUNKS_MAX};
 
 const PACK_LEVEL: i32 = 19;
@@ -17,13 +17,21 @@ pub(crate) struct Listed {
     /// Key and check of a run's only chunk are zero: the run's digest tells more.
     pub(crate) chunk: Chunk,
     pub(crate) packed_len: u32,
-    /// The digest of the packed bytes: they are compared with it before they are unpacked.
-    pub(crate) packed_digest: RunDigest,
 }
 
-/// Writes the page of these runs: the chunks of each.
-pub(crate) fn write(runs: &[Vec<Listed>]) -> Result<Vec<u8>, IndexError> {
-    // All of a run's only chunk but its digest is known from the run.
+/// What a page tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// The digest of the page's row: the digests of its packed chunks, 12 bytes each.
+    pub(crate) row_digest: [u8; PAGE_DIGEST_BYTES],
+    /// The chunks of each run.
+    pub(crate) runs: Vec<Vec<Listed>>,
+}
+
+/// Writes a page.
+pub(crate) fn write(page: &Page) -> Result<Vec<u8>, IndexError> {
+    let runs = &page.runs;
+    // All of a run's only chunk is known from the run.
     let several = || runs.iter().filter(|run| run.len() > 1).flatten();
     let mut writer = WireWriter::default();
     for run in runs {
@@ -33,7 +41,7 @@ pub(crate) fn write(runs: &[Vec<Listed>]) -> Result<Vec<u8>, IndexError> {
     several().for_each(|one| writer.number(u64::from(one.packed_len)));
     several().for_each(|one| writer.raw(&one.chunk.key.to_le_bytes()));
     several().for_each(|one| writer.raw(&one.chunk.check.to_le_bytes()));
-    runs.iter().flatten().for_each(|one| writer.raw(&one.packed_digest.0));
+    writer.raw(&page.row_digest);
     let packed =
         zstd::bulk::compress(&writer.bytes, PACK_LEVEL).map_err(|_| IndexError::Packed("Zstandard"))?;
     Ok([&(writer.bytes.len() as u32).to_le_bytes()[..], &packed].concat())
@@ -45,7 +53,7 @@ pub(crate) fn read(
     bytes: &[u8],
     runs: &[RunInfo],
     chunk_bytes_max: usize,
-) -> Result<Vec<Vec<Listed>>, IndexError> {
+) -> Result<Page, IndexError> {
     let (&len, packed) = bytes.split_first_chunk().ok_or(IndexError::NotAnIndex)?;
     let len = u32::from_le_bytes(len) as usize;
     if len > PAGE_BYTES_MAX {
@@ -54,13 +62,9 @@ pub(crate) fn read(
     read_body(&unpack(packed, len)?, runs, chunk_bytes_max)
 }
 
-fn read_body(body: &[u8], runs: &[RunInfo], chunk_bytes_max: usize) -> Result<Vec<Vec<Listed>>, IndexError> {
+fn read_body(body: &[u8], runs: &[RunInfo], chunk_bytes_max: usize) -> Result<Page, IndexError> {
     let mut reader = WireReader::new(body);
-    let empty = Listed {
-        chunk: Chunk { len: 0, key: 0, check: 0 },
-        packed_len: 0,
-        packed_digest: RunDigest([0; 12]),
-    };
+    let empty = Listed { chunk: Chunk { len: 0, key: 0, check: 0 }, packed_len: 0 };
     let mut lists = Vec::with_capacity(runs.len());
     for run in runs {
         // A chunk takes two bytes at least of what is left: the memory is bounded by the page.
@@ -90,9 +94,8 @@ fn read_body(body: &[u8], runs: &[RunInfo], chunk_bytes_max: usize) -> Result<Ve
         one.chunk.check = word(reader)?;
         Ok(())
     })?;
-    for one in lists.iter_mut().flatten() {
-        one.packed_digest.0.copy_from_slice(reader.raw(12)?);
-    }
+    let mut row_digest = [0; PAGE_DIGEST_BYTES];
+    row_digest.copy_from_slice(reader.raw(PAGE_DIGEST_BYTES)?);
     reader.finish()?;
     for (run, list) in runs.iter().zip(&lists) {
         let len: u64 = list.iter().map(|one| u64::from(one.chunk.len)).sum();
@@ -102,7 +105,7 @@ fn read_body(body: &[u8], runs: &[RunInfo], chunk_bytes_max: usize) -> Result<Ve
             return Err(IndexError::Invalid("a run's chunks are not as long as the run"));
         }
     }
-    Ok(lists)
+    Ok(Page { row_digest, runs: lists })
 }
 
 /// Reads any bytes as a page of any runs, for fuzzing. The first byte says how many runs there are; two numbers
@@ -123,15 +126,15 @@ pub fn probe(bytes: &[u8]) {
         runs.push(RunInfo {
             offset: 0,
             len: len as u32,
-            digest: RunDigest([0; 12]),
+            digest: crate::index::RunDigest([0; 12]),
             packed_offset: 0,
             packed_len: packed_len as u32,
         });
     }
     let Ok(body) = reader.string("a page", PAGE_BYTES_MAX) else { return };
-    if let Ok(lists) = read_body(body, &runs, CHUNK_BYTES_MAX) {
-        let again = write(&lists).and_then(|page| read(&page, &runs, CHUNK_BYTES_MAX));
-        assert_eq!(again.ok(), Some(lists), "what was written is read again");
+    if let Ok(page) = read_body(body, &runs, CHUNK_BYTES_MAX) {
+        let again = write(&page).and_then(|page| read(&page, &runs, CHUNK_BYTES_MAX));
+        assert_eq!(again.ok(), Some(page), "what was written is read again");
     }
 }
 
@@ -145,10 +148,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::index::RunDigest;
 
     fn listed() -> Listed {
-        let chunk = Chunk { len: 9, key: 0, check: 0 };
-        Listed { chunk, packed_len: 3, packed_digest: RunDigest([5; 12]) }
+        Listed { chunk: Chunk { len: 9, key: 0, check: 0 }, packed_len: 3 }
     }
 
     fn info(list: &[Listed]) -> RunInfo {
@@ -170,7 +173,6 @@ mod tests {
             let listed = |&(len, key, check): &(u32, u32, u32)| Listed {
                 chunk: Chunk { len, key, check },
                 packed_len: 1 + len / 2,
-                packed_digest: RunDigest([len as u8; 12]),
             };
             let mut lists: Vec<Vec<Listed>> = lists.iter().map(|list| list.iter().map(listed).collect()).collect();
             for list in &mut lists {
@@ -179,7 +181,8 @@ mod tests {
                 }
             }
             let runs: Vec<RunInfo> = lists.iter().map(|list| info(list)).collect();
-            prop_assert_eq!(read(&write(&lists).unwrap(), &runs, 4096).unwrap(), lists);
+            let page = Page { row_digest: [5; 16], runs: lists };
+            prop_assert_eq!(read(&write(&page).unwrap(), &runs, 4096).unwrap(), page);
         }
 
         #[test]
@@ -194,8 +197,8 @@ mod tests {
     #[test]
     fn chunks_that_are_not_the_run_are_refused() {
         let one = listed();
-        let page = write(&[vec![one, one]]).unwrap();
-        assert_eq!(read(&page, &[info(&[one, one])], 9).unwrap(), [[one, one]]);
+        let page = write(&Page { row_digest: [5; 16], runs: vec![vec![one, one]] }).unwrap();
+        assert_eq!(read(&page, &[info(&[one, one])], 9).unwrap().runs, [[one, one]]);
         assert!(matches!(read(&page, &[info(&[one])], 9), Err(IndexError::Invalid(_))));
         // Chunks of another way of cutting are too long.
         assert!(matches!(read(&page, &[info(&[one, one])], 8), Err(IndexError::Wire(_))));

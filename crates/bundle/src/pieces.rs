@@ -51,6 +51,10 @@ pub(crate) struct OpenRun {
     pub(crate) payload: u32,
     /// Its index in the payload.
     pub(crate) run: u32,
+    /// The page that lists it.
+    pub(crate) page: u32,
+    /// Where its first chunk stands among those of the page's segment.
+    pub(crate) first_chunk: u32,
     /// Its first piece, and how many it has.
     pub(crate) first: u32,
     pub(crate) count: u32,
@@ -61,6 +65,12 @@ pub(crate) struct OpenRun {
 }
 
 impl OpenRun {
+    /// Whether its chunks may be told of what is known of their program, if anything is. The only chunk of a run
+    /// has no like; and where something came wrong everything is fetched.
+    pub(crate) fn is_told(&self, is_program_known: bool) -> bool {
+        is_program_known && self.count > 1 && self.failures == 0
+    }
+
     /// The indexes of its pieces.
     pub(crate) fn pieces(&self) -> std::ops::Range<usize> {
         self.first as usize..(self.first + self.count) as usize

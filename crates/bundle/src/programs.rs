@@ -1,11 +1,13 @@
-//! Code that only moved: the device makes it from what it has.
+//! Code that only moved, or nearly so: the device makes it from what it has.
 //!
 //! A chunk of a program whose masked form is known differs from the old one in its references only. Where
-//! most code went is known from the chunks that are the same, so most references can be told. The digest of
-//! the chunk proves it. What stays unproved is fetched, a part of it first: what is fetched teaches where
-//! more code and data went.
+//! most code went is known from the chunks that are the same, so most references can be told. Between chunks that
+//! are known, one without a like is taken for what stands there in the old program: it may differ in a few bytes.
+//! The digest of the chunk proves what is told; where it is wrong in a few places, parity corrects it
+//! ([`crate::parity`]).
 
 use std::io;
+use std::ops::Range;
 
 use fluvial_delta::apply::Target;
 use fluvial_delta::predict::{Cover, HEAD_BYTES, PredictError, Predictor};
@@ -13,13 +15,42 @@ use fluvial_delta::structure::{Extent, ReadAt};
 
 use crate::cut::digests;
 use crate::hash::HashKind;
+use crate::parity;
+use crate::pieces::NOWHERE;
 
-/// A piece of a new program that the old space has the like of.
+/// A chunk without a like is looked for no farther from one that is known, in bytes.
+const STRANGE_BYTES_MAX: u64 = 64 << 10;
+
+/// A part of a new program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Known {
-    pub(crate) cover: Cover,
-    /// The piece that is not proved yet; `None` for what stands in the payload already.
-    pub(crate) open: Option<(usize, u32)>,
+    /// Where the old space holds the like of it, [`NOWHERE`] if that is not known.
+    pub(crate) old: u64,
+    /// Where it stands in the program.
+    pub(crate) new: u64,
+    pub(crate) len: u64,
+    /// Whether it stands in the payload already.
+    pub(crate) is_there: bool,
+    /// Which piece it is, if that is to be told.
+    pub(crate) open: Option<Open>,
+}
+
+impl Known {
+    fn end(&self) -> u64 {
+        self.new + self.len
+    }
+
+    /// Whether it is to be told of its neighbours.
+    fn is_strange(&self) -> bool {
+        self.old == NOWHERE && self.open.is_some()
+    }
+}
+
+/// A piece that is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Open {
+    pub(crate) piece: usize,
+    pub(crate) check: u32,
 }
 
 /// Puts `next` behind `list`, or makes the last one longer.
@@ -27,10 +58,11 @@ pub(crate) fn push(list: &mut Vec<Known>, next: Known) {
     if let Some(last) = list.last_mut()
         && last.open.is_none()
         && next.open.is_none()
-        && last.cover.new + last.cover.len == next.cover.new
-        && last.cover.old + last.cover.len == next.cover.old
+        && last.is_there == next.is_there
+        && (last.old == NOWHERE) == (next.old == NOWHERE)
+        && (last.old == NOWHERE || last.old + last.len == next.old)
     {
-        last.cover.len += next.cover.len;
+        last.len += next.len;
     } else {
         list.push(next);
     }
@@ -50,61 +82,231 @@ impl From<PredictError> for Failed {
     }
 }
 
-/// Makes the open pieces of a program and writes those that are proved; answers which ones.
+/// A program in the making.
+pub(crate) struct Program<'a> {
+    pub(crate) hash: HashKind,
+    /// Where it stands in `order`; its first [`HEAD_BYTES`] bytes are there.
+    pub(crate) extent: Extent,
+    pub(crate) order: &'a dyn Target,
+    pub(crate) old: &'a dyn ReadAt,
+    /// Where programs stand in `old`.
+    pub(crate) old_programs: &'a [Extent],
+    /// The syndromes of a piece, as many as there are.
+    pub(crate) parity: &'a dyn Fn(usize) -> Vec<u8>,
+}
+
+/// From which side what stands between known chunks is told: where something was put in or taken out, one half
+/// fits to what stands before, the other to what stands behind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Before,
+    Behind,
+}
+
+/// Makes the open parts of a program, which are `known` in order, and writes those that are proved; answers which
+/// pieces, and where the old space has the like of each.
 ///
-/// `program` is where it stands in `order`; its first [`HEAD_BYTES`] bytes are there. `old_programs` are where
-/// programs stand in `old`.
-pub(crate) fn resolve(
-    hash: HashKind,
-    known: &[Known],
-    program: Extent,
-    order: &dyn Target,
-    old: &dyn ReadAt,
-    old_programs: &[Extent],
-) -> Result<Vec<usize>, Failed> {
-    let covers: Vec<Cover> = known.iter().map(|one| one.cover).collect();
-    let whole = [Extent { offset: 0, len: program.len }];
-    let mut predictor = Predictor::new(covers, old, old_programs, &whole)?;
+/// Memory: 8 MiB, and 80 bytes for each part.
+pub(crate) fn resolve(program: &Program<'_>, known: &mut [Known]) -> Result<Vec<(usize, u64)>, Failed> {
+    let mut proved = Vec::new();
+    let is_uneven = resolve_from(program, known, Side::Before, &mut proved)?;
+    if is_uneven {
+        resolve_from(program, known, Side::Behind, &mut proved)?;
+    }
+    Ok(proved)
+}
+
+/// Answers whether the other side would give something else.
+fn resolve_from(
+    program: &Program<'_>,
+    known: &mut [Known],
+    side: Side,
+    proved: &mut Vec<(usize, u64)>,
+) -> Result<bool, Failed> {
+    let (covers, is_uneven) = covers(known, side, program.old.len());
+    let whole = [Extent { offset: 0, len: program.extent.len }];
+    let mut predictor = Predictor::new(&covers, program.old, program.old_programs, &whole)?;
     let mut bytes = Vec::new();
     let mut at = 0;
-    while at < HEAD_BYTES.min(program.len) {
-        let len = predictor.literal_step_len(at, HEAD_BYTES.min(program.len) - at);
-        bytes.resize(len as usize, 0);
-        order.read_at(program.offset + at, &mut bytes).map_err(Failed::ReadTarget)?;
+    while at < HEAD_BYTES.min(program.extent.len) {
+        let len = predictor.literal_step_len(at, HEAD_BYTES.min(program.extent.len) - at);
+        program.read(at, len, &mut bytes)?;
         predictor.literal(at, &bytes);
         at += len;
     }
+    let mut is_known = Vec::new();
     // What is there teaches first, wherever it stands.
-    for (index, one) in known.iter().enumerate().filter(|(_, one)| one.open.is_none()) {
+    each_step(&mut predictor, &covers, |predictor, cover, done, new| {
+        mark(known, &new, &mut is_known);
+        if is_known.contains(&true) {
+            program.read(new.start, new.end - new.start, &mut bytes)?;
+            predictor.tell(cover, done, &mut bytes, &is_known)?;
+        }
+        Ok(())
+    })?;
+    let mut telling = Telling::default();
+    each_step(&mut predictor, &covers, |predictor, cover, done, new| {
+        if !parts(known, &new).any(|index| known[index].open.is_some()) {
+            return Ok(());
+        }
+        mark(known, &new, &mut is_known);
+        program.read(new.start, new.end - new.start, &mut bytes)?;
+        predictor.tell(cover, done, &mut bytes, &is_known)?;
+        let old = covers[cover].old + done;
+        for index in parts(known, &new) {
+            let Some(open) = known[index].open else { continue };
+            let Some(told) = telling.take(index, &known[index], &new, &bytes, old) else { continue };
+            let place = told.place;
+            if program.prove(open, &mut telling.bytes)? {
+                let offset = program.extent.offset + known[index].new;
+                program.order.write_at(offset, &telling.bytes).map_err(Failed::Write)?;
+                proved.push((open.piece, place));
+                known[index] = Known { old: place, is_there: true, open: None, ..known[index] };
+            }
+        }
+        Ok(())
+    })?;
+    Ok(is_uneven)
+}
+
+/// Calls `each` for every step of every cover with the cover, what is done of it, and the new bytes.
+fn each_step<'a>(
+    predictor: &mut Predictor<'a>,
+    covers: &[Cover],
+    mut each: impl FnMut(&mut Predictor<'a>, usize, u64, Range<u64>) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    for (index, cover) in covers.iter().enumerate() {
         let mut done = 0;
         loop {
             let len = predictor.step_len(index, done);
             if len == 0 {
                 break;
             }
-            bytes.resize(len as usize, 0);
-            order.read_at(program.offset + one.cover.new + done, &mut bytes).map_err(Failed::ReadTarget)?;
-            predictor.encode(index, done, &mut bytes)?;
+            let new = cover.new + done;
+            each(predictor, index, done, new..new + len)?;
             done += len;
         }
     }
-    let mut proved = Vec::new();
-    for (index, one) in known.iter().enumerate() {
-        let Some((piece, check)) = one.open else { continue };
-        bytes.clear();
-        loop {
-            let done = bytes.len();
-            let len = predictor.step_len(index, done as u64) as usize;
-            if len == 0 {
-                break;
+    Ok(())
+}
+
+/// The parts that have bytes in a range.
+fn parts(known: &[Known], range: &Range<u64>) -> Range<usize> {
+    let first = known.partition_point(|one| one.end() <= range.start);
+    let count = known[first..].partition_point(|one| one.new < range.end);
+    first..first + count
+}
+
+/// Says of every byte of a range whether it is known.
+fn mark(known: &[Known], range: &Range<u64>, is_known: &mut Vec<bool>) {
+    is_known.clear();
+    is_known.resize((range.end - range.start) as usize, false);
+    for one in known[parts(known, range)].iter().filter(|one| one.is_there) {
+        let from = one.new.max(range.start) - range.start;
+        let to = one.end().min(range.end) - range.start;
+        is_known[from as usize..to as usize].fill(true);
+    }
+}
+
+/// What the old space holds for a new program, and whether parts without a like were taken from one side where
+/// the other side gives something else.
+fn covers(known: &[Known], side: Side, old_len: u64) -> (Vec<Cover>, bool) {
+    let mut covers: Vec<Cover> = Vec::with_capacity(known.len());
+    let mut is_uneven = false;
+    let mut index = 0;
+    while let Some(one) = known.get(index) {
+        if !one.is_strange() {
+            if one.old != NOWHERE {
+                push_cover(&mut covers, Cover { old: one.old, new: one.new, len: one.len });
             }
-            bytes.resize(done + len, 0);
-            predictor.decode(index, done as u64, &mut bytes[done..])?;
+            index += 1;
+            continue;
         }
-        if digests(hash, &bytes).1 == check {
-            order.write_at(program.offset + one.cover.new, &bytes).map_err(Failed::Write)?;
-            proved.push(piece);
+        let count = known[index..].iter().take_while(|one| one.is_strange()).count();
+        let gap = one.new..known[index + count - 1].end();
+        let at = |index: Option<usize>| index.and_then(|index| known.get(index)).filter(|one| one.old != NOWHERE);
+        let before = at(index.checked_sub(1)).map(|one| one.old + one.len);
+        let behind = at(Some(index + count)).map(|one| one.old);
+        index += count;
+        let len = gap.end - gap.start;
+        let room = match (before, behind) {
+            (Some(before), Some(behind)) if behind >= before => behind - before,
+            _ => STRANGE_BYTES_MAX,
+        };
+        is_uneven |= before.is_some() && behind.is_some() && room != len;
+        match (side, before, behind) {
+            (Side::Before, Some(old), _) | (Side::Behind, Some(old), None) => {
+                let len = len.min(room).min(old_len.saturating_sub(old));
+                push_cover(&mut covers, Cover { old, new: gap.start, len });
+            }
+            (_, _, Some(old)) => {
+                let len = len.min(room).min(old);
+                push_cover(&mut covers, Cover { old: old - len, new: gap.end - len, len });
+            }
+            _ => {}
         }
     }
-    Ok(proved)
+    (covers, is_uneven)
+}
+
+/// Puts `next` behind `covers`, or makes the last one longer: references reach across the ends of chunks.
+fn push_cover(covers: &mut Vec<Cover>, next: Cover) {
+    if next.len == 0 {
+        return;
+    }
+    if let Some(last) = covers.last_mut()
+        && last.new + last.len == next.new
+        && last.old + last.len == next.old
+    {
+        last.len += next.len;
+    } else {
+        covers.push(next);
+    }
+}
+
+/// The part at hand, whose bytes come step by step.
+#[derive(Default)]
+struct Telling {
+    index: Option<usize>,
+    bytes: Vec<u8>,
+    place: u64,
+}
+
+struct Told {
+    place: u64,
+}
+
+impl Telling {
+    /// Takes what a step at `old`, of the bytes `new`, tells of a part; answers it once it is there as a whole.
+    fn take(&mut self, index: usize, part: &Known, new: &Range<u64>, bytes: &[u8], old: u64) -> Option<Told> {
+        let (from, to) = (part.new.max(new.start), part.end().min(new.end));
+        if from == part.new {
+            (self.index, self.place) = (Some(index), old + (from - new.start));
+            self.bytes.clear();
+        }
+        // What came before may have been told of nothing.
+        if self.index != Some(index) || self.bytes.len() as u64 != from - part.new {
+            self.index = None;
+            return None;
+        }
+        self.bytes.extend_from_slice(&bytes[(from - new.start) as usize..(to - new.start) as usize]);
+        (to == part.end()).then_some(Told { place: self.place })
+    }
+}
+
+impl Program<'_> {
+    fn read(&self, at: u64, len: u64, bytes: &mut Vec<u8>) -> Result<(), Failed> {
+        bytes.resize(len as usize, 0);
+        self.order.read_at(self.extent.offset + at, bytes).map_err(Failed::ReadTarget)
+    }
+
+    /// Whether bytes are those of a piece, or are it once they are corrected.
+    fn prove(&self, open: Open, bytes: &mut [u8]) -> Result<bool, Failed> {
+        let is_right = |bytes: &[u8]| digests(self.hash, bytes).1 == open.check;
+        if is_right(bytes) {
+            return Ok(true);
+        }
+        let parity = (self.parity)(open.piece);
+        Ok(!parity.is_empty() && parity::correct(bytes, &parity) && is_right(bytes))
+    }
 }

@@ -36,6 +36,7 @@ mod x86;
 
 use std::borrow::Cow;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::structure::{Extent, ReadAt};
@@ -246,7 +247,7 @@ impl<'a> Predictor<'a> {
     /// # Errors
     /// [`PredictError::Step`], [`PredictError::Read`].
     pub fn encode(&mut self, cover: usize, done: u64, bytes: &mut [u8]) -> Result<(), PredictError> {
-        self.aim(cover, done, bytes, |_, new| new)?;
+        self.aim(cover, done, bytes, |_, _, new| Some(new))?;
         self.note_new(self.covers[cover].new + done, bytes);
         for (byte, predicted) in bytes.iter_mut().zip(&self.bytes) {
             *byte = byte.wrapping_sub(*predicted);
@@ -259,11 +260,28 @@ impl<'a> Predictor<'a> {
     /// # Errors
     /// [`PredictError::Step`], [`PredictError::Read`].
     pub fn decode(&mut self, cover: usize, done: u64, bytes: &mut [u8]) -> Result<(), PredictError> {
-        self.aim(cover, done, bytes, add_bytes)?;
+        self.aim(cover, done, bytes, |_, predicted, difference| Some(add_bytes(predicted, difference)))?;
         for (byte, predicted) in bytes.iter_mut().zip(&self.bytes) {
             *byte = byte.wrapping_add(*predicted);
         }
         self.note_new(self.covers[cover].new + done, bytes);
+        Ok(())
+    }
+
+    /// Tells the new bytes of a step of which only some are known, those where `known` is true: writes over the
+    /// others what is expected. Learns from references that are known as a whole. Steps may be told in any
+    /// order, and again.
+    ///
+    /// # Errors
+    /// [`PredictError::Step`], [`PredictError::Read`].
+    pub fn tell(&mut self, cover: usize, done: u64, bytes: &mut [u8], known: &[bool]) -> Result<(), PredictError> {
+        let is_known = |range: Range<usize>| known.get(range).is_some_and(|known| !known.contains(&false));
+        self.aim(cover, done, bytes, |range, _, new| is_known(range).then_some(new))?;
+        for ((byte, predicted), &known) in bytes.iter_mut().zip(&self.bytes).zip(known) {
+            if !known {
+                *byte = *predicted;
+            }
+        }
         Ok(())
     }
 
@@ -396,7 +414,7 @@ impl<'a> Predictor<'a> {
         cover_index: usize,
         done: u64,
         given: &[u8],
-        actual: impl Fn(u64, u64) -> u64,
+        actual: impl Fn(Range<usize>, u64, u64) -> Option<u64>,
     ) -> Result<(), PredictError> {
         let len = given.len();
         if len == 0 || len as u64 != self.step_len(cover_index, done) {
@@ -513,9 +531,9 @@ impl<'a> Predictor<'a> {
         field: &Field,
         pair: Pair,
         place: u64,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         given: &[u8],
-        actual: &impl Fn(u64, u64) -> u64,
+        actual: &impl Fn(Range<usize>, u64, u64) -> Option<u64>,
     ) {
         let in_file = matches!(field.form, Form::InFile | Form::InFile64);
         let Some(layout) = self.new_files[pair.new_index].layout.as_ref() else { return };
@@ -531,9 +549,9 @@ impl<'a> Predictor<'a> {
         field: &Field,
         pair: Pair,
         address: u64,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         given: &[u8],
-        actual: &impl Fn(u64, u64) -> u64,
+        actual: &impl Fn(Range<usize>, u64, u64) -> Option<u64>,
     ) {
         let (base, votes) = self.votes(field, pair);
         let trust = self.trust[usize::from(field.context)];
@@ -543,7 +561,7 @@ impl<'a> Predictor<'a> {
         field.form.write(predicted, address, base, target);
         let predicted = word(predicted);
         let width = range.len();
-        let new = actual(predicted, word(&given[range]));
+        let Some(new) = actual(range.clone(), predicted, word(&given[range])) else { return };
         self.tally.references += 1;
         self.tally.unchanged += u64::from(new == unchanged);
         let right = new == predicted;

@@ -57,7 +57,7 @@ pub fn complete(
         observer.begin(FetchPhase::Look, assembly.old_bytes());
         assembly.find_chunks(&advance)?;
         loop {
-            let wants = assembly.next_round(&advance)?;
+            let wants = assembly.next_round(store, &advance)?;
             if wants.is_empty() {
                 break;
             }

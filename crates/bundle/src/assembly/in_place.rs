@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use super::{Assembly, Payload, Want};
 use crate::error::AssembleError;
 use crate::hash::HashKind;
-use crate::index::{RunDigest, RunInfo};
+use crate::index::{ROW_DIGEST_BYTES, RunDigest, RunInfo};
+use crate::parity::PARITY_BYTES;
 use crate::pieces::{IN_PLACE, NOWHERE};
 use crate::solid::{FRAME_BYTES, unpack_frame};
 
@@ -104,10 +105,12 @@ impl Payload<'_> {
     fn chunk_bytes_max(&self) -> u64 {
         let runs = &self.index.runs;
         let mut bytes = 0;
+        let chunk_bytes = ROW_DIGEST_BYTES + if self.index.has_parity() { PARITY_BYTES as u64 } else { 0 };
         for page in &self.index.pages {
             let missing = page.runs.clone().filter(|&run| self.run_places[run] == NOWHERE);
             let packed: u64 = missing.map(|run| u64::from(runs[run].packed_len)).sum();
-            bytes += if packed > 0 { packed + u64::from(page.len) } else { 0 };
+            let beside = u64::from(page.len) + u64::from(page.chunks) * chunk_bytes;
+            bytes += if packed > 0 { packed + beside } else { 0 };
         }
         bytes
     }

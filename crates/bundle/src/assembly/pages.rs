@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::{Assembly, Payload, Want};
-use crate::error::AssembleError;
-use crate::index::{PageInfo, RunInfo};
+use crate::error::{AssembleError, IndexError};
+use crate::index::{PAGE_DIGEST_BYTES, PageInfo, RunInfo};
 use crate::page::{self, Listed};
 use crate::pieces::{NOWHERE, OpenRun, Piece};
 use crate::shelf::Shelf;
@@ -50,23 +50,42 @@ impl Assembly<'_> {
         self.round = 0;
         for &(number, page) in &self.window {
             let payload = &self.payloads[number];
-            for (run, list) in read_page(payload, number, page, fetched)? {
+            let mut first_chunk = payload.index.pages[page].first_chunk;
+            for (run, list) in read_page(payload, number, page, fetched)?.lists {
                 if payload.run_places[run] == NOWHERE {
-                    open_run(&mut self.open_runs, &mut self.pieces, payload, (number, run), &list);
+                    self.open_runs.push(OpenRun {
+                        payload: number as u32,
+                        run: run as u32,
+                        page: page as u32,
+                        first_chunk,
+                        first: self.pieces.len() as u32,
+                        count: list.len() as u32,
+                        failures: 0,
+                        is_program: payload.program_of(payload.index.runs[run].offset).is_some(),
+                    });
+                    self.pieces.extend(list.iter().map(Piece::new));
                 }
+                first_chunk += list.len() as u32;
             }
         }
         Ok(())
     }
 }
 
-/// Reads a page that was fetched: the runs that it lists, and the chunks of each.
+/// What a page that was fetched tells.
+pub(super) struct ReadPage {
+    pub(super) row_digest: [u8; PAGE_DIGEST_BYTES],
+    /// The runs that it lists, and the chunks of each.
+    pub(super) lists: Vec<(usize, Vec<Listed>)>,
+}
+
+/// Reads a page that was fetched.
 pub(super) fn read_page(
     payload: &Payload<'_>,
     number: usize,
     page: usize,
     fetched: &dyn Shelf,
-) -> Result<Vec<(usize, Vec<Listed>)>, AssembleError> {
+) -> Result<ReadPage, AssembleError> {
     let index = payload.index;
     let info = &index.pages[page];
     let mut bytes = vec![0; info.len as usize];
@@ -76,9 +95,12 @@ pub(super) fn read_page(
     }
     let runs: Vec<usize> = info.runs.clone().filter(|&run| !index.runs[run].is_zeros()).collect();
     let infos: Vec<RunInfo> = runs.iter().map(|&run| index.runs[run]).collect();
-    let lists = page::read(&bytes, &infos, index.cutting.chunk_bytes_max())
-        .map_err(|source| AssembleError::Page { payload: number, page, source })?;
-    Ok(runs.into_iter().zip(lists).collect())
+    let wrong = |source| AssembleError::Page { payload: number, page, source };
+    let read = page::read(&bytes, &infos, index.cutting.chunk_bytes_max()).map_err(wrong)?;
+    if read.runs.iter().map(Vec::len).sum::<usize>() != info.chunks as usize {
+        return Err(wrong(IndexError::Invalid("a page has another count of chunks than the index tells")));
+    }
+    Ok(ReadPage { row_digest: read.row_digest, lists: runs.into_iter().zip(read.runs).collect() })
 }
 
 impl Payload<'_> {
@@ -87,22 +109,4 @@ impl Payload<'_> {
         let is_missing = |&run: &usize| self.run_places[run] == NOWHERE && !self.index.runs[run].is_zeros();
         runs.filter(is_missing).map(|run| u64::from(self.index.runs[run].len)).sum()
     }
-}
-
-fn open_run(
-    open_runs: &mut Vec<OpenRun>,
-    pieces: &mut Vec<Piece>,
-    payload: &Payload<'_>,
-    (number, run): (usize, usize),
-    list: &[Listed],
-) {
-    open_runs.push(OpenRun {
-        payload: number as u32,
-        run: run as u32,
-        first: pieces.len() as u32,
-        count: list.len() as u32,
-        failures: 0,
-        is_program: payload.program_of(payload.index.runs[run].offset).is_some(),
-    });
-    pieces.extend(list.iter().map(Piece::new));
 }

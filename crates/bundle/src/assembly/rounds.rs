@@ -1,5 +1,7 @@
 //! What is fetched when.
 
+use std::ops::Range;
+
 use fluvial_delta::predict::HEAD_BYTES;
 use fluvial_delta::structure::ReadAt as _;
 
@@ -7,75 +9,119 @@ use super::take::fail;
 use super::{Assembly, Want};
 use crate::error::AssembleError;
 use crate::index::RunDigest;
-use crate::pieces::{NOWHERE, State, places};
+use crate::parity;
+use crate::pieces::{NOWHERE, OpenRun, Piece, State, places};
+use crate::shelf::Shelf;
 
-/// Of so many runs of programs one is fetched in each round, so that the others need not be: what is fetched
-/// tells where code and data went. In the first round what cannot be told is fetched, in the last one all.
-const ROUND_STRIDES: [usize; 4] = [usize::MAX, 16, 4, 1];
+/// Levels of parity that are fetched for a chunk of which the old space has no like: of those most cannot be told
+/// by any parity, so the dearest level costs more than it saves.
+const LEVELS_OF_STRANGERS: usize = 2;
+
+/// Of a program, of which less than one part in so many is known, nothing more is told.
+const KNOWN_SHARE: u64 = 16;
+
+/// What a round asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// The starts of programs, and what is missing where nothing can be told.
+    Sure,
+    /// Parity of what may be told.
+    Parity(usize),
+    /// All that is missing.
+    Rest,
+}
+
+const ROUNDS: [Round; 5] = [Round::Sure, Round::Parity(0), Round::Parity(1), Round::Parity(2), Round::Rest];
+const _: () = assert!(ROUNDS.len() == parity::LEVELS.len() + 2);
 
 impl Assembly<'_> {
-    /// Tells what can be told, and says what has to be fetched now, in order; nothing once every run is there
-    /// and right.
+    /// Tells what can be told by what was fetched, and says what has to be fetched now, in order; nothing once
+    /// every run is there and right.
     ///
     /// # Errors
     /// [`AssembleError`].
-    pub fn next_round(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<Vec<Want>, AssembleError> {
-        while let Some(&stride) = ROUND_STRIDES.get(self.round) {
-            if self.round > 0 {
-                self.tell_programs()?;
+    pub fn next_round(
+        &mut self,
+        fetched: &dyn Shelf,
+        progress: &dyn Fn(u64) -> bool,
+    ) -> Result<Vec<Want>, AssembleError> {
+        while let Some(&round) = ROUNDS.get(self.round) {
+            if self.round == 0 {
+                self.note_strange_programs();
+            } else {
+                self.tell_programs(fetched, self.round - 1)?;
             }
             self.round += 1;
             if !progress(0) {
                 return Err(AssembleError::Cancelled);
             }
-            let wants = self.wants(stride);
+            let wants = self.wants(round);
             if !wants.is_empty() {
                 return Ok(wants);
             }
         }
         self.check_runs(progress)?;
-        Ok(self.wants(1))
+        Ok(self.wants(Round::Rest))
     }
 
-    /// What is missing of one in `stride` runs of programs and of all others, and what cannot be told.
-    fn wants(&mut self, stride: usize) -> Vec<Want> {
-        let mut wants: Vec<Want> = Vec::new();
-        for (number, open) in self.open_runs.iter().enumerate() {
+    /// Notes the programs of which hardly anything is known: all of them is fetched at once.
+    fn note_strange_programs(&mut self) {
+        let mut sums: Vec<((u32, u64), [u64; 2])> = Vec::new();
+        for open in self.open_runs.iter().filter(|open| open.is_program) {
             let payload = &self.payloads[open.payload as usize];
-            let info = payload.index.runs[open.run as usize];
-            let is_chosen = !open.is_program || number % stride == 0 && stride != usize::MAX;
-            let program = payload.program_of(info.offset);
-            let is_head = |at: u64| program.is_none_or(|program| at - program.offset < HEAD_BYTES);
-            let mut asked = Vec::new();
-            for (index, (at, packed_at, piece)) in places(&info, &self.pieces[open.pieces()]).enumerate() {
-                if piece.state == State::Missing && (is_chosen || piece.place == NOWHERE || is_head(at)) {
-                    asked.push(open.first as usize + index);
-                    let len = u64::from(piece.packed_len);
-                    let again = open.failures > 0;
-                    match wants.last_mut() {
-                        Some(last)
-                            if last.payload == open.payload as usize
-                                && last.offset + last.len == packed_at
-                                && last.again == again =>
-                        {
-                            last.len += len;
-                        }
-                        _ => {
-                            wants.push(Want {
-                                payload: open.payload as usize,
-                                offset: packed_at,
-                                len,
-                                again,
-                            });
-                        }
-                    }
-                }
+            let Some(program) = payload.program_of(payload.index.runs[open.run as usize].offset) else { continue };
+            let key = (open.payload, program.offset);
+            if sums.last().is_none_or(|last| last.0 != key) {
+                sums.push((key, [payload.placed_bytes(program), 0]));
             }
-            for index in asked {
-                self.pieces[index].state = State::Asked;
+            let Some((_, sum)) = sums.last_mut() else { continue };
+            for piece in &self.pieces[open.pieces()] {
+                sum[usize::from(piece.place == NOWHERE)] += u64::from(piece.len);
             }
         }
-        wants
+        let is_strange = |[known, strange]: [u64; 2]| known * KNOWN_SHARE < strange;
+        let strange = sums.into_iter().filter(|(_, sum)| is_strange(*sum)).map(|(key, _)| key);
+        self.strange_programs = strange.collect();
+    }
+
+    fn wants(&mut self, round: Round) -> Vec<Want> {
+        let mut wants = Wants::default();
+        for open in &self.open_runs {
+            let payload = &self.payloads[open.payload as usize];
+            let info = payload.index.runs[open.run as usize];
+            let program = payload.program_of(info.offset);
+            let is_head = |at: u64| program.is_some_and(|program| at - program.offset < HEAD_BYTES);
+            let is_told = open.is_told(program.is_some_and(|program| {
+                self.strange_programs.binary_search(&(open.payload, program.offset)).is_err()
+            }));
+            let again = open.failures > 0;
+            let mut row = None;
+            let run_pieces = &mut self.pieces[open.pieces()];
+            let run_places: Vec<(u64, u64)> =
+                places(&info, run_pieces).map(|(at, packed_at, _)| (at, packed_at)).collect();
+            for (index, (piece, (at, packed_at))) in run_pieces.iter_mut().zip(run_places).enumerate() {
+                if piece.state != State::Missing {
+                    continue;
+                }
+                if let Round::Parity(level) = round {
+                    if is_told && level < levels_of(piece) {
+                        let chunk = open.first_chunk + index as u32;
+                        let range = payload.index.parity_of(open.page as usize, chunk, level);
+                        wants.push(open.payload, range, false);
+                    }
+                    continue;
+                }
+                if round == Round::Rest || !is_told || is_head(at) {
+                    piece.state = State::Asked;
+                    row = Some(payload.index.row_of(open.page as usize));
+                    wants.push(open.payload, packed_at..packed_at + u64::from(piece.packed_len), again);
+                }
+            }
+            if let Some(row) = row {
+                wants.push(open.payload, row, again);
+            }
+        }
+        wants.in_order()
     }
 
     /// Reads back every run that was put together, and gives up what came out wrong.
@@ -102,5 +148,37 @@ impl Assembly<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// So many levels of parity are fetched for a chunk.
+pub(super) fn levels_of(piece: &Piece) -> usize {
+    if piece.place == NOWHERE { LEVELS_OF_STRANGERS } else { parity::LEVELS.len() }
+}
+
+/// What is wanted, gathered.
+#[derive(Default)]
+struct Wants {
+    list: Vec<Want>,
+}
+
+impl Wants {
+    fn push(&mut self, payload: u32, range: Range<u64>, again: bool) {
+        let (payload, len) = (payload as usize, range.end - range.start);
+        match self.list.last_mut() {
+            Some(last)
+                if (last.payload, last.again) == (payload, again) && last.offset + last.len == range.start =>
+            {
+                last.len += len;
+            }
+            _ => self.list.push(Want { payload, offset: range.start, len, again }),
+        }
+    }
+
+    /// By where they stand: rows of digests, which runs share, once.
+    fn in_order(mut self) -> Vec<Want> {
+        self.list.sort_unstable_by_key(|want| (want.payload, want.offset, want.len));
+        self.list.dedup();
+        self.list
     }
 }

@@ -7,9 +7,8 @@ use super::pages::read_page;
 use super::{Assembly, Payload};
 use crate::cut::digests;
 use crate::error::AssembleError;
-use crate::index::{RunDigest, RunInfo};
+use crate::index::{PageInfo, RunDigest, RunInfo};
 use crate::pack::Unpacker;
-use crate::page::Listed;
 use crate::pieces::{NOWHERE, OpenRun, Piece, State};
 use crate::shelf::Shelf;
 
@@ -30,8 +29,8 @@ impl Assembly<'_> {
                 continue;
             }
             let payload = &self.payloads[open.payload as usize];
-            let list = page.list(payload, open, fetched)?;
-            let taken = take_run(payload, open, pieces, list, &mut unpacker, fetched)?;
+            let row = page.row(payload, open, fetched)?;
+            let taken = take_run(payload, open, pieces, row, &mut unpacker, fetched)?;
             self.tally.fetched_bytes += taken;
             if !progress(taken) {
                 return Err(AssembleError::Cancelled);
@@ -41,30 +40,47 @@ impl Assembly<'_> {
     }
 }
 
-/// The page at hand: open runs stand in order.
+/// The row of the page at hand: open runs stand in order.
 #[derive(Default)]
 struct OpenPage {
     payload_and_page: Option<(usize, usize)>,
-    lists: Vec<(usize, Vec<Listed>)>,
+    row: Vec<RunDigest>,
 }
 
 impl OpenPage {
-    /// What the run's page tells of its chunks.
-    fn list(
+    /// The digests of the run's packed chunks.
+    fn row(
         &mut self,
         payload: &Payload<'_>,
         open: &OpenRun,
         fetched: &dyn Shelf,
-    ) -> Result<&[Listed], AssembleError> {
-        let (number, run) = (open.payload as usize, open.run as usize);
-        let page = payload.index.pages.partition_point(|page| page.runs.end <= run);
+    ) -> Result<&[RunDigest], AssembleError> {
+        let (number, page) = (open.payload as usize, open.page as usize);
         if self.payload_and_page != Some((number, page)) {
-            self.lists = read_page(payload, number, page, fetched)?;
+            self.row = read_row(payload, number, page, fetched)?;
             self.payload_and_page = Some((number, page));
         }
-        let found = self.lists.binary_search_by_key(&run, |(run, _)| *run);
-        Ok(found.map_or(&[], |index| &self.lists[index].1))
+        let first = (open.first_chunk - payload.index.pages[page].first_chunk) as usize;
+        Ok(self.row.get(first..first + open.count as usize).unwrap_or_default())
     }
+}
+
+/// Reads the digests of the packed chunks that a page lists; both were fetched.
+fn read_row(
+    payload: &Payload<'_>,
+    number: usize,
+    page: usize,
+    fetched: &dyn Shelf,
+) -> Result<Vec<RunDigest>, AssembleError> {
+    let listed = read_page(payload, number, page, fetched)?;
+    let place = payload.index.row_of(page);
+    let mut bytes = vec![0; (place.end - place.start) as usize];
+    fetched.read(number, place.start, &mut bytes).map_err(AssembleError::Shelf)?;
+    if PageInfo::digest_of(payload.index.hash, &bytes) != listed.row_digest {
+        return Err(AssembleError::PageDigest { payload: number, page });
+    }
+    let (digests, _) = bytes.as_chunks();
+    Ok(digests.iter().map(|digest| RunDigest(*digest)).collect())
 }
 
 /// Unpacks what was fetched of a run, up to the first chunk that is missing; answers how many bytes.
@@ -72,7 +88,7 @@ fn take_run(
     payload: &Payload<'_>,
     open: &mut OpenRun,
     pieces: &mut [Piece],
-    list: &[Listed],
+    row: &[RunDigest],
     unpacker: &mut Unpacker,
     fetched: &dyn Shelf,
 ) -> Result<u64, AssembleError> {
@@ -94,8 +110,7 @@ fn take_run(
                 packed.resize(piece.packed_len as usize, 0);
                 fetched.read(open.payload as usize, packed_at, &mut packed).map_err(AssembleError::Shelf)?;
                 let hash = payload.index.hash;
-                let packed_digest = list.get(index).map(|listed| listed.packed_digest);
-                let is_right = packed_digest == Some(RunDigest::of(hash, &packed))
+                let is_right = row.get(index) == Some(&RunDigest::of(hash, &packed))
                     && unpacker.unpack(&packed, prefix, out)
                     && if open.count == 1 {
                         RunDigest::of(hash, out) == info.digest

@@ -1,36 +1,48 @@
 //! What programs lack is made of what is known of them.
 
-use fluvial_delta::predict::{Cover, HEAD_BYTES};
+use fluvial_delta::predict::HEAD_BYTES;
 use fluvial_delta::structure::Extent;
 
+use super::rounds::levels_of;
 use super::{Assembly, Payload};
 use crate::error::AssembleError;
+use crate::parity::{self, PARITY_BYTES};
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State, places};
-use crate::programs::{self, Failed, Known};
+use crate::programs::{self, Failed, Known, Open, Program};
+use crate::shelf::Shelf;
 
 impl Assembly<'_> {
-    /// Makes what programs lack from what is known of them by now.
-    pub(super) fn tell_programs(&mut self) -> Result<(), AssembleError> {
+    /// Makes what programs lack from what is known of them by now. So many levels of parity were fetched.
+    pub(super) fn tell_programs(
+        &mut self,
+        fetched: &dyn Shelf,
+        levels: usize,
+    ) -> Result<(), AssembleError> {
         let mut next = 0;
         for (number, payload) in self.payloads.iter().enumerate() {
-            for &program in &payload.programs {
-                let Some(known) =
-                    known_of(payload, number, program, &self.open_runs, &mut next, &self.pieces)
+            for &extent in &payload.programs {
+                let Some(mut known) =
+                    known_of(payload, number, extent, &self.open_runs, &mut next, &self.pieces)
                 else {
                     continue;
                 };
-                match programs::resolve(
-                    self.hash,
-                    &known,
-                    program,
-                    &payload.order,
-                    &self.old,
-                    &self.old_programs,
-                ) {
+                let parity = |piece: usize| {
+                    let levels = levels.min(levels_of(&self.pieces[piece]));
+                    read_parity(payload, &self.open_runs, piece as u32, levels, fetched)
+                };
+                let program = Program {
+                    hash: self.hash,
+                    extent,
+                    order: &payload.order,
+                    old: &self.old,
+                    old_programs: &self.old_programs,
+                    parity: &parity,
+                };
+                match programs::resolve(&program, &mut known) {
                     Ok(proved) => {
-                        for index in proved {
+                        for (index, place) in proved {
                             let piece = &mut self.pieces[index];
-                            piece.state = State::Done;
+                            (piece.state, piece.place) = (State::Done, place);
                             self.tally.predicted_bytes += u64::from(piece.len);
                         }
                     }
@@ -44,8 +56,32 @@ impl Assembly<'_> {
     }
 }
 
-/// What is known of a program; `None` where nothing is left to be told. `next` is the first open run that
-/// does not stand before the program.
+/// The syndromes of a piece that were fetched. What cannot be read, or came wrong, corrects nothing.
+fn read_parity(
+    payload: &Payload<'_>,
+    open_runs: &[OpenRun],
+    piece: u32,
+    levels: usize,
+    fetched: &dyn Shelf,
+) -> Vec<u8> {
+    let behind = open_runs.partition_point(|open| open.first <= piece);
+    let Some(open) = behind.checked_sub(1).map(|index| &open_runs[index]) else { return Vec::new() };
+    let chunk = open.first_chunk + (piece - open.first);
+    let mut bytes = Vec::with_capacity(PARITY_BYTES);
+    for level in 0..levels.min(parity::LEVELS.len()) {
+        let range = payload.index.parity_of(open.page as usize, chunk, level);
+        let from = bytes.len();
+        bytes.resize(from + (range.end - range.start) as usize, 0);
+        if fetched.read(open.payload as usize, range.start, &mut bytes[from..]).is_err() {
+            bytes.truncate(from);
+            break;
+        }
+    }
+    bytes
+}
+
+/// What is known of a program, in order and without gaps; `None` where nothing is left to be told. `next` is the
+/// first open run that does not stand before the program.
 fn known_of(
     payload: &Payload<'_>,
     number: usize,
@@ -61,37 +97,33 @@ fn known_of(
     *next += open_runs[*next..].partition_point(|open| (open.payload, open.run) < key(first));
     let open_here = open_runs[*next..].partition_point(|open| (open.payload, open.run) < key(end));
     let open_here = &open_runs[*next..*next + open_here];
-    let is_open = |piece: &Piece| piece.state == State::Missing && piece.place != NOWHERE;
-    if !open_here.iter().any(|open| pieces[open.pieces()].iter().any(is_open)) {
+    let is_missing = |piece: &Piece| piece.state == State::Missing;
+    if !open_here.iter().any(|open| pieces[open.pieces()].iter().any(is_missing)) {
         return None;
     }
     let mut known = Vec::new();
     let mut open_here = open_here.iter().peekable();
     for (run, info) in runs.iter().enumerate().take(end).skip(first) {
         let Some(open) = open_here.next_if(|open| open.run as usize == run) else {
-            // Zeros, what only the target holds, and what another window does.
-            if payload.run_places[run] >= IN_PLACE {
-                continue;
-            }
-            let cover = Cover {
-                old: payload.run_places[run],
-                new: info.offset - program.offset,
-                len: u64::from(info.len),
-            };
-            programs::push(&mut known, Known { cover, open: None });
+            let place = payload.run_places[run];
+            // What another window does is not there yet.
+            let is_there = place != NOWHERE || info.is_zeros();
+            let old = if place < IN_PLACE { place } else { NOWHERE };
+            let (new, len) = (info.offset - program.offset, u64::from(info.len));
+            programs::push(&mut known, Known { old, new, len, is_there, open: None });
             continue;
         };
         for (index, (at, _, piece)) in places(info, &pieces[open.pieces()]).enumerate() {
-            let open = (piece.state != State::Done).then_some((open.first as usize + index, piece.check));
+            let is_there = piece.state == State::Done;
+            let is_open = piece.state == State::Missing && open.count > 1;
             let new = at - program.offset;
             // Without its head nothing can be told of a program.
-            if new < HEAD_BYTES && open.is_some() {
+            if new < HEAD_BYTES && !is_there {
                 return None;
             }
-            if piece.place != NOWHERE && piece.state != State::Asked {
-                let cover = Cover { old: piece.place, new, len: u64::from(piece.len) };
-                programs::push(&mut known, Known { cover, open });
-            }
+            let open = is_open.then_some(Open { piece: open.first as usize + index, check: piece.check });
+            let len = u64::from(piece.len);
+            programs::push(&mut known, Known { old: piece.place, new, len, is_there, open });
         }
     }
     Some(known)

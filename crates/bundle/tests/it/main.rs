@@ -72,7 +72,7 @@ fn assemble(
         assembly.open_pages(published)?;
         assembly.find_chunks(&|_| true)?;
         loop {
-            let wants = assembly.next_round(&|_| true)?;
+            let wants = assembly.next_round(published, &|_| true)?;
             if wants.is_empty() {
                 break;
             }
@@ -327,7 +327,7 @@ fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
     while !assembly.pages().is_empty() {
         assembly.open_pages(&published).unwrap();
         assembly.find_chunks(&|_| true).unwrap();
-        while !assembly.next_round(&|_| true).unwrap().is_empty() {
+        while !assembly.next_round(&published, &|_| true).unwrap().is_empty() {
             assembly.take(&published, &|_| true).unwrap();
         }
     }

@@ -142,7 +142,7 @@ fn unpack(index: &Index, target: &dyn Target, shelf: &dyn Shelf, progress: &Prog
     assembly.find_runs(&advance)?;
     while !assembly.pages().is_empty() {
         assembly.open_pages(shelf)?;
-        while !assembly.next_round(&advance)?.is_empty() {
+        while !assembly.next_round(shelf, &advance)?.is_empty() {
             assembly.take(shelf, &advance)?;
         }
     }
