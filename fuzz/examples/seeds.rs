@@ -95,11 +95,11 @@ fn bundles(folder: &Path, new: &[u8]) {
             .filter(|file| file.len > 0)
             .into_iter()
             .collect();
-        let payload = Payload { name, sha256: Sha256::digest(bytes).into(), bytes: &bytes, files: &files };
+        let payload = Payload { name, sha256: Sha256::digest(bytes).into(), bytes: &bytes, files: &files, unpacked: None };
         seed(folder, name, payload, Cutting::Files);
     }
     for name in ["casync-4", "fixed-1", "fixed-16"] {
-        let payload = Payload { name, sha256: Sha256::digest(new).into(), bytes: &new, files: &[] };
+        let payload = Payload { name, sha256: Sha256::digest(new).into(), bytes: &new, files: &[], unpacked: None };
         seed(folder, name, payload, name.parse().expect("a chunker"));
     }
     // Two runs: three chunks and one.

@@ -12,8 +12,7 @@ use fluvial_bundle::limits::INDEX_BYTES_MAX;
 use fluvial_bundle::{Cutting, HashKind, Index, Payload, index_of};
 use fluvial_console::{Fault, Kind, Progress, say};
 use fluvial_delta::structure::ReadAt;
-use fluvial_device::disk::{Medium, durable};
-use fluvial_image::file_extents;
+use fluvial_device::disk::{Contents, Medium, durable};
 use indicatif::HumanBytes;
 
 use crate::arguments::CreateIndexArguments;
@@ -33,30 +32,47 @@ pub fn path_of(state: &Path, slot: &str, (cutting, hash): Scheme) -> PathBuf {
     state.join("slots").join(slot).join(format!("{cutting}_{hash}.index"))
 }
 
-/// The index of a slot, as it is kept; made where there is none that fits, and then kept if it `is_to_stay`.
+/// The index of a slot, as it is kept, and what is packed in the slot, unpacked to `folder`. It is made where there
+/// is none that fits, and then kept if it `is_to_stay`.
 pub fn load_or_make(
     path: &Path,
     slot: &Medium,
     scheme: Scheme,
+    folder: &Path,
     is_to_stay: bool,
     progress: &Progress,
-) -> Result<Index, Fault> {
+) -> Result<(Index, Contents), Fault> {
     let fingerprint = fingerprint(slot).map_err(|error| Fault::reading(path, error))?;
-    if let Some(index) = load(path, &fingerprint, slot.len(), scheme) {
-        return Ok(index);
+    let kept = load(path, &fingerprint, slot.len(), scheme);
+    progress.phase("indexing", slot.len());
+    if let Some(index) = kept {
+        // Where it is another slot by now, everything is done anew.
+        if let Ok(contents) = Contents::of_index(slot, folder, &index) {
+            return Ok((index, contents));
+        }
     }
     let (cutting, hash) = scheme;
-    let files = match cutting {
-        Cutting::Files => file_extents(slot),
-        Cutting::Blocks(_) => Vec::new(),
+    let advance = |bytes| progress.advance(bytes);
+    let (index, contents) = match cutting {
+        Cutting::Files => {
+            let found = Contents::find(slot, folder, None);
+            let (contents, files) = found.map_err(|error| Fault::writing(folder, error))?;
+            let bytes = contents.behind(slot);
+            let unpacked = Some(&contents.unpacked);
+            let payload = Payload { name: "slot", sha256: [0; 32], bytes: &bytes, files: &files, unpacked };
+            (index_of(payload, cutting, hash, &advance)?, contents)
+        }
+        Cutting::Blocks(_) => {
+            let payload = Payload { name: "slot", sha256: [0; 32], bytes: slot, files: &[], unpacked: None };
+            let index = index_of(payload, cutting, hash, &advance)?;
+            let contents = Contents::room(&index, folder);
+            (index, contents.map_err(|error| Fault::writing(folder, error))?)
+        }
     };
-    let payload = Payload { name: "slot", sha256: [0; 32], bytes: slot, files: &files };
-    progress.phase("indexing", slot.len());
-    let index = index_of(payload, cutting, hash, &|bytes| progress.advance(bytes))?;
     if is_to_stay {
         store(path, slot, &index)?;
     }
-    Ok(index)
+    Ok((index, contents))
 }
 
 /// What is kept, if it fits; whatever is wrong with it, it can be made again.
@@ -119,7 +135,8 @@ pub fn create(
     // It is asked for, so it is made whatever is kept.
     durable::remove(&path).or_else(not_there).map_err(|error| Fault::writing(&path, error))?;
     let medium = device.source(slot)?;
-    let index = load_or_make(&path, &medium, scheme, true, progress)?;
+    let folder = device.folder.path();
+    let (index, _) = load_or_make(&path, &medium, scheme, folder, true, progress)?;
     let bytes = path.metadata().map_err(|error| Fault::reading(&path, error))?.len();
     Ok(Created { path, bytes, runs: index.runs.len(), duration_s: started.elapsed().as_secs_f64() })
 }

@@ -12,10 +12,11 @@ use crate::error::IndexError;
 use crate::hash::HashKind;
 use crate::limits::{
     FILES_MAX, FRAME_PACKED_BYTES_MAX, FRAMES_MAX, INDEX_BYTES_MAX, INDEX_UNPACKED_BYTES_MAX, NAME_BYTES_MAX,
-    PAGE_BYTES_MAX, PAGE_CHUNKS_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX, ZERO_RUN_BYTES_MAX,
+    PACKED_EXTENTS_MAX, PACKED_FILES_MAX, PACKING_BYTES_MAX, PAGE_BYTES_MAX, PAGE_CHUNKS_MAX,
+    PAYLOAD_BYTES_MAX, RUNS_MAX, UNPACKED_BYTES_MAX, ZERO_RUN_BYTES_MAX,
 };
 use crate::parity;
-use crate::scatter::gaps;
+use crate::scatter::between;
 use crate::solid::{FrameInfo, frames_of};
 
 /// How an index begins.
@@ -131,6 +132,25 @@ impl PageSpan {
     }
 }
 
+/// What is packed in a payload. Packed files are not cut: what they hold is, as if it stood behind the payload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Where each packed file stands in the payload.
+    pub files: Vec<Vec<Extent>>,
+    /// How many bytes they unpack to together.
+    pub len: u64,
+    /// A patch (docs/format.md) that makes the packed files, in their order, of what they unpack to. None where
+    /// nobody has to make them.
+    pub packing: Vec<u8>,
+}
+
+impl Unpacked {
+    /// How many bytes of the payload stand in packed files.
+    pub fn packed_bytes(&self) -> u64 {
+        self.files.iter().flatten().map(|extent| extent.len).sum()
+    }
+}
+
 /// What a payload is made of. Memory: about 40 bytes for each run, of which there is one for each short file
 /// and one for about 40 KiB of longer ones, and 17 for each file. Where it is cut to blocks there is a run for
 /// each of 16 KiB or more, or for 64 KiB of shorter ones.
@@ -150,6 +170,8 @@ pub struct Index {
     pub files: Vec<Extent>,
     /// Which files are programs whose references were masked.
     pub programs: Vec<bool>,
+    /// What is packed in it, and was unpacked to be cut.
+    pub unpacked: Unpacked,
     /// Its runs, in the order of cutting.
     pub runs: Vec<RunInfo>,
     pub(crate) pages: Vec<PageInfo>,
@@ -181,15 +203,22 @@ impl Index {
         self.cutting == Cutting::Files
     }
 
+    /// The payload and what is unpacked behind it, in bytes. Files may stand in either.
+    pub fn cut_len(&self) -> u64 {
+        self.len + self.unpacked.len
+    }
+
     /// The payload in the order of cutting: what stands between files, then the files.
     pub fn order(&self) -> impl Iterator<Item = Extent> + '_ {
-        gaps(&self.files, self.len).into_iter().chain(self.files.iter().copied())
+        let between = between(&self.files, &self.unpacked.files, self.cut_len());
+        between.into_iter().chain(self.files.iter().copied())
     }
 
     /// Where each stream begins and ends in the order of cutting: what stands between files, then each file.
     pub(crate) fn streams(&self) -> Vec<Extent> {
         let files_len: u64 = self.files.iter().map(|file| file.len).sum();
-        let mut at = self.len - files_len;
+        // Whoever made or read it has seen to it that no file overlaps another one.
+        let mut at = self.cut_len().saturating_sub(files_len + self.unpacked.packed_bytes());
         let mut streams = vec![Extent { offset: 0, len: at }];
         for file in &self.files {
             streams.push(Extent { offset: at, len: file.len });
@@ -226,6 +255,7 @@ impl Index {
         }
         self.files.iter().for_each(|file| writer.number(file.len));
         writer.bytes.extend(self.programs.iter().map(|&is_program| u8::from(is_program)));
+        self.write_unpacked(&mut writer);
         writer.number(self.runs.len() as u64);
         let ends: std::collections::HashSet<u64> = self.streams().iter().map(|stream| stream.end()).collect();
         for run in &self.runs {
@@ -291,16 +321,18 @@ impl Index {
         if files_count > 0 && cutting != Cutting::Files {
             return Err(IndexError::Invalid("it is cut to blocks and has files"));
         }
+        // Files may stand in what is told to be unpacked further on: the sum is looked at then.
+        let cut_len_max = len + UNPACKED_BYTES_MAX;
         let mut columns = Columns { reader };
-        let distances = columns.column("a file's distance", files_count, len)?;
-        let lens = columns.column("a file's length", files_count, len)?;
+        let distances = columns.column("a file's distance", files_count, cut_len_max)?;
+        let lens = columns.column("a file's length", files_count, cut_len_max)?;
         let mut files = Vec::with_capacity(files_count);
         let mut at = 0_u64;
         for (distance, file_len) in distances.into_iter().zip(lens) {
-            // None of them is above the payload's length: the sum fits.
+            // None of them is above the limit: the sum fits.
             let offset = at + distance;
             at = offset + file_len;
-            if at > len || file_len == 0 {
+            if at > cut_len_max || file_len == 0 {
                 return Err(IndexError::Invalid("a file is empty or outside the payload"));
             }
             files.push(Extent { offset, len: file_len });
@@ -314,17 +346,66 @@ impl Index {
             cutting,
             files,
             programs,
+            unpacked: Unpacked::default(),
             runs: Vec::new(),
             pages: Vec::new(),
             segments: Vec::new(),
             chunk_file_len: 0,
             frames: Vec::new(),
         };
+        index.read_unpacked(&mut columns.reader)?;
         index.read_runs(&mut columns)?;
         index.read_pages(&mut columns)?;
         index.read_frames(&mut columns)?;
         columns.reader.finish()?;
         Ok(index)
+    }
+
+    fn write_unpacked(&self, writer: &mut WireWriter) {
+        let unpacked = &self.unpacked;
+        writer.number(unpacked.files.len() as u64);
+        for file in &unpacked.files {
+            writer.number(file.len() as u64);
+            for extent in file {
+                writer.number(extent.offset);
+                writer.number(extent.len);
+            }
+        }
+        if !unpacked.files.is_empty() {
+            writer.number(unpacked.len);
+            writer.string(&unpacked.packing);
+        }
+    }
+
+    fn read_unpacked(&mut self, reader: &mut WireReader<'_>) -> Result<(), IndexError> {
+        let mut unpacked = Unpacked::default();
+        for _ in 0..reader.count("packed files", PACKED_FILES_MAX)? {
+            let mut file = Vec::new();
+            for _ in 0..reader.count("extents of a packed file", PACKED_EXTENTS_MAX)? {
+                let offset = reader.limited("where a packed file stands", self.len)?;
+                file.push(Extent {
+                    offset,
+                    len: reader.limited("a packed file's length", self.len - offset)?,
+                });
+            }
+            unpacked.files.push(file);
+        }
+        if !unpacked.files.is_empty() {
+            unpacked.len = reader.limited("an unpacked length", UNPACKED_BYTES_MAX)?;
+            unpacked.packing = reader.string("a packing", PACKING_BYTES_MAX)?.to_vec();
+        }
+        self.unpacked = unpacked;
+        let mut taken: Vec<Extent> =
+            self.files.iter().chain(self.unpacked.files.iter().flatten()).copied().collect();
+        taken.sort_unstable();
+        let mut end = 0;
+        for extent in taken {
+            if extent.offset < end || extent.len == 0 || extent.end() > self.cut_len() {
+                return Err(IndexError::Invalid("a file is empty, outside the payload, or in another one"));
+            }
+            end = extent.end();
+        }
+        Ok(())
     }
 
     fn read_runs(&mut self, columns: &mut Columns<'_>) -> Result<(), IndexError> {
@@ -511,6 +592,7 @@ mod tests {
             cutting: Cutting::Files,
             files: vec![Extent { offset: 512, len: 150_000 }, Extent { offset: 460_000, len: 40_000 }],
             programs: vec![true, false],
+            unpacked: Unpacked::default(),
             runs: vec![
                 run(0, 10_000, 900),
                 run(10_000, 300_000, 0),
@@ -521,13 +603,7 @@ mod tests {
                 run(560_000, 100_000, 90_000),
                 run(660_000, 40_000, 30_000),
             ],
-            pages: vec![
-                page(0..4, 1234),
-                page(4..5, 100),
-                page(5..6, 100),
-                page(6..7, 100),
-                page(7..8, 100),
-            ],
+            pages: vec![page(0..4, 1234), page(4..5, 100), page(5..6, 100), page(6..7, 100), page(7..8, 100)],
             segments: Vec::new(),
             chunk_file_len: 0,
             frames: vec![FrameInfo { packed_offset: 0, packed_len: 200_000, digest: RunDigest([3; 12]) }],

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod assembly;
+mod behind;
 mod bundle;
 mod chunker;
 mod cut;
@@ -35,17 +36,18 @@ mod solid;
 mod write;
 
 pub use assembly::{Assembly, Part, Tally, Want};
+pub use behind::Behind;
 pub use bundle::{BUNDLE_PREFIX_BYTES, BundleError, BundleHeader, BundlePart, PartKind};
 pub use chunker::{Chunker, ChunkerError, Chunks};
 pub use cut::{Chunk, Each, Run, cut};
 pub use cutting::{Cutting, CuttingError};
 pub use error::{AssembleError, IndexError, WriteError};
 pub use hash::{HashKind, UnknownHash};
-pub use index::{Index, RunDigest, RunInfo};
+pub use index::{Index, RunDigest, RunInfo, Unpacked};
 pub use manifest::{Component, IndexInfo, Manifest, ManifestError, PayloadInfo};
 #[doc(hidden)]
 pub use page::probe as probe_page;
-pub use scatter::{Scatter, gaps};
+pub use scatter::{Scatter, between, gaps};
 pub use shelf::Shelf;
 pub use solid::{FrameInfo, write_solid};
 pub use write::{Payload, WriteOptions, index_of, write};

@@ -26,6 +26,14 @@ pub const FILES_CHUNK_BYTES_MAX: usize = 4 << 10;
 pub const RUN_CHUNKS_MAX: usize = 4096;
 /// A page at most, packed and unpacked, in bytes.
 pub const PAGE_BYTES_MAX: usize = 2 << 20;
+/// Files of one payload at most that are unpacked to be cut.
+pub const PACKED_FILES_MAX: usize = 1 << 16;
+/// Extents of one of them at most.
+pub const PACKED_EXTENTS_MAX: usize = 1 << 12;
+/// What they unpack to together at most, in bytes: a device has it in temporary storage.
+pub const UNPACKED_BYTES_MAX: u64 = 4 << 30;
+/// The patch that packs them again at most, in bytes.
+pub const PACKING_BYTES_MAX: usize = 8 << 20;
 /// Chunks that one page lists at most.
 pub const PAGE_CHUNKS_MAX: usize = 1 << 20;
 /// A run of zeros at most, in bytes.

@@ -49,11 +49,7 @@ pub(crate) fn write(page: &Page) -> Result<Vec<u8>, IndexError> {
 
 /// Reads the page of these runs, whose digest was checked; none of them is zeros. A chunk of several has
 /// `chunk_bytes_max` bytes at most.
-pub(crate) fn read(
-    bytes: &[u8],
-    runs: &[RunInfo],
-    chunk_bytes_max: usize,
-) -> Result<Page, IndexError> {
+pub(crate) fn read(bytes: &[u8], runs: &[RunInfo], chunk_bytes_max: usize) -> Result<Page, IndexError> {
     let (&len, packed) = bytes.split_first_chunk().ok_or(IndexError::NotAnIndex)?;
     let len = u32::from_le_bytes(len) as usize;
     if len > PAGE_BYTES_MAX {

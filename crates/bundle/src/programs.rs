@@ -224,7 +224,8 @@ fn covers(known: &[Known], side: Side, old_len: u64) -> (Vec<Cover>, bool) {
         }
         let count = known[index..].iter().take_while(|one| one.is_strange()).count();
         let gap = one.new..known[index + count - 1].end();
-        let at = |index: Option<usize>| index.and_then(|index| known.get(index)).filter(|one| one.old != NOWHERE);
+        let at =
+            |index: Option<usize>| index.and_then(|index| known.get(index)).filter(|one| one.old != NOWHERE);
         let before = at(index.checked_sub(1)).map(|one| one.old + one.len);
         let behind = at(Some(index + count)).map(|one| one.old);
         index += count;

@@ -30,6 +30,13 @@ pub fn gaps(files: &[Extent], len: u64) -> Vec<Extent> {
     gaps
 }
 
+/// What stands between `files` and `packed` files, which are in order each and do not overlap.
+pub fn between(files: &[Extent], packed: &[Vec<Extent>], len: u64) -> Vec<Extent> {
+    let mut taken: Vec<Extent> = files.iter().chain(packed.iter().flatten()).copied().collect();
+    taken.sort_unstable();
+    gaps(&taken, len)
+}
+
 impl<S> Scatter<S> {
     /// Puts extents of `stream` one behind the other.
     pub fn new(stream: S, extents: impl IntoIterator<Item = Extent>) -> Self {

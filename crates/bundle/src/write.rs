@@ -10,12 +10,14 @@ use crate::cut::{Chunk, Run, cut};
 use crate::cutting::Cutting;
 use crate::error::WriteError;
 use crate::hash::HashKind;
-use crate::index::{Index, PAGE_DIGEST_BYTES, PageInfo, PageSpan, RunDigest, RunInfo, SEGMENT_PAGES};
+use crate::index::{
+    Index, PAGE_DIGEST_BYTES, PageInfo, PageSpan, RunDigest, RunInfo, SEGMENT_PAGES, Unpacked,
+};
 use crate::limits::{FILES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX};
 use crate::pack::pack_run;
 use crate::page::{self, Listed, Page};
 use crate::parity::{self, PARITY_BYTES};
-use crate::scatter::{Scatter, gaps};
+use crate::scatter::{Scatter, between};
 
 /// Runs that are packed at a time, on all threads.
 const BATCH_RUNS: usize = 64;
@@ -36,6 +38,22 @@ pub struct Payload<'a> {
     /// Where files stand in it that have bytes, in order and without overlaps: chunks start where they do. They
     /// mean nothing where it is cut to blocks.
     pub files: &'a [Extent],
+    /// What is packed in it: it stands behind the payload in `bytes`, and `files` may stand in it. Means nothing
+    /// where it is cut to blocks, and then nothing stands behind.
+    pub unpacked: Option<&'a Unpacked>,
+}
+
+impl Payload<'_> {
+    /// The payload's own length in bytes.
+    fn len(&self) -> u64 {
+        self.bytes.len() - self.unpacked.map_or(0, |unpacked| unpacked.len)
+    }
+
+    /// What stands between files.
+    fn between(&self, files: &[Extent]) -> Vec<Extent> {
+        let packed = self.unpacked.map_or(&[][..], |unpacked| &unpacked.files);
+        between(files, packed, self.bytes.len())
+    }
 }
 
 /// What becomes of a run.
@@ -74,7 +92,7 @@ pub fn write(
     progress: &dyn Fn(u64) -> bool,
 ) -> Result<Index, WriteError> {
     check(payload)?;
-    let len = payload.bytes.len();
+    let len = payload.len();
     let files = options.cutting.files(payload.files);
     let mut writer = Writer {
         options,
@@ -88,7 +106,7 @@ pub fn write(
         pages: Vec::new(),
         offset: 0,
     };
-    let between = Scatter::new(payload.bytes, gaps(files, len));
+    let between = Scatter::new(payload.bytes, payload.between(files));
     writer.stream(&between)?;
     let mut programs = Vec::with_capacity(files.len());
     for file in files {
@@ -105,6 +123,7 @@ pub fn write(
         cutting: options.cutting,
         files: files.to_vec(),
         programs,
+        unpacked: payload.unpacked.cloned().unwrap_or_default(),
         runs: writer.runs,
         pages: writer.pages,
         segments: Vec::new(),
@@ -129,7 +148,7 @@ pub fn index_of(
     progress: &dyn Fn(u64) -> bool,
 ) -> Result<Index, WriteError> {
     check(payload)?;
-    let len = payload.bytes.len();
+    let len = payload.len();
     let files = cutting.files(payload.files);
     let mut index = Index {
         name: payload.name.into(),
@@ -139,13 +158,14 @@ pub fn index_of(
         cutting,
         files: files.to_vec(),
         programs: Vec::with_capacity(files.len()),
+        unpacked: payload.unpacked.cloned().unwrap_or_default(),
         runs: Vec::new(),
         pages: Vec::new(),
         segments: Vec::new(),
         chunk_file_len: 0,
         frames: Vec::new(),
     };
-    let between = vec![gaps(files, len)];
+    let between = vec![payload.between(files)];
     let streams: Vec<Vec<Extent>> = between.into_iter().chain(files.iter().map(|file| vec![*file])).collect();
     let mut offset = 0;
     let mut is_between = true;
@@ -198,12 +218,18 @@ fn check(payload: Payload<'_>) -> Result<(), WriteError> {
     limit("the payload", len, PAYLOAD_BYTES_MAX)?;
     limit("the payload's name", payload.name.len() as u64, NAME_BYTES_MAX as u64)?;
     limit("the payload's list of files", payload.files.len() as u64, FILES_MAX as u64)?;
+    let packed = payload.unpacked.iter().flat_map(|unpacked| unpacked.files.iter().flatten());
+    let mut taken: Vec<Extent> = payload.files.iter().chain(packed).copied().collect();
+    taken.sort_unstable();
     let mut end = 0;
-    for (index, file) in payload.files.iter().enumerate() {
+    for (index, file) in taken.iter().enumerate() {
         match file.offset.checked_add(file.len) {
             Some(file_end) if file.offset >= end && file.len > 0 && file_end <= len => end = file_end,
             _ => return Err(WriteError::Files(index)),
         }
+    }
+    if !payload.files.is_sorted() {
+        return Err(WriteError::Files(0));
     }
     Ok(())
 }
@@ -323,14 +349,7 @@ impl Writer<'_> {
         let page = page::write(&Page { row_digest, runs: open.lists });
         let page = page.map_err(|_| WriteError::Pack("a page"))?;
         let digest = PageInfo::digest_of(self.options.hash, &page);
-        self.pages.push(PageInfo {
-            runs,
-            offset: 0,
-            len: page.len() as u32,
-            digest,
-            chunks,
-            first_chunk: 0,
-        });
+        self.pages.push(PageInfo { runs, offset: 0, len: page.len() as u32, digest, chunks, first_chunk: 0 });
         self.segment.lists.extend_from_slice(&page);
         self.segment.rows.extend_from_slice(&open.row);
         self.segment.pages += 1;

@@ -274,7 +274,13 @@ impl<'a> Predictor<'a> {
     ///
     /// # Errors
     /// [`PredictError::Step`], [`PredictError::Read`].
-    pub fn tell(&mut self, cover: usize, done: u64, bytes: &mut [u8], known: &[bool]) -> Result<(), PredictError> {
+    pub fn tell(
+        &mut self,
+        cover: usize,
+        done: u64,
+        bytes: &mut [u8],
+        known: &[bool],
+    ) -> Result<(), PredictError> {
         let is_known = |range: Range<usize>| known.get(range).is_some_and(|known| !known.contains(&false));
         self.aim(cover, done, bytes, |range, _, new| is_known(range).then_some(new))?;
         for ((byte, predicted), &known) in bytes.iter_mut().zip(&self.bytes).zip(known) {

@@ -5,6 +5,7 @@
 //! [`Notary`] notes in a [`Journal`] how far it is on the disk. [`durable`] has what gives files their names.
 //! Nothing here draws bars, knows exit codes, or decides what is applied to what.
 
+mod contents;
 mod destination;
 pub mod durable;
 mod journal;
@@ -14,6 +15,7 @@ mod notary;
 mod scratch;
 mod verifier;
 
+pub use contents::Contents;
 pub use destination::{Destination, DestinationError};
 pub use journal::{Entry, Journal, Restart};
 pub use making::{

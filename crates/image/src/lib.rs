@@ -30,6 +30,7 @@ mod source;
 mod squashfs;
 mod tar;
 mod tree;
+mod unpack;
 mod zip;
 
 pub use anatomist::Anatomist;
@@ -38,3 +39,4 @@ pub use folder::{
     FOLDER_DEPTH_MAX, FOLDER_FILES_MAX, FOLDER_PATHS_BYTES_MAX, Folder, FolderError, FolderFile,
 };
 pub use source::{FileSource, SourceError};
+pub use unpack::{Contents, PackedFile, content_files, packed_files};

@@ -8,8 +8,9 @@ use fluvial_console::{Fault, Kind};
 use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::StreamInfo;
 use fluvial_delta::structure::ReadAt;
-use fluvial_device::disk::{Destination, Medium};
+use fluvial_device::disk::{Contents, Destination, Medium};
 use fluvial_fetch::{Store, complete};
+use indicatif::HumanBytes;
 
 use super::{Job, Made, Route, Work};
 use crate::arguments::RouteChoice;
@@ -50,8 +51,11 @@ pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
         let old = OldSlot::open(work, job, (index.cutting, index.hash))?;
         let target =
             Untouched { slot: fluvial_console::open(work.device.path(job.target)).ok(), len: index.len };
-        let streams = old.streams();
+        let bytes = old.bytes();
+        let streams = old.streams(&bytes);
         let streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
+        let contents = room(work, index)?;
+        let target = contents.behind(&target);
         let mut assembly = Assembly::new(&[Part { index, target: &target }], streams);
         look(work, &mut assembly, &old)?;
         let choice = choose(work, job, bundle, &assembly)?;
@@ -142,8 +146,11 @@ fn assemble(
     target: &Medium,
     old: &OldSlot,
 ) -> Result<(Choice, Tally), Fault> {
-    let streams = old.streams();
-    let parts = [Part { index, target }];
+    let bytes = old.bytes();
+    let streams = old.streams(&bytes);
+    let contents = room(work, index)?;
+    let behind = contents.behind(target);
+    let parts = [Part { index, target: &behind }];
     let mut assembly = Assembly::new(&parts, streams.iter().map(|stream| stream as &dyn ReadAt).collect());
     look(work, &mut assembly, old)?;
     let choice = choose(work, job, bundle, &assembly)?;
@@ -158,7 +165,30 @@ fn assemble(
         }
         _ => {}
     }
-    Ok((choice, assembly.tally()))
+    let tally = assembly.tally();
+    if choice.route != Route::Full {
+        pack(work, index, &contents, target)?;
+    }
+    Ok((choice, tally))
+}
+
+/// Room for what the payload's packed files are made of.
+fn room(work: &Work<'_>, index: &Index) -> Result<Contents, Fault> {
+    let folder = work.device.folder.path();
+    let contents = Contents::room(index, folder).map_err(|error| Fault::writing(folder, error))?;
+    let (need, limit) = (contents.packing_memory_bytes()?, work.arguments.memory_limit);
+    if need > limit {
+        let message =
+            format!("packing takes {} of memory, {} are allowed", HumanBytes(need), HumanBytes(limit));
+        return Err(Fault::new(Kind::OverMemory, message).hint("raise --memory-limit, or take --route full"));
+    }
+    Ok(contents)
+}
+
+/// Makes the packed files of what they hold.
+fn pack(work: &Work<'_>, index: &Index, contents: &Contents, target: &Medium) -> Result<(), Fault> {
+    work.progress.phase("packing", index.unpacked.packed_bytes());
+    Ok(contents.pack(target, work.device.folder.path(), &|bytes| work.progress.advance(bytes))?)
 }
 
 /// Reads the slot back, from the medium and not from memory, and compares it with the manifest.

@@ -78,7 +78,7 @@ impl Release {
     pub fn full(sequence: u64, image: &[u8]) -> Self {
         let files = file_extents(&image);
         let sha256 = Sha256::digest(image).into();
-        let payload = Payload { name: "system", sha256, bytes: &image, files: &files };
+        let payload = Payload { name: "system", sha256, bytes: &image, files: &files, unpacked: None };
         let options = WriteOptions { level: 3, cutting: Cutting::Files, hash: HashKind::Blake3 };
         let (mut chunks, mut full) = (Vec::new(), Vec::new());
         let mut index = write(payload, options, &mut chunks, &|_| true).unwrap();

@@ -123,7 +123,11 @@ impl Payload<'_> {
                 continue;
             }
             self.order.pieces(run.offset, run.len as usize, |at, range| {
-                let (first, last) = (at / FRAME_BYTES, (at + range.len() as u64 - 1) / FRAME_BYTES);
+                if at >= self.index.len {
+                    return Ok(());
+                }
+                let end = (at + range.len() as u64).min(self.index.len);
+                let (first, last) = (at / FRAME_BYTES, (end - 1) / FRAME_BYTES);
                 needed[first as usize..=last as usize].fill(true);
                 Ok(())
             })?;

@@ -69,7 +69,9 @@ impl Assembly<'_> {
         let mut sums: Vec<((u32, u64), [u64; 2])> = Vec::new();
         for open in self.open_runs.iter().filter(|open| open.is_program) {
             let payload = &self.payloads[open.payload as usize];
-            let Some(program) = payload.program_of(payload.index.runs[open.run as usize].offset) else { continue };
+            let Some(program) = payload.program_of(payload.index.runs[open.run as usize].offset) else {
+                continue;
+            };
             let key = (open.payload, program.offset);
             if sums.last().is_none_or(|last| last.0 != key) {
                 sums.push((key, [payload.placed_bytes(program), 0]));
@@ -167,7 +169,8 @@ impl Wants {
         let (payload, len) = (payload as usize, range.end - range.start);
         match self.list.last_mut() {
             Some(last)
-                if (last.payload, last.again) == (payload, again) && last.offset + last.len == range.start =>
+                if (last.payload, last.again) == (payload, again)
+                    && last.offset + last.len == range.start =>
             {
                 last.len += len;
             }

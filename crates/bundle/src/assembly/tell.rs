@@ -13,11 +13,7 @@ use crate::shelf::Shelf;
 
 impl Assembly<'_> {
     /// Makes what programs lack from what is known of them by now. So many levels of parity were fetched.
-    pub(super) fn tell_programs(
-        &mut self,
-        fetched: &dyn Shelf,
-        levels: usize,
-    ) -> Result<(), AssembleError> {
+    pub(super) fn tell_programs(&mut self, fetched: &dyn Shelf, levels: usize) -> Result<(), AssembleError> {
         let mut next = 0;
         for (number, payload) in self.payloads.iter().enumerate() {
             for &extent in &payload.programs {

@@ -43,7 +43,8 @@ fn publish(bytes: &Vec<u8>, files: &[Extent]) -> (Index, Published) {
 
 fn publish_cut(bytes: &Vec<u8>, files: &[Extent], cutting: Cutting) -> (Index, Published) {
     let mut chunks = Vec::new();
-    let payload = Payload { name: "payload", sha256: Sha256::digest(bytes).into(), bytes, files };
+    let payload =
+        Payload { name: "payload", sha256: Sha256::digest(bytes).into(), bytes, files, unpacked: None };
     let options = WriteOptions { level: 3, cutting, hash: HashKind::default() };
     let index = write(payload, options, &mut chunks, &|_| true).unwrap();
     assert_eq!(index.chunk_file_len(), chunks.len() as u64);
@@ -254,7 +255,7 @@ fn what_comes_wrong_once_is_asked_for_again_and_twice_is_an_error() {
 fn files_that_overlap_are_refused() {
     let bytes = vec![0; 100];
     let files = [Extent { offset: 0, len: 60 }, Extent { offset: 50, len: 10 }];
-    let payload = Payload { name: "x", sha256: [0; 32], bytes: &bytes, files: &files };
+    let payload = Payload { name: "x", sha256: [0; 32], bytes: &bytes, files: &files, unpacked: None };
     let options = WriteOptions { level: 3, cutting: Cutting::Files, hash: HashKind::default() };
     let result = write(payload, options, &mut Vec::new(), &|_| true);
     assert!(matches!(result, Err(fluvial_bundle::WriteError::Files(1))));
@@ -304,7 +305,7 @@ fn without_frames_there_are_none_to_fetch() {
 fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
     let files: Vec<Vec<u8>> = (0..20).map(|seed| noise(seed, 30_000)).collect();
     let (mut old, extents) = archive(&files);
-    let payload = Payload { name: "old", sha256: [0; 32], bytes: &old, files: &extents };
+    let payload = Payload { name: "old", sha256: [0; 32], bytes: &old, files: &extents, unpacked: None };
     let known = fluvial_bundle::index_of(payload, Cutting::Files, HashKind::default(), &|_| true).unwrap();
     let known = Index::read(&known.to_bytes().unwrap()).unwrap();
     let mut changed = files;

@@ -15,7 +15,7 @@ use fluvial_delta::structure::ReadAt;
 
 use crate::arguments::{BundleArguments, BundleCommand};
 
-pub(super) use create::hash;
+pub(super) use create::{hash, write_chunks};
 pub(super) use file::BundleFile;
 
 /// What applying a patch may take on a device, in bytes, if nothing else is said.

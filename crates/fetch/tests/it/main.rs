@@ -60,7 +60,7 @@ impl Published {
         let (mut indexes, mut files, mut file) = (Vec::new(), Vec::new(), Vec::new());
         for (number, bytes) in payloads.iter().enumerate() {
             let sha256 = Sha256::digest(bytes).into();
-            let payload = Payload { name: "../out", sha256, bytes, files: &[] };
+            let payload = Payload { name: "../out", sha256, bytes, files: &[], unpacked: None };
             let mut chunks = Vec::new();
             let options = WriteOptions { level: 1, cutting: Cutting::Files, hash: HashKind::default() };
             let index = write(payload, options, &mut chunks, &|_| true).unwrap();

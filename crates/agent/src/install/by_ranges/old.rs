@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use fluvial_bundle::{Assembly, Index, Scatter, gaps};
+use fluvial_bundle::{Assembly, Behind, Index, Scatter, between};
 use fluvial_console::Fault;
-use fluvial_delta::structure::ReadAt as _;
-use fluvial_device::disk::{Identity, Medium};
+use fluvial_delta::structure::ReadAt;
+use fluvial_device::disk::{Contents, Identity, Medium};
 
 use crate::install::{Job, Work};
 use crate::slot_index::{self, Scheme};
@@ -13,6 +13,8 @@ use crate::slot_index::{self, Scheme};
 /// A slot, and what is known of it.
 pub struct OldSlot {
     medium: Medium,
+    /// What is packed in it.
+    contents: Contents,
     index: Index,
     index_path: PathBuf,
 }
@@ -23,8 +25,10 @@ impl OldSlot {
         let medium = work.device.source(job.active)?;
         let index_path = slot_index::path_of(work.device.folder.path(), &job.active.name, scheme);
         let is_to_stay = !work.arguments.dry_run;
-        let index = slot_index::load_or_make(&index_path, &medium, scheme, is_to_stay, work.progress)?;
-        Ok(Self { medium, index, index_path })
+        let folder = work.device.folder.path();
+        let (index, contents) =
+            slot_index::load_or_make(&index_path, &medium, scheme, folder, is_to_stay, work.progress)?;
+        Ok(Self { medium, contents, index, index_path })
     }
 
     /// Which file or device it is.
@@ -32,11 +36,17 @@ impl OldSlot {
         self.medium.identity().ok()
     }
 
-    /// Its streams: what stands between files, and each file; the slot as it is where it is cut to blocks.
-    pub fn streams(&self) -> Vec<Scatter<&Medium>> {
-        let files = &self.index.files;
-        let between = Scatter::new(&self.medium, gaps(files, self.medium.len()));
-        let files = files.iter().map(|file| Scatter::new(&self.medium, [*file]));
+    /// The slot, and what is packed in it behind it.
+    pub fn bytes(&self) -> Behind<&Medium, &Medium> {
+        self.contents.behind(&self.medium)
+    }
+
+    /// Its streams in these `bytes`: what stands between files, and each file; the slot as it is where it is cut to
+    /// blocks.
+    pub fn streams<'a>(&'a self, bytes: &'a dyn ReadAt) -> Vec<Scatter<&'a dyn ReadAt>> {
+        let Index { files, unpacked, .. } = &self.index;
+        let between = Scatter::new(bytes, between(files, &unpacked.files, self.index.cut_len()));
+        let files = files.iter().map(|file| Scatter::new(bytes, [*file]));
         std::iter::once(between).chain(files).collect()
     }
 

@@ -6,15 +6,17 @@ use std::path::Path;
 use std::time::Instant;
 
 use fluvial_bundle::{
-    BundleHeader, Component, Cutting, IndexInfo, Manifest, PartKind, Payload, PayloadInfo, WriteOptions,
-    write, write_solid,
+    BundleHeader, Component, Cutting, Index, IndexInfo, Manifest, PartKind, Payload, PayloadInfo, Scatter,
+    WriteOptions, write, write_solid,
 };
+use fluvial_delta::diff::{DiffOptions, Named, diff};
 use fluvial_delta::hash::{HashError, sha256_of};
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::ReadAt;
 use indicatif::HumanBytes;
 use sha2::{Digest as _, Sha256};
 
+use super::APPLY_MEMORY_BYTES;
 use super::release::{Release, SlotImage};
 use crate::arguments::BundleCreateArguments;
 use crate::command::diff::{check_patch_path, use_threads, write_patch};
@@ -22,8 +24,9 @@ use fluvial_console::Interrupt;
 use fluvial_console::Progress;
 use fluvial_console::{Fault, Kind};
 use fluvial_console::{open, say};
-use fluvial_device::disk::Medium;
 use fluvial_device::disk::durable::folder_of;
+use fluvial_device::disk::{Contents, DiskScratch, Medium};
+use fluvial_image::Anatomist;
 
 /// Bytes that are hashed or copied at a time.
 const STEP_BYTES: usize = 256 << 10;
@@ -108,19 +111,14 @@ fn pack(
     check_patch_path(&arguments.bundle, image.identity().ok(), "the image of a slot")?;
     progress.phase("hashing", image.len());
     let sha256 = hash(&slot.image, &image, progress)?;
-    let files = match options.cutting {
-        Cutting::Files => fluvial_image::file_extents(&image),
-        Cutting::Blocks(_) => Vec::new(),
-    };
     let folder = folder_of(&arguments.bundle);
     let failed = |error| Fault::writing(folder, error);
     let temporary = || tempfile::tempfile_in(folder).map(BufWriter::new).map_err(failed);
     let finished = |file: BufWriter<File>| file.into_inner().map_err(|error| failed(error.into_error()));
 
     let mut chunks = temporary()?;
-    let payload = Payload { name: &slot.name, sha256, bytes: &image, files: &files };
-    progress.phase("packing", image.len());
-    let mut index = write(payload, options, &mut chunks, &|bytes| progress.advance(bytes))?;
+    let name = slot.name.as_str();
+    let mut index = write_chunks((name, sha256), &image, options, folder, &mut chunks, progress)?;
     let mut full = temporary()?;
     if !arguments.no_full {
         progress.phase("packing", image.len());
@@ -134,6 +132,54 @@ fn pack(
     let component = Component::Slot { name: slot.name.clone(), payload };
     let (chunks, full) = (finished(chunks)?, finished(full)?);
     Ok(Packed { component, index, chunks, chunks_bytes, full, full_bytes })
+}
+
+/// Cuts and packs an image, and what is packed in it; answers the index of its chunks.
+pub fn write_chunks(
+    (name, sha256): (&str, Sha256Digest),
+    image: &Medium,
+    options: WriteOptions,
+    folder: &Path,
+    chunks: &mut dyn io::Write,
+    progress: &Progress,
+) -> Result<Index, Fault> {
+    let advance = |bytes| progress.advance(bytes);
+    if let Cutting::Blocks(_) = options.cutting {
+        progress.phase("packing", image.len());
+        let payload = Payload { name, sha256, bytes: image, files: &[], unpacked: None };
+        return Ok(write(payload, options, chunks, &advance)?);
+    }
+    progress.phase("unpacking", image.len());
+    let found = Contents::find(image, folder, Some(APPLY_MEMORY_BYTES));
+    let (mut contents, files) = found.map_err(|error| Fault::writing(folder, error))?;
+    contents.unpacked.packing = packing(&contents, image, folder, progress)?;
+    let bytes = contents.behind(image);
+    progress.phase("packing", bytes.len());
+    let payload = Payload { name, sha256, bytes: &bytes, files: &files, unpacked: Some(&contents.unpacked) };
+    Ok(write(payload, options, chunks, &advance)?)
+}
+
+/// The patch that makes an image's packed files of what they hold.
+fn packing(
+    contents: &Contents,
+    image: &Medium,
+    folder: &Path,
+    progress: &Progress,
+) -> Result<Vec<u8>, Fault> {
+    let files = &contents.unpacked.files;
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let streams: Vec<Scatter<&Medium>> =
+        files.iter().map(|extents| Scatter::new(image, extents.iter().copied())).collect();
+    let names: Vec<String> = (0..files.len()).map(|number| number.to_string()).collect();
+    let targets: Vec<Named<'_>> =
+        names.iter().zip(&streams).map(|(name, stream)| Named::new(name, stream)).collect();
+    let options = DiffOptions { apply_memory_bytes: APPLY_MEMORY_BYTES, ..DiffOptions::default() };
+    let (scratch, mut patch) = (DiskScratch::new(folder), Vec::new());
+    let source = [Named::new("contents", contents.medium())];
+    diff(&source, &targets, &Anatomist, &scratch, &options, progress, &mut patch)?;
+    Ok(patch)
 }
 
 /// The SHA-256 of a file or device.

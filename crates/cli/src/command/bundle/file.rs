@@ -15,7 +15,7 @@ use fluvial_delta::structure::ReadAt;
 use fluvial_console::Progress;
 use fluvial_console::open;
 use fluvial_console::{Fault, Kind};
-use fluvial_device::disk::Medium;
+use fluvial_device::disk::{Contents, Medium};
 
 /// A bundle, its header read.
 pub struct BundleFile {
@@ -108,7 +108,10 @@ impl BundleFile {
         file.set_len(index.len).map_err(failed)?;
         let medium = Medium::new(File::try_clone(&file).map_err(failed)?).map_err(failed)?;
         progress.phase("unpacking", index.len);
-        unpack(&index, &medium, &chunks, progress)?;
+        let contents = Contents::room(&index, folder).map_err(failed)?;
+        unpack(&index, &contents.behind(&medium), &chunks, progress)?;
+        progress.phase("packing", index.unpacked.packed_bytes());
+        contents.pack(&medium, folder, &|bytes| progress.advance(bytes))?;
         if let Some(full) = self.section(component, PartKind::Full) {
             self.check_frames(&index, &full)?;
         }

@@ -104,7 +104,8 @@ fn publish_layer(
     fs::create_dir_all(folder).map_err(|error| Fault::writing(folder, error))?;
     let name = hex::encode(layer.diff_id);
     let files = files_of(layer)?;
-    let payload = Payload { name: &name, sha256: layer.diff_id, bytes: &layer.tar, files: &files };
+    let payload =
+        Payload { name: &name, sha256: layer.diff_id, bytes: &layer.tar, files: &files, unpacked: None };
     let chunks = folder.join(CHUNKS_FILE);
     let failed = |error| Fault::writing(&chunks, error);
     let mut draft = BufWriter::with_capacity(COPY_BYTES, Draft::create(&chunks).map_err(failed)?);

@@ -7,23 +7,23 @@ use std::time::Instant;
 
 use fluvial_bundle::{
     Assembly, BundleHeader, Component, Cutting, HashKind, Index, IndexInfo, Manifest, Part, PartKind,
-    Payload, PayloadInfo, Scatter, WriteOptions, gaps, index_of, write,
+    Payload, PayloadInfo, Scatter, WriteOptions, between, index_of,
 };
 use fluvial_console::Fault;
 use fluvial_delta::apply::check_target;
 use fluvial_delta::diff::{Named, diff};
 use fluvial_delta::header::StreamInfo;
 use fluvial_delta::structure::ReadAt;
-use fluvial_device::disk::{DiskScratch, Medium};
+use fluvial_device::disk::{Contents, DiskScratch, Medium};
 use fluvial_fetch::{ChunkFile, Site, Store, complete};
-use fluvial_image::{Anatomist, file_extents};
+use fluvial_image::Anatomist;
 use fluvial_simulate::Cost;
 use fluvial_trust::{InitOptions, KeyFolder, SignOptions, Timestamp, sign};
 
 use super::report::Measured;
 use super::{Bench, Outcome};
 use crate::arguments::{DiffOptionArguments, Method, Verify};
-use crate::command::bundle::{APPLY_MEMORY_BYTES, CHUNK_LEVEL, hash};
+use crate::command::bundle::{APPLY_MEMORY_BYTES, CHUNK_LEVEL, hash, write_chunks};
 
 /// What an answer with several ranges has before each, in bytes: a boundary, the content's type, the range.
 const RANGE_OVERHEAD_BYTES: u64 = 110;
@@ -79,12 +79,11 @@ impl Bench<'_> {
     fn publish(&self, method: Method) -> Result<Index, Fault> {
         self.progress.phase(method.name(), 2 * self.new.len());
         let sha256 = hash(&self.arguments.new, self.new, self.progress)?;
-        let files = file_extents(self.new);
         let path = self.folder.join(CHUNKS_NAME);
         let mut chunks = BufWriter::new(File::create(&path).map_err(|error| Fault::writing(&path, error))?);
-        let payload = Payload { name: SLOT_NAME, sha256, bytes: self.new, files: &files };
         let options = WriteOptions { level: CHUNK_LEVEL, cutting: Cutting::Files, hash: HashKind::default() };
-        let index = write(payload, options, &mut chunks, &|bytes| self.progress.advance(bytes))?;
+        let of = (SLOT_NAME, sha256);
+        let index = write_chunks(of, self.new, options, self.folder, &mut chunks, self.progress)?;
         chunks.into_inner().map_err(|error| Fault::writing(&path, error.into_error()))?;
         Ok(index)
     }
@@ -92,20 +91,26 @@ impl Bench<'_> {
     /// Makes NEW from OLD and chunks.
     fn fetch(&self, index: &Index, target: &Medium, site: &Site) -> Result<(), Fault> {
         let advance = |bytes| self.progress.advance(bytes);
-        let files = file_extents(self.old);
-        let payload = Payload { name: SLOT_NAME, sha256: [0; 32], bytes: self.old, files: &files };
+        let failed = |error| Fault::writing(self.folder, error);
+        let (old, files) = Contents::find(self.old, self.folder, None).map_err(failed)?;
+        let (old_bytes, unpacked) = (old.behind(self.old), Some(&old.unpacked));
+        let payload =
+            Payload { name: SLOT_NAME, sha256: [0; 32], bytes: &old_bytes, files: &files, unpacked };
         let known = index_of(payload, index.cutting, index.hash, &advance)?;
-        let between = Scatter::new(self.old, gaps(&files, self.old.len()));
-        let streams: Vec<Scatter<&Medium>> = std::iter::once(between)
-            .chain(files.iter().map(|file| Scatter::new(self.old, [*file])))
-            .collect();
+        let gaps = Scatter::new(&old_bytes, between(&files, &old.unpacked.files, old_bytes.len()));
+        let streams: Vec<Scatter<_>> =
+            std::iter::once(gaps).chain(files.iter().map(|file| Scatter::new(&old_bytes, [*file]))).collect();
         let streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
-        let mut assembly = Assembly::new(&[Part { index, target }], streams);
+        let contents = Contents::room(index, self.folder).map_err(failed)?;
+        let behind = contents.behind(target);
+        let mut assembly = Assembly::new(&[Part { index, target: &behind }], streams);
         assembly.find_in_place(&advance)?;
         assembly.find_indexed(&known, &advance)?;
         let chunks = ChunkFile { name: CHUNKS_NAME.into(), offset: 0, len: index.chunk_file_len() };
         let store = Store::open(&self.folder.join("fetched"), std::slice::from_ref(index))?;
         complete(&mut assembly, site, &[chunks], &store, self.progress)?;
+        drop(assembly);
+        contents.pack(target, self.folder, &advance)?;
         Ok(store.remove()?)
     }
 

@@ -1,0 +1,205 @@
+//! What stands packed in an image: kernels, initial RAM disks, compressed files.
+
+use std::io::{self, Read, Write};
+
+use fluvial_codec::{Budget, Effort, Format, Prover};
+use fluvial_delta::space::Range;
+use fluvial_delta::structure::{Block, Content, Dissector as _, Extent, Gathered, ReadAt};
+
+use crate::{Anatomist, file_extents};
+
+/// Shorter files stay packed: what is told of each costs more than it saves.
+const FILE_BYTES_MIN: u64 = 32 << 10;
+/// Longer files stay packed, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+/// Files of more packed streams stay packed: they are archives, or file systems.
+const BLOCKS_MAX: usize = 64;
+/// Bytes that are copied at a time.
+const STEP_BYTES: usize = 256 << 10;
+
+/// A file of an image that holds packed streams.
+#[derive(Debug, Clone)]
+pub struct PackedFile {
+    /// Where it stands in the image, in order.
+    pub extents: Vec<Extent>,
+    /// Its packed streams, as places in the file.
+    blocks: Vec<Block>,
+}
+
+/// What a file was unpacked to: its streams one behind the other, what stands between them as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    /// Its length in bytes.
+    pub len: u64,
+    /// What packed streams unpacked to, as places in all contents.
+    pub streams: Vec<Extent>,
+}
+
+/// The files of a file system image that hold packed streams, by their first extents. Only a look is taken: whether
+/// they unpack is for [`PackedFile::unpack`] to find out.
+///
+/// Memory: as [`Anatomist`].
+pub fn packed_files(image: &dyn ReadAt) -> Vec<PackedFile> {
+    let Some(structure) = Anatomist.dissect(image, "") else { return Vec::new() };
+    let mut files: Vec<PackedFile> = structure
+        .parts
+        .into_iter()
+        .filter_map(|part| match part.content {
+            Content::Plain(extents) if part.holes.is_empty() => PackedFile::open(image, extents),
+            _ => None,
+        })
+        .collect();
+    files.sort_unstable_by_key(|file| file.extents[0].offset);
+    files
+}
+
+impl PackedFile {
+    /// Looks at the file of an image that stands in these extents.
+    pub fn open(image: &dyn ReadAt, extents: Vec<Extent>) -> Option<Self> {
+        let is_inside =
+            |extent: &Extent| extent.offset.checked_add(extent.len).is_some_and(|end| end <= image.len());
+        let len = extents.iter().map(|extent| extent.len).fold(0, u64::saturating_add);
+        if !(FILE_BYTES_MIN..=FILE_BYTES_MAX).contains(&len) || !extents.iter().all(is_inside) {
+            return None;
+        }
+        let structure = Anatomist.dissect(&Gathered::new(image, &extents), "")?;
+        let mut blocks: Vec<Block> = Vec::new();
+        for part in structure.parts {
+            if let Content::Blocks(of_part) = part.content {
+                blocks.extend(of_part.into_iter().filter(|block| block.format != Format::Stored));
+            }
+        }
+        blocks.sort_unstable_by_key(|block| block.extent.offset);
+        (1..=BLOCKS_MAX).contains(&blocks.len()).then_some(Self { extents, blocks })
+    }
+
+    /// Whether packing what it unpacks to gives it again, in at most so many bytes of memory. Takes as long as
+    /// packing does, and holds all of it in memory.
+    ///
+    /// # Errors
+    /// What reading the image reports.
+    pub fn can_be_packed(&self, image: &dyn ReadAt, memory_bytes: u64) -> io::Result<bool> {
+        let budget = Budget { memory_bytes, plain_bytes_max: FILE_BYTES_MAX, effort: Effort::Default };
+        let file = Gathered::new(image, &self.extents);
+        for block in &self.blocks {
+            let mut packed = vec![0; block.extent.len as usize];
+            file.read_at(block.extent.offset, &mut packed)?;
+            let Ok(unpacked) = Prover::new(budget).unpack(block.format, &packed) else { return Ok(false) };
+            // What stands behind the stream is nothing that is worth a word.
+            if (unpacked.packed_len as u64) < block.extent.len / 2 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes what it holds to `out`, which has `start` bytes already: at most `bytes_max`.
+    ///
+    /// # Errors
+    /// What reading, unpacking and writing report; [`io::ErrorKind::FileTooLarge`] above `bytes_max`.
+    pub fn unpack(
+        &self,
+        image: &dyn ReadAt,
+        start: u64,
+        bytes_max: u64,
+        out: &mut dyn Write,
+    ) -> io::Result<Contents> {
+        let file = Gathered::new(image, &self.extents);
+        let mut contents = Contents::default();
+        let mut at = 0;
+        for block in &self.blocks {
+            let before = Extent { offset: at, len: block.extent.offset.saturating_sub(at) };
+            contents.len += copy(Range::new(&file, before), bytes_max - contents.len, out)?;
+            at = block.extent.end();
+            let packed = Box::new(Range::new(&file, block.extent));
+            let len = copy(block.format.reader(packed)?, bytes_max - contents.len, out)?;
+            contents.streams.push(Extent { offset: start + contents.len, len });
+            contents.len += len;
+        }
+        let behind = Extent { offset: at, len: file.len().saturating_sub(at) };
+        contents.len += copy(Range::new(&file, behind), bytes_max - contents.len, out)?;
+        Ok(contents)
+    }
+}
+
+/// Where files stand in what packed streams unpacked to: the files of archives, else the stream as a whole.
+pub fn content_files(contents: &dyn ReadAt, streams: &[Extent]) -> Vec<Extent> {
+    let mut files = Vec::new();
+    for stream in streams.iter().filter(|stream| stream.len > 0) {
+        let of_stream = file_extents(&Gathered::new(contents, std::slice::from_ref(stream)));
+        if of_stream.is_empty() {
+            files.push(*stream);
+        }
+        files.extend(
+            of_stream.iter().map(|file| Extent { offset: stream.offset + file.offset, len: file.len }),
+        );
+    }
+    files
+}
+
+/// Copies all that a reader gives, unless that is more than `bytes_max`.
+fn copy(mut reader: impl Read, bytes_max: u64, out: &mut dyn Write) -> io::Result<u64> {
+    let mut buf = vec![0; STEP_BYTES];
+    let mut copied = 0;
+    loop {
+        let len = reader.read(&mut buf)?;
+        if len == 0 {
+            return Ok(copied);
+        }
+        copied += len as u64;
+        if copied > bytes_max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        out.write_all(&buf[..len])?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed(content: &[u8]) -> Vec<u8> {
+        zstd::bulk::compress(content, 3).unwrap()
+    }
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn a_file_in_pieces_is_unpacked() {
+        let content = noise(100_000);
+        let file = packed(&content);
+        let (first, second) = file.split_at(50_000);
+        let image = [&[7; 1000], second, &[7; 24], first].concat();
+        let extents = vec![
+            Extent { offset: 1024 + second.len() as u64, len: first.len() as u64 },
+            Extent { offset: 1000, len: second.len() as u64 },
+        ];
+        let file = PackedFile::open(&image, extents).unwrap();
+        let mut out = vec![1; 10];
+        let contents = file.unpack(&image, 10, 1 << 20, &mut out).unwrap();
+        assert_eq!((contents.len, &out[10..]), (100_000, &content[..]));
+        assert_eq!(contents.streams, [Extent { offset: 10, len: 100_000 }]);
+        assert_eq!(content_files(&out, &contents.streams), contents.streams);
+        assert!(file.can_be_packed(&image, 64 << 20).unwrap());
+        let cut = file.unpack(&image, 0, 99_999, &mut Vec::new()).unwrap_err();
+        assert_eq!(cut.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn what_is_short_or_outside_or_not_packed_stays() {
+        let image = noise(100_000);
+        let whole = |len| vec![Extent { offset: 0, len }];
+        assert!(PackedFile::open(&image, whole(100_000)).is_none());
+        assert!(PackedFile::open(&image, whole(100_001)).is_none());
+        let short = packed(&noise(1000));
+        let extents = whole(short.len() as u64);
+        assert!(PackedFile::open(&short, extents).is_none());
+    }
+}
