@@ -1,6 +1,6 @@
 //! Content-defined chunks, and runs of them.
 //!
-//! In programs chunks are cut by bytes in which references are zero: code that only moved gives equal cuts
+//! In programs chunks are cut by bytes in which references are masked: code that only moved gives equal cuts
 //! and keys. Long stretches of zeros are runs of their own, which have no chunks: a file system's free space
 //! costs nothing. Or a chunker of other tools says where chunks end (`blocks.rs`).
 
@@ -36,7 +36,7 @@ const _: () = assert!(RUN_BYTES_MAX <= ZERO_RUN_BYTES_MAX);
 pub struct Chunk {
     /// Its length in bytes, from 1 to [`Cutting::chunk_bytes_max`].
     pub len: u32,
-    /// Bytes 0 to 3 of the digest of its bytes, in programs with zeros in place of references.
+    /// Bytes 0 to 3 of the digest of its bytes, in programs with references masked.
     pub key: u32,
     /// Bytes 4 to 7 of the digest of its bytes.
     pub check: u32,

@@ -26,7 +26,7 @@ const _: () = assert!(GROUP_BYTES_MAX >= (64 << 10) + GROUPED_CHUNK_BYTES_MAX);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Cutting {
     /// What stands between files is a stream, and each file another one; small chunks are cut by content, in
-    /// programs with zeros in place of references. Finds the most.
+    /// programs with references masked. Finds the most.
     #[default]
     Files,
     /// The payload is one stream whose chunks are those of a chunker. Files and programs mean nothing.

@@ -25,7 +25,9 @@ mod kallsyms;
 mod labels;
 mod learned;
 mod literals;
+mod marks;
 mod mask;
+mod names;
 mod scan;
 mod tables;
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use crate::structure::{Extent, ReadAt};
 
+use super::names::name_hash;
+
 /// Bytes at the start of a file in which its headers must lie to be used.
 pub(super) const HEADER_BYTES_MAX: usize = 4096;
 /// Program headers of kind `PT_LOAD` that are kept.
@@ -20,7 +22,7 @@ const NAME_BYTES: usize = 24;
 
 /// Symbols among which those of sections are looked for.
 const SECTION_SYMBOLS_MAX: usize = 256;
-const SYMBOL_BYTES: usize = 24;
+pub(super) const SYMBOL_BYTES: usize = 24;
 /// Less behind the section headers is no table of relocations.
 const APPENDIX_BYTES_MIN: u64 = 1 << 14;
 
@@ -215,6 +217,8 @@ pub(super) struct Image {
     pub bases: Vec<u64>,
     /// Of the first symbols of such an object: the section that the symbol stands for, or zero.
     pub section_symbols: Vec<u16>,
+    /// Hashes of the names of sections by index, of such an object.
+    pub section_names: Vec<u32>,
 }
 
 impl Image {
@@ -223,7 +227,8 @@ impl Image {
         let mut head = vec![0; HEADER_BYTES_MAX.min(usize::try_from(extent.len).ok()?)];
         old.read_at(extent.offset, &mut head).ok()?;
         let layout = Layout::parse(&head, extent.len)?;
-        let (mut regions, bases) = sections(old, extent, &head, &layout).unwrap_or_default();
+        let sections = sections(old, extent, &head, &layout).unwrap_or_default();
+        let Sections { mut regions, bases, names: section_names } = sections;
         if regions.is_empty() {
             regions = layout.segments.iter().filter(|segment| segment.executable).map(code).collect();
         }
@@ -244,7 +249,7 @@ impl Image {
             None => (None, super::types::starts(old, extent, &mut regions)),
         };
         regions.shrink_to_fit();
-        Some(Self { layout, regions, tables: None, starts, go, bases, section_symbols })
+        Some(Self { layout, regions, tables: None, starts, go, bases, section_symbols, section_names })
     }
 
     /// Sees to it that [`Image::tables`] are known where a region may hold some.
@@ -266,6 +271,7 @@ impl Image {
             + self.layout.segments.capacity() * size_of::<Segment>()
             + self.bases.capacity() * size_of::<u64>()
             + self.section_symbols.capacity() * size_of::<u16>()
+            + self.section_names.capacity() * size_of::<u32>()
             + self.go.as_ref().map_or(0, super::go::Tables::memory_bytes)
             + (self.starts.capacity() + self.tables.as_ref().map_or(0, Vec::capacity)) * size_of::<u32>()
     }
@@ -287,12 +293,15 @@ fn code(segment: &Segment) -> Region {
     Region { offset: segment.offset, len: segment.file_len, content: Content::Code, linked: 0 }
 }
 
-fn sections(
-    old: &dyn ReadAt,
-    extent: Extent,
-    head: &[u8],
-    layout: &Layout,
-) -> Option<(Vec<Region>, Vec<u64>)> {
+/// What section headers tell.
+#[derive(Default)]
+struct Sections {
+    regions: Vec<Region>,
+    bases: Vec<u64>,
+    names: Vec<u32>,
+}
+
+fn sections(old: &dyn ReadAt, extent: Extent, head: &[u8], layout: &Layout) -> Option<Sections> {
     let table = u64_at(head, 40)?;
     let (size, count, names) = (u16_at(head, 58)?, u16_at(head, 60)?, u16_at(head, 62)?);
     let count = usize::from(count);
@@ -333,8 +342,16 @@ fn sections(
     if layout.fixed && extent.len.saturating_sub(end) >= APPENDIX_BYTES_MIN {
         regions.push(Region { offset: end, len: extent.len - end, content: Content::Addresses, linked: 0 });
     }
-    let offsets = (0..count).map(|index| header(index).and_then(|section| u64_at(section, 24)).unwrap_or(0));
-    Some((regions, if layout.relocatable { offsets.collect() } else { Vec::new() }))
+    if !layout.relocatable {
+        return Some(Sections { regions, ..Sections::default() });
+    }
+    let offset = |index: usize| header(index).and_then(|section| u64_at(section, 24)).unwrap_or(0);
+    let name = |index: usize| {
+        let name = header(index).and_then(|section| u32_at(section, 0));
+        name_hash(name.and_then(|name| names.get(name as usize..)).unwrap_or_default())
+    };
+    let (bases, names) = ((0..count).map(offset).collect(), (0..count).map(name).collect());
+    Some(Sections { regions, bases, names })
 }
 
 /// Reads which sections the first symbols stand for. Compilers put such symbols first.

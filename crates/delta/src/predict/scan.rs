@@ -12,6 +12,9 @@ pub(super) fn look_back_bytes(content: Content) -> u64 {
     if content == Content::FunctionRecords { go::LOOK_BACK_BYTES } else { LOOK_BACK_BYTES }
 }
 
+/// Bytes of a relocation.
+pub(super) const RELA_BYTES: u64 = 24;
+
 /// In a program that starts at address zero, smaller values in data are taken for numbers.
 const SMALL_NUMBER_MAX: u64 = 0x1_0000;
 
@@ -146,7 +149,7 @@ pub(super) fn absolute(layout: &Layout, bytes: &[u8], at: usize, fields: &mut Ve
 
 fn rela(run: &Run<'_>, fields: &mut Vec<Field>) {
     let bytes = &run.bytes[run.before..];
-    for at in records(run, 24) {
+    for at in records(run, RELA_BYTES) {
         absolute(&run.image.layout, bytes, at, fields);
         number(bytes, at + 12, SYMBOL_INDICES, fields);
         absolute(&run.image.layout, bytes, at + 16, fields);

@@ -30,14 +30,14 @@ fn whole(bytes: &[u8]) -> Vec<Extent> {
     vec![Extent { offset: 0, len: bytes.len() as u64 }]
 }
 
-const X86_64: u16 = 62;
+pub(super) const X86_64: u16 = 62;
 const AARCH64: u16 = 183;
 
 /// Name, type, flags, content.
-type Section = (&'static str, u32, u64, Vec<u8>);
+pub(super) type Section = (&'static str, u32, u64, Vec<u8>);
 
 /// A program of one segment that is loaded at its own offsets.
-fn program(machine: u16, kind: u16, sections: &[Section]) -> Vec<u8> {
+pub(super) fn program(machine: u16, kind: u16, sections: &[Section]) -> Vec<u8> {
     let mut file = vec![0; HEADER_BYTES_MAX];
     let mut headers = vec![0; 64];
     let mut names = vec![0];
@@ -356,7 +356,7 @@ fn lengths_of_instructions_agree_with_a_full_decoder() {
 }
 
 /// Every kind of section that is known, with the same bytes in each.
-fn every_section(bytes: &[u8]) -> Vec<Section> {
+pub(super) fn every_section(bytes: &[u8]) -> Vec<Section> {
     let mut types = bytes.to_vec();
     if types.len() > 24 {
         types[..8].copy_from_slice(&[0x9f, 0xeb, 1, 0, 24, 0, 0, 0]);
@@ -386,7 +386,7 @@ fn every_section(bytes: &[u8]) -> Vec<Section> {
 }
 
 /// Bytes with many small numbers, so that references aim at something.
-fn content() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn content() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
         3 => (0_u32..0x4000).prop_map(|word| word.to_le_bytes().to_vec()),
         1 => any::<u32>().prop_map(|word| word.to_le_bytes().to_vec()),
