@@ -24,10 +24,15 @@ const ENTRIES_BACK: usize = 2;
 /// Writes marks over the references of a run in its bytes, `masked`.
 pub(super) fn put(run: &Run<'_>, names: &Names, fields: &[Field], masked: &mut [u8]) {
     for field in fields {
-        let from = field.at as usize;
-        let Some(reference) = masked.get_mut(from..from + field.form.width()) else { continue };
-        let mark = mark(run, names, field).to_le_bytes();
-        reference.copy_from_slice(&mark[..reference.len()]);
+        let Some(rest) = masked.get_mut(field.at as usize..) else { continue };
+        let mark = mark(run, names, field);
+        if field.form.width() == 8 {
+            if let Some(reference) = rest.first_chunk_mut() {
+                *reference = mark.to_le_bytes();
+            }
+        } else if let Some(reference) = rest.first_chunk_mut() {
+            *reference = (mark as u32).to_le_bytes();
+        }
     }
 }
 
