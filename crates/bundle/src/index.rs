@@ -11,15 +11,14 @@ use crate::cutting::Cutting;
 use crate::error::IndexError;
 use crate::hash::HashKind;
 use crate::limits::{
-    FILES_MAX, FRAME_PACKED_BYTES_MAX, FRAMES_MAX, INDEX_BYTES_MAX, INDEX_UNPACKED_BYTES_MAX, NAME_BYTES_MAX,
-    PAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX, ZERO_RUN_BYTES_MAX,
+    FILES_MAX, INDEX_BYTES_MAX, INDEX_UNPACKED_BYTES_MAX, NAME_BYTES_MAX, PAGE_BYTES_MAX, PAYLOAD_BYTES_MAX,
+    RUNS_MAX, ZERO_RUN_BYTES_MAX,
 };
 use crate::scatter::gaps;
-use crate::solid::{FrameInfo, frames_of};
 
 /// How an index begins.
 const MAGIC: &[u8; 8] = b"FLUVIALi";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// A page lists the chunks of runs that have so many bytes together, or of more than that by the last run. Most
 /// long runs have a page for themselves: where one of several is missing, the others' chunks are listed in vain.
 const PAGE_SPAN_BYTES: u64 = 32 << 10;
@@ -134,8 +133,6 @@ pub struct Index {
     /// Its runs, in the order of cutting.
     pub runs: Vec<RunInfo>,
     pub(crate) pages: Vec<PageInfo>,
-    /// The frames that it is packed in as a whole, if it is.
-    pub frames: Vec<FrameInfo>,
 }
 
 /// Numbers, column by column.
@@ -210,9 +207,6 @@ impl Index {
         self.runs.iter().filter(|run| !run.is_zeros()).for_each(|run| writer.raw(&run.digest.0));
         self.pages.iter().for_each(|page| writer.number(u64::from(page.len)));
         self.pages.iter().for_each(|page| writer.raw(&page.digest));
-        writer.number(self.frames.len() as u64);
-        self.frames.iter().for_each(|frame| writer.number(u64::from(frame.packed_len)));
-        self.frames.iter().for_each(|frame| writer.raw(&frame.digest.0));
         check_len(writer.bytes.len(), INDEX_UNPACKED_BYTES_MAX)?;
         let packed =
             zstd::bulk::compress(&writer.bytes, level).map_err(|_| IndexError::Packed("Zstandard"))?;
@@ -279,21 +273,10 @@ impl Index {
             files.push(Extent { offset, len: file_len });
         }
         let programs = columns.reader.raw(files_count)?.iter().map(|&flag| flag != 0).collect();
-        let mut index = Self {
-            name,
-            len,
-            sha256,
-            hash,
-            cutting,
-            files,
-            programs,
-            runs: Vec::new(),
-            pages: Vec::new(),
-            frames: Vec::new(),
-        };
+        let mut index =
+            Self { name, len, sha256, hash, cutting, files, programs, runs: Vec::new(), pages: Vec::new() };
         index.read_runs(&mut columns)?;
         index.read_pages(&mut columns)?;
-        index.read_frames(&mut columns)?;
         columns.reader.finish()?;
         Ok(index)
     }
@@ -359,26 +342,6 @@ impl Index {
         Ok(())
     }
 
-    fn read_frames(&mut self, columns: &mut Columns<'_>) -> Result<(), IndexError> {
-        let count = columns.reader.count("frames", FRAMES_MAX)?;
-        if count != 0 && count != frames_of(self.len) {
-            return Err(IndexError::Invalid("its frames are not all there"));
-        }
-        let mut packed_offset = 0;
-        for packed_len in columns.column("a frame's packed length", count, FRAME_PACKED_BYTES_MAX)? {
-            if packed_len == 0 {
-                return Err(IndexError::Invalid("a frame has no bytes"));
-            }
-            let digest = RunDigest([0; 12]);
-            self.frames.push(FrameInfo { packed_offset, packed_len: packed_len as u32, digest });
-            packed_offset += packed_len;
-        }
-        for frame in &mut self.frames {
-            frame.digest.0.copy_from_slice(columns.reader.raw(12)?);
-        }
-        Ok(())
-    }
-
     /// Gives runs that were not packed the places and pages that a reader expects.
     pub(crate) fn place_unpacked(&mut self) {
         let mut offset = 0;
@@ -390,11 +353,6 @@ impl Index {
         let starts = |runs: &Range<usize>| self.runs[runs.start].packed_offset;
         let page = |runs: Range<usize>| PageInfo { offset: starts(&runs), runs, len: 0, digest };
         self.pages = self.page_spans().into_iter().map(page).collect();
-    }
-
-    /// How many bytes its frames have together.
-    pub fn frames_len(&self) -> u64 {
-        self.frames.last().map_or(0, |frame| frame.packed_offset + u64::from(frame.packed_len))
     }
 
     /// The runs of each page.
@@ -466,7 +424,6 @@ mod tests {
                 page(6..7, 138_334, 100),
                 page(7..8, 228_434, 100),
             ],
-            frames: vec![FrameInfo { packed_offset: 0, packed_len: 200_000, digest: RunDigest([3; 12]) }],
         }
     }
 
@@ -498,7 +455,6 @@ mod tests {
                 PageInfo { runs: 0..1, offset: 0, len: 100, digest: [9; 16] },
                 PageInfo { runs: 1..2, offset: 10_100, len: 100, digest: [9; 16] },
             ],
-            frames: Vec::new(),
             ..sample()
         }
     }
@@ -517,7 +473,6 @@ mod tests {
             programs: Vec::new(),
             runs: Vec::new(),
             pages: Vec::new(),
-            frames: Vec::new(),
             ..sample()
         };
         assert_eq!(Index::read(&index.to_bytes().unwrap()).unwrap(), index);
@@ -543,7 +498,6 @@ mod tests {
             .contains("too long")
         );
         assert!(refused(&|index| index.pages.clear()).contains("damaged"));
-        assert!(refused(&|index| index.frames.push(index.frames[0])).contains("frames"));
         assert!(matches!(Index::read(b"FLUVIALi\x01"), Err(IndexError::Version(1))));
         assert!(matches!(Index::read(b"something else"), Err(IndexError::NotAnIndex)));
         let bomb = [&MAGIC[..], &[VERSION], &u32::MAX.to_le_bytes()].concat();

@@ -97,7 +97,6 @@ pub fn write(
         programs,
         runs: writer.runs,
         pages: writer.pages,
-        frames: Vec::new(),
     };
     Ok(index)
 }
@@ -128,7 +127,6 @@ pub fn index_of(
         programs: Vec::with_capacity(files.len()),
         runs: Vec::new(),
         pages: Vec::new(),
-        frames: Vec::new(),
     };
     let between = vec![gaps(files, len)];
     let streams: Vec<Vec<Extent>> = between.into_iter().chain(files.iter().map(|file| vec![*file])).collect();
