@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fluvial_bundle::{
-    BundleHeader, Component, Cutting, HashKind, IndexInfo, Manifest, PartKind, Payload, PayloadInfo,
-    WriteOptions,
+    BundleHeader, Component, Cutting, HashKind, Manifest, PartInfo, PartKind, Payload, PayloadInfo,
+    Sketch, WholeOptions, WriteOptions, write_whole,
 };
 use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::header::WHOLE_SOURCES_MAX;
 use fluvial_delta::scratch::MemoryScratch;
 use fluvial_delta::structure::Extent;
+use fluvial_delta::wire::WireWriter;
 use fluvial_fuzz::bundle::disassemble as disassemble_index;
 use fluvial_fuzz::patch::{OLD, disassemble};
 use fluvial_image::Anatomist;
@@ -80,6 +81,14 @@ fn bundles(folder: &Path, new: &[u8]) {
         let mut chunks = Vec::new();
         let options = WriteOptions { level: 3, cutting, hash: HashKind::default() };
         let index = fluvial_bundle::write(payload, options, &mut chunks, &|_| true).expect("it is published");
+        write(folder, &format!("sketch-{name}"), &[&[5], &Sketch::of(&index).to_bytes()[..]].concat());
+        let whole_options = WholeOptions { frame_bytes: 256 << 10, ..WholeOptions::new(3, HashKind::default()) };
+        let mut frames = Vec::new();
+        let whole = write_whole(payload.bytes, payload.files, whole_options, &mut frames, &|_| true);
+        let mut writer = WireWriter::default();
+        writer.string(&whole.expect("it is packed").to_bytes().expect("it is written"));
+        writer.string(&frames);
+        write(folder, &format!("whole-{name}"), &[&[6], &writer.bytes[..]].concat());
         let index = index.to_bytes().expect("it is written");
         write(folder, &format!("index-{name}"), &[&[0], &index[..]].concat());
         write(folder, &format!("payload-{name}"), &disassemble_index(&index, &chunks, unpack));
@@ -106,8 +115,9 @@ fn bundles(folder: &Path, new: &[u8]) {
     let mut page = vec![2, 2, 60, 30, 5, 5, 80, 3, 1, 10, 20, 30, 10, 10, 10];
     page.extend_from_slice(&[7; 3 * 8 + 4 * 12]);
     write(folder, "page", &page);
-    let index = IndexInfo { size_bytes: 7, sha256: [2; 32] };
-    let payload = PayloadInfo { size_bytes: 4096, sha256: [1; 32], index };
+    let part = |size_bytes| PartInfo { size_bytes, sha256: [2; 32] };
+    let (sketch, whole) = (Some(part(9)), Some(part(11)));
+    let payload = PayloadInfo { size_bytes: 4096, sha256: [1; 32], index: part(7), sketch, whole };
     let mut manifest = Manifest::new("demo".into(), "1.2".into(), 3);
     manifest.components.push(Component::Slot { name: "system".into(), payload });
     let manifest = manifest.to_bytes().expect("it is written");

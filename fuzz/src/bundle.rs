@@ -7,10 +7,14 @@
 //! - 2: a page, and the lengths of its runs (`fluvial_bundle::probe_page`).
 //! - 3: the header of a bundle.
 //! - 4: a manifest.
+//! - 5: a sketch.
+//! - 6: a table of frames and the frames (strings), which are unpacked whatever their digests are.
 
 use std::io;
 
-use fluvial_bundle::{AssembleError, Assembly, BundleHeader, Index, Manifest, Part, Shelf};
+use fluvial_bundle::{
+    AssembleError, Assembly, BundleHeader, FrameReader, Index, IndexError, Manifest, Part, Restorer, Shelf, Sketch, Whole,
+};
 use fluvial_delta::structure::ReadAt as _;
 use fluvial_delta::wire::{WireReader, WireWriter};
 
@@ -19,13 +23,15 @@ use crate::patch::OLD;
 
 const INDEX_BYTES_MAX: usize = 1 << 20;
 /// How an index begins, with its version.
-const PREFIX: &[u8] = b"FLUVIALi\x03";
+const PREFIX: &[u8] = b"FLUVIALi\x04";
 /// Where the frame of an index begins.
 const FRAME_START: usize = PREFIX.len() + 4;
 /// How a Zstandard frame begins that is one segment and tells its length in four bytes (RFC 8878, 3.1.1).
 const FRAME: [u8; 5] = [0x28, 0xb5, 0x2f, 0xfd, 0xa0];
 /// Bytes of one of its blocks at most.
 const BLOCK_BYTES_MAX: usize = 128 << 10;
+/// Frames that are unpacked: each of them may be a bomb, which takes its time.
+const FRAMES_MAX: usize = 2;
 /// Rounds that a fetch takes at most: those of programs, and two repairs of each run.
 const ROUNDS_MAX: usize = 64;
 
@@ -35,7 +41,7 @@ const ROUNDS_MAX: usize = 64;
 /// Where that does not hold.
 pub fn run(bytes: &[u8]) {
     let Some((&kind, rest)) = bytes.split_first() else { return };
-    match kind % 5 {
+    match kind % 7 {
         0 => drop(read_index(rest)),
         1 => {
             let mut reader = WireReader::new(rest);
@@ -48,7 +54,9 @@ pub fn run(bytes: &[u8]) {
         }
         2 => fluvial_bundle::probe_page(rest),
         3 => read_header(rest),
-        _ => read_manifest(rest),
+        4 => read_manifest(rest),
+        5 => read_sketch(rest),
+        _ => unpack_whole(rest),
     }
 }
 
@@ -75,6 +83,38 @@ fn read_manifest(bytes: &[u8]) {
     let Ok(manifest) = Manifest::read(bytes) else { return };
     let again = manifest.to_bytes().expect("a manifest that was read is written");
     assert_eq!(Manifest::read(&again).ok().as_ref(), Some(&manifest), "what was written is read again");
+}
+
+fn read_sketch(bytes: &[u8]) {
+    let Ok(sketch) = Sketch::read(bytes) else { return };
+    assert_eq!(Sketch::read(&sketch.to_bytes()).ok().as_ref(), Some(&sketch), "what was written is read again");
+    if let Some(missing) = sketch.missing([]) {
+        assert!(missing.bytes_min <= missing.bytes && missing.bytes <= sketch.chunk_bytes, "no more than all");
+    }
+}
+
+fn unpack_whole(bytes: &[u8]) {
+    let mut reader = WireReader::new(bytes);
+    let Ok(table) = reader.string("a table", INDEX_BYTES_MAX) else { return };
+    let Ok(frames) = reader.string("frames", INDEX_BYTES_MAX) else { return };
+    let Ok(whole) = Whole::read(table) else { return };
+    let again = Whole::read(&whole.to_bytes().expect("a table that was read is written"));
+    assert_eq!(again.as_ref().ok(), Some(&whole), "what was written is read again");
+    for frame in whole.frames.iter().take(FRAMES_MAX) {
+        let (start, end) = (frame.packed.start as usize, frame.packed.end as usize);
+        let (Some(packed), Ok(mut unpacked)) = (frames.get(start..end), FrameReader::new(&whole, frame)) else {
+            return;
+        };
+        let mut restorer = Restorer::new(&whole);
+        let mut at = frame.content.start;
+        let _ = unpacked.push(packed, &mut |offset, mut block| {
+            assert_eq!(offset, at, "blocks come in order");
+            at += block.len() as u64;
+            assert!(at <= frame.content.end, "no more than was declared");
+            restorer.restore(offset, &mut block);
+            Ok::<(), IndexError>(())
+        });
+    }
 }
 
 /// The chunk file.

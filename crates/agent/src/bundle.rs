@@ -3,13 +3,15 @@
 use std::ops::Range;
 use std::path::Path;
 
-use fluvial_bundle::limits::{BUNDLE_HEADER_BYTES_MAX, INDEX_BYTES_MAX};
-use fluvial_bundle::{BUNDLE_PREFIX_BYTES, BundleHeader, BundlePart, Index, Manifest, PartKind};
+use fluvial_bundle::limits::{BUNDLE_HEADER_BYTES_MAX, INDEX_BYTES_MAX, SKETCH_BYTES_MAX, TABLE_BYTES_MAX};
+use fluvial_bundle::{
+    BUNDLE_PREFIX_BYTES, BundleHeader, BundlePart, Index, Manifest, PartKind, Sketch, Whole,
+};
 use fluvial_console::{Fault, Kind};
 use fluvial_fetch::{ChunkFile, Site};
 
-/// What is fetched at first: most headers are shorter.
-const HEAD_BYTES: u64 = 16 << 10;
+/// What is fetched at first: most headers, and the sketch behind them, are shorter.
+const HEAD_BYTES: u64 = 8 << 10;
 
 /// A bundle whose header was read. Nothing in it was vouched for yet.
 pub struct Bundle {
@@ -75,6 +77,23 @@ impl Bundle {
         let Some(part) = self.header.part(component, PartKind::Index) else { return Ok(None) };
         let bytes = self.read(part.range.clone(), INDEX_BYTES_MAX as u64)?;
         Ok(Some(self.header.read_index(component, &self.manifest.components[component], &bytes)?))
+    }
+
+    /// A component's sketch, compared with what the manifest tells.
+    pub fn sketch(&self, component: usize) -> Result<Option<Sketch>, Fault> {
+        let Some(part) = self.header.part(component, PartKind::Sketch) else { return Ok(None) };
+        let bytes = self.read(part.range.clone(), SKETCH_BYTES_MAX as u64)?;
+        Ok(Some(self.header.read_sketch(&self.manifest.components[component], &bytes)?))
+    }
+
+    /// The table of a component's frames: compared with what the manifest tells before it is unpacked.
+    pub fn whole(&self, component: usize) -> Result<Option<Whole>, Fault> {
+        let Some(part) = self.header.part(component, PartKind::Full) else { return Ok(None) };
+        let info = &self.manifest.components[component];
+        let table_len = info.payload().whole.as_ref().map_or(0, |table| table.size_bytes);
+        let end = part.range.end.min(part.range.start + table_len);
+        let bytes = self.read(part.range.start..end, TABLE_BYTES_MAX as u64)?;
+        Ok(Some(self.header.read_whole(component, info, &bytes)?))
     }
 
     /// Where a component's chunks stand.

@@ -9,6 +9,7 @@ mod by_ranges;
 mod outcome;
 mod present;
 mod staged;
+mod whole;
 
 use std::cell::Cell;
 use std::io;

@@ -13,10 +13,12 @@ use fluvial_bundle::{Cutting, HashKind, Index, Payload, index_of};
 use fluvial_console::{Fault, Kind, Progress, say};
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::{Contents, Medium, durable};
+use fluvial_device::system::Slot;
 use indicatif::HumanBytes;
 
 use crate::arguments::CreateIndexArguments;
 use crate::device::Device;
+use crate::install::Work;
 
 const FINGERPRINT_BYTES: usize = 32;
 /// A level of Zstandard that takes a MiB of memory.
@@ -73,6 +75,30 @@ pub fn load_or_make(
         store(path, slot, &index)?;
     }
     Ok((index, contents))
+}
+
+/// The index of a slot that is a source of an installation.
+pub fn of_slot(work: &Work<'_>, slot: &Slot, scheme: Scheme) -> Result<Index, Fault> {
+    let path = path_of(work.device.folder.path(), &slot.name, scheme);
+    let (medium, folder) = (work.device.source(slot)?, work.device.folder.path());
+    let made = load_or_make(&path, &medium, scheme, folder, !work.arguments.dry_run, work.progress);
+    made.map(|(index, _)| index)
+}
+
+/// The index of a slot that is written, if one is kept that fits what stands in it.
+pub fn kept(work: &Work<'_>, slot: &Slot, scheme: Scheme) -> Option<Index> {
+    let medium = fluvial_console::open(work.device.path(slot)).ok()?;
+    let path = path_of(work.device.folder.path(), &slot.name, scheme);
+    load(&path, &fingerprint(&medium).ok()?, medium.len(), scheme)
+}
+
+/// Removes what is kept of a slot.
+pub fn forget(state: &Path, slot: &str) -> Result<(), Fault> {
+    let folder = state.join("slots").join(slot);
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Fault::writing(&folder, error)),
+        _ => Ok(()),
+    }
 }
 
 /// What is kept, if it fits; whatever is wrong with it, it can be made again.

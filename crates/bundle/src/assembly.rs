@@ -56,7 +56,6 @@ pub struct Tally {
 
 struct Payload<'a> {
     index: &'a Index,
-    target: &'a dyn Target,
     order: Scatter<&'a dyn Target>,
     /// Where the old space holds each run that is there; `IN_PLACE` where only the target does, else
     /// [`NOWHERE`].
@@ -67,8 +66,8 @@ struct Payload<'a> {
 /// Payloads in the making. In this order: [`Assembly::find_in_place`], if the targets may hold something;
 /// [`Assembly::find_runs`]; then, where little is missing, until [`Assembly::pages`] wants no more,
 /// its bytes are fetched, [`Assembly::open_pages`], [`Assembly::find_chunks`], and, until
-/// [`Assembly::next_round`] wants no more, its bytes are fetched, [`Assembly::take`]; or where much is,
-/// [`Assembly::frames`] are fetched, [`Assembly::take_frame`]. Each payload's SHA-256 is then left to be checked.
+/// [`Assembly::next_round`] wants no more, its bytes are fetched, [`Assembly::take`]. Where much is missing, the
+/// payload is taken as a whole instead ([`crate::Whole`]). Each payload's SHA-256 is then left to be checked.
 ///
 /// Everything is checked before it is used: bytes that were found by the digests made of these very bytes, what
 /// was fetched by its digest before it is unpacked and by its chunk's check behind, what was told by that check,
@@ -108,7 +107,6 @@ impl<'a> Assembly<'a> {
             let is_program = |(stream, &is_program): (&Extent, &bool)| is_program.then_some(*stream);
             Payload {
                 index: part.index,
-                target: part.target,
                 order: Scatter::new(part.target, part.index.order()),
                 run_places: vec![NOWHERE; part.index.runs.len()],
                 programs: streams[1..].iter().zip(&part.index.programs).filter_map(is_program).collect(),

@@ -15,11 +15,13 @@ use crate::limits::{
     BUNDLE_HEADER_BYTES_MAX, COMPONENTS_MAX, MANIFEST_BYTES_MAX, METADATA_FILE_BYTES_MAX, METADATA_FILES_MAX,
     NAME_BYTES_MAX, PART_BYTES_MAX, PARTS_MAX,
 };
-use crate::manifest::{Component, Manifest, ManifestError};
+use crate::manifest::{Component, Manifest, ManifestError, PartInfo};
+use crate::sketch::Sketch;
+use crate::whole::Whole;
 
 /// How a bundle begins.
 const MAGIC: &[u8; 8] = b"FLUVIALb";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes that tell how long the header is: the magic number, the version, a length.
 pub const BUNDLE_PREFIX_BYTES: usize = 13;
 
@@ -32,12 +34,14 @@ pub enum PartKind {
     Chunks,
     /// A patch that makes it.
     Patch,
-    /// All of it, packed as a whole.
+    /// All of it, packed as a whole: a table of frames, and the frames.
     Full,
+    /// A sample of its runs.
+    Sketch,
 }
 
 impl PartKind {
-    const ALL: [Self; 4] = [Self::Index, Self::Chunks, Self::Patch, Self::Full];
+    const ALL: [Self; 5] = [Self::Index, Self::Chunks, Self::Patch, Self::Full, Self::Sketch];
 
     /// Its name, for people.
     pub fn name(self) -> &'static str {
@@ -46,6 +50,7 @@ impl PartKind {
             Self::Chunks => "chunks",
             Self::Patch => "patch",
             Self::Full => "full",
+            Self::Sketch => "sketch",
         }
     }
 }
@@ -101,19 +106,23 @@ pub enum BundleError {
     /// Its manifest cannot be used.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// An index is not the one that the manifest tells.
-    #[error("the index of {component:?} {what}")]
-    WrongIndex {
+    /// A part is not the one that the manifest tells.
+    #[error("the {part} of {component:?} {what}")]
+    WrongPart {
         /// The component's name.
         component: String,
+        /// Which part.
+        part: &'static str,
         /// What is wrong with it.
         what: &'static str,
     },
-    /// An index that the manifest tells cannot be read.
-    #[error("the index of {component:?} cannot be read")]
-    Index {
+    /// A part that the manifest tells cannot be read.
+    #[error("the {part} of {component:?} cannot be read")]
+    Part {
         /// The component's name.
         component: String,
+        /// Which part.
+        part: &'static str,
         /// Why not.
         source: IndexError,
     },
@@ -228,7 +237,7 @@ impl BundleHeader {
     /// are compared with what the manifest tells before they are unpacked.
     ///
     /// # Errors
-    /// [`BundleError::WrongIndex`], [`BundleError::Index`].
+    /// [`BundleError::WrongPart`], [`BundleError::Part`].
     pub fn read_index(
         &self,
         number: usize,
@@ -236,26 +245,55 @@ impl BundleHeader {
         bytes: &[u8],
     ) -> Result<Index, BundleError> {
         let payload = component.payload();
-        let name = || component.name().to_owned();
-        let wrong = |what| Err(BundleError::WrongIndex { component: name(), what });
-        if bytes.len() as u64 != payload.index.size_bytes {
-            return wrong("has another length than the manifest tells");
-        }
-        if HashKind::Sha256.digest(bytes) != payload.index.sha256 {
-            return wrong("is other bytes than the manifest tells");
-        }
-        let index = Index::read(bytes).map_err(|source| BundleError::Index { component: name(), source })?;
-        let part_len = |kind| self.part(number, kind).map_or(0, |part| part.range.end - part.range.start);
+        let named = Named { component, part: "index" };
+        named.check(Some(&payload.index), bytes)?;
+        let index = Index::read(bytes).map_err(|source| named.unreadable(source))?;
         if (index.len, index.sha256) != (payload.size_bytes, payload.sha256) {
-            return wrong("is that of another payload");
+            return Err(named.wrong("is that of another payload"));
         }
-        if part_len(PartKind::Chunks) != index.chunk_file_len() {
-            return wrong("does not fit the chunks");
-        }
-        if part_len(PartKind::Full) != index.frames_len() {
-            return wrong("does not fit the image as a whole");
+        if self.part_len(number, PartKind::Chunks) != index.chunk_file_len() {
+            return Err(named.wrong("does not fit the chunks"));
         }
         Ok(index)
+    }
+
+    /// Reads the sketch of a component: `bytes` are those of its part. They are compared with what the manifest tells.
+    ///
+    /// # Errors
+    /// [`BundleError::WrongPart`], [`BundleError::Part`].
+    pub fn read_sketch(&self, component: &Component, bytes: &[u8]) -> Result<Sketch, BundleError> {
+        let named = Named { component, part: "sketch" };
+        named.check(component.payload().sketch.as_ref(), bytes)?;
+        Sketch::read(bytes).map_err(|source| named.unreadable(source))
+    }
+
+    /// Reads the table of frames of a component, whose number it has in the manifest: `bytes` are as many as the
+    /// manifest tells of the start of the image as a whole. They are compared with what the manifest tells before they
+    /// are unpacked.
+    ///
+    /// # Errors
+    /// [`BundleError::WrongPart`], [`BundleError::Part`].
+    pub fn read_whole(
+        &self,
+        number: usize,
+        component: &Component,
+        bytes: &[u8],
+    ) -> Result<Whole, BundleError> {
+        let payload = component.payload();
+        let named = Named { component, part: "table of frames" };
+        named.check(payload.whole.as_ref(), bytes)?;
+        let whole = Whole::read(bytes).map_err(|source| named.unreadable(source))?;
+        if whole.len != payload.size_bytes {
+            return Err(named.wrong("is that of another payload"));
+        }
+        if self.part_len(number, PartKind::Full) != bytes.len() as u64 + whole.packed_len() {
+            return Err(named.wrong("does not fit the image as a whole"));
+        }
+        Ok(whole)
+    }
+
+    fn part_len(&self, component: usize, kind: PartKind) -> u64 {
+        self.part(component, kind).map_or(0, |part| part.range.end - part.range.start)
     }
 
     /// A part of a component, if it is there.
@@ -266,6 +304,34 @@ impl BundleHeader {
     /// How long the file is, in bytes, with a header of `header_len` bytes.
     pub fn file_len(&self, header_len: u64) -> u64 {
         self.parts.last().map_or(header_len, |part| part.range.end)
+    }
+}
+
+/// A part, as people know it.
+struct Named<'a> {
+    component: &'a Component,
+    part: &'static str,
+}
+
+impl Named<'_> {
+    fn wrong(&self, what: &'static str) -> BundleError {
+        BundleError::WrongPart { component: self.component.name().into(), part: self.part, what }
+    }
+
+    fn unreadable(&self, source: IndexError) -> BundleError {
+        BundleError::Part { component: self.component.name().into(), part: self.part, source }
+    }
+
+    /// Compares bytes with what the manifest tells of them.
+    fn check(&self, info: Option<&PartInfo>, bytes: &[u8]) -> Result<(), BundleError> {
+        let Some(info) = info else { return Err(self.wrong("is not in the manifest")) };
+        if bytes.len() as u64 != info.size_bytes {
+            return Err(self.wrong("has another length than the manifest tells"));
+        }
+        if HashKind::Sha256.digest(bytes) != info.sha256 {
+            return Err(self.wrong("is other bytes than the manifest tells"));
+        }
+        Ok(())
     }
 }
 
@@ -322,7 +388,7 @@ mod tests {
         assert!(refused(&|header| header.push(COMPONENTS_MAX, PartKind::Index, 1)).contains("damaged"));
         let endless = [&MAGIC[..], &[VERSION], &u32::MAX.to_le_bytes()].concat();
         assert!(matches!(BundleHeader::len_of(&endless), Err(BundleError::TooLong { .. })));
-        assert!(matches!(BundleHeader::len_of(b"FLUVIALb\x02...."), Err(BundleError::Version(2))));
+        assert!(matches!(BundleHeader::len_of(b"FLUVIALb\x01...."), Err(BundleError::Version(1))));
         assert!(matches!(BundleHeader::read(b"something else"), Err(BundleError::NotABundle)));
     }
 

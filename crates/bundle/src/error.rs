@@ -5,7 +5,7 @@ use std::io;
 use fluvial_delta::wire::WireError;
 use thiserror::Error;
 
-/// An index or a page of one cannot be read.
+/// An index or a page of one, a table of frames or a sketch cannot be read.
 #[derive(Debug, Error)]
 pub enum IndexError {
     /// The bytes do not begin as an index does.
@@ -23,6 +23,9 @@ pub enum IndexError {
     /// Parts do not fit together.
     #[error("it is damaged: {0}")]
     Invalid(&'static str),
+    /// A value is not allowed.
+    #[error("{0} is out of range")]
+    Range(&'static str),
     /// It is longer than allowed.
     #[error("it has {have} bytes, {limit} are allowed")]
     TooLong {

@@ -11,13 +11,12 @@ use crate::cutting::Cutting;
 use crate::error::IndexError;
 use crate::hash::HashKind;
 use crate::limits::{
-    FILES_MAX, FRAME_PACKED_BYTES_MAX, FRAMES_MAX, INDEX_BYTES_MAX, INDEX_UNPACKED_BYTES_MAX, NAME_BYTES_MAX,
+    FILES_MAX, INDEX_BYTES_MAX, INDEX_UNPACKED_BYTES_MAX, NAME_BYTES_MAX,
     PACKED_EXTENTS_MAX, PACKED_FILES_MAX, PACKING_BYTES_MAX, PAGE_BYTES_MAX, PAGE_CHUNKS_MAX,
     PAYLOAD_BYTES_MAX, RUNS_MAX, UNPACKED_BYTES_MAX, ZERO_RUN_BYTES_MAX,
 };
 use crate::parity;
 use crate::scatter::between;
-use crate::solid::{FrameInfo, frames_of};
 
 /// How an index begins.
 const MAGIC: &[u8; 8] = b"FLUVIALi";
@@ -177,8 +176,6 @@ pub struct Index {
     pub(crate) pages: Vec<PageInfo>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) chunk_file_len: u64,
-    /// The frames that it is packed in as a whole, if it is.
-    pub frames: Vec<FrameInfo>,
 }
 
 /// Numbers, column by column.
@@ -267,9 +264,6 @@ impl Index {
         self.pages.iter().for_each(|page| writer.number(u64::from(page.len)));
         self.pages.iter().for_each(|page| writer.number(u64::from(page.chunks)));
         self.pages.iter().for_each(|page| writer.raw(&page.digest));
-        writer.number(self.frames.len() as u64);
-        self.frames.iter().for_each(|frame| writer.number(u64::from(frame.packed_len)));
-        self.frames.iter().for_each(|frame| writer.raw(&frame.digest.0));
         check_len(writer.bytes.len(), INDEX_UNPACKED_BYTES_MAX)?;
         let packed =
             zstd::bulk::compress(&writer.bytes, level).map_err(|_| IndexError::Packed("Zstandard"))?;
@@ -351,12 +345,10 @@ impl Index {
             pages: Vec::new(),
             segments: Vec::new(),
             chunk_file_len: 0,
-            frames: Vec::new(),
         };
         index.read_unpacked(&mut columns.reader)?;
         index.read_runs(&mut columns)?;
         index.read_pages(&mut columns)?;
-        index.read_frames(&mut columns)?;
         columns.reader.finish()?;
         Ok(index)
     }
@@ -507,37 +499,12 @@ impl Index {
         self.chunk_file_len = offset;
     }
 
-    fn read_frames(&mut self, columns: &mut Columns<'_>) -> Result<(), IndexError> {
-        let count = columns.reader.count("frames", FRAMES_MAX)?;
-        if count != 0 && count != frames_of(self.len) {
-            return Err(IndexError::Invalid("its frames are not all there"));
-        }
-        let mut packed_offset = 0;
-        for packed_len in columns.column("a frame's packed length", count, FRAME_PACKED_BYTES_MAX)? {
-            if packed_len == 0 {
-                return Err(IndexError::Invalid("a frame has no bytes"));
-            }
-            let digest = RunDigest([0; 12]);
-            self.frames.push(FrameInfo { packed_offset, packed_len: packed_len as u32, digest });
-            packed_offset += packed_len;
-        }
-        for frame in &mut self.frames {
-            frame.digest.0.copy_from_slice(columns.reader.raw(12)?);
-        }
-        Ok(())
-    }
-
     /// Gives runs that were not packed the places and pages that a reader expects.
     pub(crate) fn place_unpacked(&mut self) {
         let digest = [0; PAGE_DIGEST_BYTES];
         let page = |runs| PageInfo { runs, offset: 0, len: 0, digest, chunks: 0, first_chunk: 0 };
         self.pages = self.page_spans().into_iter().map(page).collect();
         self.place();
-    }
-
-    /// How many bytes its frames have together.
-    pub fn frames_len(&self) -> u64 {
-        self.frames.last().map_or(0, |frame| frame.packed_offset + u64::from(frame.packed_len))
     }
 
     /// The runs of each page.
@@ -606,7 +573,6 @@ mod tests {
             pages: vec![page(0..4, 1234), page(4..5, 100), page(5..6, 100), page(6..7, 100), page(7..8, 100)],
             segments: Vec::new(),
             chunk_file_len: 0,
-            frames: vec![FrameInfo { packed_offset: 0, packed_len: 200_000, digest: RunDigest([3; 12]) }],
         };
         index.place();
         index
@@ -641,7 +607,6 @@ mod tests {
             programs: Vec::new(),
             runs: vec![run(0, 200_000), run(200_000, 100_000)],
             pages: vec![page(0..1), page(1..2)],
-            frames: Vec::new(),
             ..sample()
         };
         index.place();
@@ -664,7 +629,6 @@ mod tests {
             pages: Vec::new(),
             segments: Vec::new(),
             chunk_file_len: 0,
-            frames: Vec::new(),
             ..sample()
         };
         assert_eq!(Index::read(&index.to_bytes().unwrap()).unwrap(), index);
@@ -690,7 +654,6 @@ mod tests {
             .contains("too long")
         );
         assert!(refused(&|index| index.pages.clear()).contains("damaged"));
-        assert!(refused(&|index| index.frames.push(index.frames[0])).contains("frames"));
         assert!(matches!(Index::read(b"FLUVIALi\x01"), Err(IndexError::Version(1))));
         assert!(matches!(Index::read(b"something else"), Err(IndexError::NotAnIndex)));
         let bomb = [&MAGIC[..], &[VERSION], &u32::MAX.to_le_bytes()].concat();

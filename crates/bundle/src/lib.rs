@@ -32,7 +32,8 @@ mod pieces;
 mod programs;
 mod scatter;
 mod shelf;
-mod solid;
+mod sketch;
+mod whole;
 mod write;
 
 pub use assembly::{Assembly, Part, Tally, Want};
@@ -44,10 +45,11 @@ pub use cutting::{Cutting, CuttingError};
 pub use error::{AssembleError, IndexError, WriteError};
 pub use hash::{HashKind, UnknownHash};
 pub use index::{Index, RunDigest, RunInfo, Unpacked};
-pub use manifest::{Component, IndexInfo, Manifest, ManifestError, PayloadInfo};
+pub use manifest::{Component, Manifest, ManifestError, PartInfo, PayloadInfo};
 #[doc(hidden)]
 pub use page::probe as probe_page;
 pub use scatter::{Scatter, between, gaps};
 pub use shelf::Shelf;
-pub use solid::{FrameInfo, write_solid};
+pub use sketch::{Estimate, Sketch};
+pub use whole::{FrameReader, Piece, Restorer, Whole, WholeFrame, WholeOptions, write_whole};
 pub use write::{Payload, WriteOptions, index_of, write};

@@ -52,14 +52,34 @@ pub const METADATA_FILES_MAX: usize = 256;
 pub const METADATA_FILE_BYTES_MAX: usize = 64 << 10;
 /// The header of a bundle at most, in bytes.
 pub const BUNDLE_HEADER_BYTES_MAX: usize = 8 << 20;
-/// Parts of one bundle at most: four kinds for each component.
-pub const PARTS_MAX: usize = 4 * COMPONENTS_MAX;
+/// Parts of one bundle at most: five kinds for each component.
+pub const PARTS_MAX: usize = 5 * COMPONENTS_MAX;
 /// A part of a bundle at most, in bytes.
 pub const PART_BYTES_MAX: u64 = 2 * PAYLOAD_BYTES_MAX;
-/// Frames of one payload at most: they have 2 MiB each.
+/// Frames of one payload as a whole at most.
 pub const FRAMES_MAX: usize = 1 << 15;
+/// Bytes of a payload in one frame at most.
+pub const FRAME_BYTES_MAX: u64 = 64 << 20;
 /// A packed frame at most, in bytes: as many as it unpacks to, and what Zstandard adds to noise.
-pub const FRAME_PACKED_BYTES_MAX: u64 = (2 << 20) + (64 << 10);
+pub const FRAME_PACKED_BYTES_MAX: u64 = FRAME_BYTES_MAX + (1 << 20);
+/// Pieces of all frames of one payload at most.
+pub const PIECES_MAX: usize = 1 << 17;
+/// A piece of a packed frame at least, in bytes, but the last one.
+pub const PIECE_BYTES_MIN: u64 = 4 << 10;
+/// A piece of a packed frame at most, in bytes: as many as are fetched at a time.
+pub const PIECE_BYTES_MAX: u64 = 1 << 20;
+/// The binary logarithm of the window that a frame may take at most: 16 MiB.
+pub const WINDOW_LOG_MAX: u8 = 24;
+/// Programs of one payload at most whose references are rewritten.
+pub const PROGRAMS_MAX: usize = 1 << 17;
+/// A table of frames at most, packed, in bytes.
+pub const TABLE_BYTES_MAX: usize = 4 << 20;
+/// What a table of frames unpacks to at most, in bytes.
+pub const TABLE_UNPACKED_BYTES_MAX: usize = 4 << 20;
+/// A sketch at most, in bytes.
+pub const SKETCH_BYTES_MAX: usize = 4 << 10;
+/// Runs in a sketch at most.
+pub const SKETCH_RUNS_MAX: usize = 512;
 /// The largest chunks that other tools' chunkers may be set to, in KiB.
 pub const CHUNKER_KIB_MAX: u16 = 256;
 /// The smallest that casync's may be set to, in KiB: the shortest chunk is a quarter, and the hash needs a

@@ -9,19 +9,20 @@ use fluvial_delta::header::Sha256Digest;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::hash::HashKind;
 use crate::limits::{
     COMPONENTS_MAX, HARDWARE_MAX, INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, MANIFEST_NAME_BYTES_MAX,
-    PAYLOAD_BYTES_MAX,
+    PAYLOAD_BYTES_MAX, SKETCH_BYTES_MAX, TABLE_BYTES_MAX,
 };
 
 /// The version of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The version of this format, 1.
+    /// The version of this format, 2.
     pub manifest_version: u32,
     /// What the release is of: a product.
     pub name: String,
@@ -66,18 +67,31 @@ pub struct PayloadInfo {
     #[serde(with = "hex_digest")]
     pub sha256: Sha256Digest,
     /// Its block index.
-    pub index: IndexInfo,
+    pub index: PartInfo,
+    /// The sketch of it, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketch: Option<PartInfo>,
+    /// The table of its frames, if it is packed as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<PartInfo>,
 }
 
-/// A block index, as a manifest names it.
+/// Bytes of a bundle, as a manifest names them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct IndexInfo {
-    /// Its length in bytes.
+pub struct PartInfo {
+    /// How many there are.
     pub size_bytes: u64,
-    /// Its SHA-256.
+    /// Their SHA-256.
     #[serde(with = "hex_digest")]
     pub sha256: Sha256Digest,
+}
+
+impl PartInfo {
+    /// That of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { size_bytes: bytes.len() as u64, sha256: HashKind::Sha256.digest(bytes) }
+    }
 }
 
 /// A manifest cannot be used.
@@ -188,6 +202,12 @@ impl Manifest {
             if payload.index.size_bytes > INDEX_BYTES_MAX as u64 {
                 return Err(ManifestError::Range("an index's size"));
             }
+            if payload.sketch.as_ref().is_some_and(|info| info.size_bytes > SKETCH_BYTES_MAX as u64) {
+                return Err(ManifestError::Range("a sketch's size"));
+            }
+            if payload.whole.as_ref().is_some_and(|info| info.size_bytes > TABLE_BYTES_MAX as u64) {
+                return Err(ManifestError::Range("the size of a table of frames"));
+            }
         }
         Ok(())
     }
@@ -228,8 +248,9 @@ mod tests {
     use super::*;
 
     fn sample() -> Manifest {
-        let index = IndexInfo { size_bytes: 7, sha256: [2; 32] };
-        let payload = PayloadInfo { size_bytes: 4096, sha256: [1; 32], index };
+        let part = |size_bytes| PartInfo { size_bytes, sha256: [2; 32] };
+        let (sketch, whole) = (Some(part(8)), Some(part(9)));
+        let payload = PayloadInfo { size_bytes: 4096, sha256: [1; 32], index: part(7), sketch, whole };
         Manifest {
             hardware: vec!["rpi4".into()],
             components: vec![Component::Slot { name: "system".into(), payload }],
@@ -256,7 +277,7 @@ mod tests {
             change(&mut value);
             Manifest::read(&serde_json::to_vec(&value).unwrap()).unwrap_err()
         };
-        assert!(matches!(refused(&|m| m["manifest_version"] = 2.into()), ManifestError::Version(2)));
+        assert!(matches!(refused(&|m| m["manifest_version"] = 1.into()), ManifestError::Version(1)));
         assert!(matches!(refused(&|m| m["extra"] = 1.into()), ManifestError::Json(_)));
         for name in ["", "../etc", "a/b", ".hidden", "-o", "a b", &"x".repeat(65)] {
             assert!(matches!(refused(&|m| m["name"] = name.into()), ManifestError::Name(_)), "{name}");
@@ -266,6 +287,12 @@ mod tests {
         assert!(matches!(refused(&|m| m["sequence"] = 0.into()), ManifestError::Range(_)));
         assert!(matches!(refused(&|m| m["floor"] = 13.into()), ManifestError::Range(_)));
         assert!(matches!(refused(&|m| m["components"] = serde_json::json!([])), ManifestError::Range(_)));
+        for part in ["index", "sketch", "whole"] {
+            let long = |m: &mut serde_json::Value| {
+                m["components"][0]["payload"][part]["size_bytes"] = (1_u64 << 40).into();
+            };
+            assert!(matches!(refused(&long), ManifestError::Range(_)), "{part}");
+        }
         let twice = |m: &mut serde_json::Value| {
             let one = m["components"][0].clone();
             m["components"] = serde_json::json!([one, one]);

@@ -12,6 +12,8 @@
 
 use std::sync::LazyLock;
 
+use crate::limits::FILES_CHUNK_BYTES_MAX;
+
 /// Bytes of syndromes of one chunk that are known behind each level. Four bytes correct one symbol.
 pub(crate) const LEVELS: [usize; 3] = [8, 16, 32];
 /// Bytes of syndromes of one chunk.
@@ -26,8 +28,8 @@ const SYNDROMES: usize = PARITY_BYTES / 2;
 const POLYNOMIAL: u32 = 0x1_100b;
 /// The order of the field's multiplicative group: a code word has no more symbols.
 const ORDER: usize = 0xffff;
-/// Chunks that are longer have no parity that is of use.
-pub(crate) const CHUNK_BYTES_MAX: usize = 2 * ORDER;
+// A chunk that has parity is no longer than a code word.
+const _: () = assert!(FILES_CHUNK_BYTES_MAX <= 2 * ORDER);
 
 /// The field's tables.
 struct Field {
@@ -87,7 +89,7 @@ impl Field {
 /// The syndromes of a chunk, or the first ones of them.
 pub(crate) type Syndromes = [u16; SYNDROMES];
 
-/// Makes the syndromes of a chunk. Those of chunks above [`CHUNK_BYTES_MAX`] tell nothing.
+/// Makes the syndromes of a chunk. Those of longer chunks than a code word tell nothing.
 pub(crate) fn syndromes(chunk: &[u8]) -> Syndromes {
     let field = &*FIELD;
     let mut sums = [0; SYNDROMES];
@@ -236,10 +238,10 @@ mod tests {
 
     #[test]
     fn the_longest_chunk_is_corrected_at_its_end() {
-        let chunk = vec![7; CHUNK_BYTES_MAX];
+        let chunk = vec![7; 2 * ORDER];
         let parity = to_bytes(&syndromes(&chunk));
         let mut guess = chunk.clone();
-        guess[CHUNK_BYTES_MAX - 1] = 8;
+        guess[2 * ORDER - 1] = 8;
         guess[0] = 9;
         assert!(correct(&mut guess, &parity[..8]));
         assert_eq!(guess, chunk);

@@ -128,7 +128,6 @@ pub fn write(
         pages: writer.pages,
         segments: Vec::new(),
         chunk_file_len: 0,
-        frames: Vec::new(),
     };
     index.place();
     Ok(index)
@@ -163,7 +162,6 @@ pub fn index_of(
         pages: Vec::new(),
         segments: Vec::new(),
         chunk_file_len: 0,
-        frames: Vec::new(),
     };
     let between = vec![payload.between(files)];
     let streams: Vec<Vec<Extent>> = between.into_iter().chain(files.iter().map(|file| vec![*file])).collect();

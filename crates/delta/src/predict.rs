@@ -15,6 +15,7 @@
 //! decoder's side and learning on the way follows "delta compression of executable code" (exediff,
 //! Baker, Manber, Muth, 1999).
 
+mod addresses;
 mod arm64;
 mod atlas;
 mod elf;
@@ -51,6 +52,7 @@ use learned::Learned;
 use literals::Way;
 use votes::{Source, Trust, Votes};
 
+pub use addresses::Addresses;
 pub use labels::labels;
 pub use mask::{MASK_STEP_BYTES, Masker};
 

@@ -1,6 +1,5 @@
 //! A slot from what the device has and the chunks that it lacks, or from frames of the whole where that is less.
 
-mod frames;
 mod old;
 
 use fluvial_bundle::{Assembly, Index, Part, PartKind, Tally};
@@ -12,6 +11,7 @@ use fluvial_device::disk::{Contents, Destination, Medium};
 use fluvial_fetch::{Store, complete};
 use indicatif::HumanBytes;
 
+use super::whole;
 use super::{Job, Made, Route, Work};
 use crate::arguments::RouteChoice;
 use crate::bundle::Bundle;
@@ -27,7 +27,8 @@ struct Choice {
 
 /// Makes the slot.
 pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
-    with_source(work, job, &mut |bundle, index| {
+    let as_a_whole = |bundle: &Bundle, reason, _| whole::make(work, job, bundle, reason);
+    with_source(work, job, &as_a_whole, &mut |bundle, index| {
         let before = bundle.site.counters().bytes;
         let destination = Destination::open_in_place(work.device.path(job.target))?;
         let old = OldSlot::open(work, job, (index.cutting, index.hash))?;
@@ -47,7 +48,8 @@ pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
 
 /// Says what making the slot would take. The index is fetched, the slots are read.
 pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
-    with_source(work, job, &mut |bundle, index| {
+    let as_a_whole = |bundle: &Bundle, reason, bytes| Ok(whole::described(job, bundle, reason, bytes));
+    with_source(work, job, &as_a_whole, &mut |bundle, index| {
         let old = OldSlot::open(work, job, (index.cutting, index.hash))?;
         let target =
             Untouched { slot: fluvial_console::open(work.device.path(job.target)).ok(), len: index.len };
@@ -64,21 +66,33 @@ pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
     })
 }
 
-/// Finds the bundle that has the component's chunks: this one, or the one that stands beside it.
+/// What is done with a bundle of which the image is taken as a whole: why so, and how many bytes that is at most.
+type AsAWhole<'a> = dyn Fn(&Bundle, String, u64) -> Result<Made, Fault> + 'a;
+/// What is done with one that has an index.
+type ByIndex<'a> = dyn FnMut(&Bundle, &Index) -> Result<Made, Fault> + 'a;
+
+/// Finds the bundle that has the component's chunks: this one, or the one that stands beside it. Its index is
+/// fetched only if the whole is not surely less.
 fn with_source(
     work: &Work<'_>,
     job: &Job<'_>,
-    each: &mut dyn FnMut(&Bundle, &Index) -> Result<Made, Fault>,
+    as_a_whole: &AsAWhole<'_>,
+    by_index: &mut ByIndex<'_>,
 ) -> Result<Made, Fault> {
-    if let Some(index) = work.bundle.index(job.component)? {
-        return each(work.bundle, &index);
+    let mut go = |bundle: &Bundle| -> Result<Option<Made>, Fault> {
+        if let Some((reason, bytes)) = whole::is_surely_less(work, job, bundle)? {
+            return as_a_whole(bundle, reason, bytes).map(Some);
+        }
+        bundle.index(job.component)?.map(|index| by_index(bundle, &index)).transpose()
+    };
+    if let Some(made) = go(work.bundle)? {
+        return Ok(made);
     }
     let arguments = work.arguments;
     let full = work.bundle.open_full(&arguments.bundle, arguments.connections)?;
     if let Some(full) = full
-        && let Some(index) = full.index(job.component)?
+        && let Some(made) = go(&full).transpose()
     {
-        let made = each(&full, &index);
         let mut beside = work.beside.get();
         beside += full.site.counters();
         work.beside.set(beside);
@@ -114,8 +128,8 @@ fn look(work: &Work<'_>, assembly: &mut Assembly<'_>, old: &OldSlot) -> Result<(
 /// Chunks, or frames of the whole: whichever is surely less.
 fn choose(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, assembly: &Assembly<'_>) -> Result<Choice, Fault> {
     let chunk_bytes = assembly.chunk_bytes_max();
-    let frames = assembly.frames().filter(|_| bundle.header.part(job.component, PartKind::Full).is_some());
-    let full_bytes = frames.map(|wants| wants.iter().map(|want| want.len).sum::<u64>());
+    let full = bundle.header.part(job.component, PartKind::Full);
+    let full_bytes = full.map(|part| part.range.end - part.range.start);
     let choice = |route, reason: String, bytes| Ok(Choice { route, reason, bytes });
     let chunks = |reason| choice(Route::Dynamic, reason, chunk_bytes);
     if chunk_bytes == 0 {
@@ -154,10 +168,11 @@ fn assemble(
     let mut assembly = Assembly::new(&parts, streams.iter().map(|stream| stream as &dyn ReadAt).collect());
     look(work, &mut assembly, old)?;
     let choice = choose(work, job, bundle, &assembly)?;
-    let part = |kind| bundle.header.part(job.component, kind);
-    match (choice.route, part(PartKind::Chunks), part(PartKind::Full)) {
-        (Route::Full, _, Some(full)) => frames::fetch(work, bundle, full, &mut assembly)?,
-        (Route::Dynamic, Some(chunks), _) => {
+    match (choice.route, bundle.header.part(job.component, PartKind::Chunks)) {
+        (Route::Full, _) => {
+            whole::write(work, job, bundle, target)?;
+        }
+        (Route::Dynamic, Some(chunks)) => {
             let folder = work.staging().join(hex::encode(index.sha256));
             let store = Store::open(&folder, std::slice::from_ref(index))?;
             complete(&mut assembly, &bundle.site, &[bundle.chunk_file(chunks)], &store, work.progress)?;

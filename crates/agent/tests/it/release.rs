@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use fluvial_bundle::{
-    BundleHeader, Component, Cutting, HashKind, Index, IndexInfo, Manifest, PartKind, Payload, PayloadInfo,
-    WriteOptions, write, write_solid,
+    BundleHeader, Component, Cutting, HashKind, Index, Manifest, PartInfo, PartKind, Payload, PayloadInfo,
+    Sketch, WholeOptions, WriteOptions, write, write_whole,
 };
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::scratch::MemoryScratch;
@@ -14,6 +14,15 @@ use fluvial_image::{Anatomist, file_extents};
 use fluvial_trust::{InitOptions, KeyFolder, SignOptions, Timestamp, sign};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
+
+/// How images are packed as a whole: several frames of several pieces, though they are short.
+pub const WHOLE: WholeOptions = WholeOptions {
+    level: 3,
+    hash: HashKind::Blake3,
+    window_log: 20,
+    frame_bytes: 512 << 10,
+    piece_bytes: 64 << 10,
+};
 
 /// Whoever has the keys, and a folder that is published.
 pub struct Operator {
@@ -81,11 +90,20 @@ impl Release {
         let payload = Payload { name: "system", sha256, bytes: &image, files: &files, unpacked: None };
         let options = WriteOptions { level: 3, cutting: Cutting::Files, hash: HashKind::Blake3 };
         let (mut chunks, mut full) = (Vec::new(), Vec::new());
-        let mut index = write(payload, options, &mut chunks, &|_| true).unwrap();
-        index.frames = write_solid(&image, 3, HashKind::Blake3, &mut full, &|_| true).unwrap();
+        let index = write(payload, options, &mut chunks, &|_| true).unwrap();
+        let whole = write_whole(&image, &files, WHOLE, &mut full, &|_| true).unwrap();
+        let table = whole.to_bytes().unwrap();
+        let sketch = Sketch::of(&index).to_bytes();
         let index = index.to_bytes().unwrap();
         let mut release = Self::of(sequence, image, &index);
-        release.parts = vec![(PartKind::Index, index), (PartKind::Chunks, chunks), (PartKind::Full, full)];
+        release.payload().sketch = Some(PartInfo::of(&sketch));
+        release.payload().whole = Some(PartInfo::of(&table));
+        release.parts = vec![
+            (PartKind::Sketch, sketch),
+            (PartKind::Index, index),
+            (PartKind::Chunks, chunks),
+            (PartKind::Full, [table, full].concat()),
+        ];
         release
     }
 
@@ -96,9 +114,13 @@ impl Release {
     }
 
     fn of(sequence: u64, image: &[u8], index: &[u8]) -> Self {
-        let info = IndexInfo { size_bytes: index.len() as u64, sha256: Sha256::digest(index).into() };
-        let payload =
-            PayloadInfo { size_bytes: image.len() as u64, sha256: Sha256::digest(image).into(), index: info };
+        let payload = PayloadInfo {
+            size_bytes: image.len() as u64,
+            sha256: Sha256::digest(image).into(),
+            index: PartInfo::of(index),
+            sketch: None,
+            whole: None,
+        };
         let mut manifest = Manifest::new("demo".into(), format!("{sequence}.0"), sequence);
         manifest.components = vec![Component::Slot { name: "system".into(), payload }];
         Self { manifest, metadata: Vec::new(), full_name: String::new(), parts: Vec::new() }
@@ -117,9 +139,19 @@ impl Release {
 
     /// Puts another index into the bundle, and into the manifest.
     pub fn set_index(&mut self, index: Vec<u8>) {
-        let info = IndexInfo { size_bytes: index.len() as u64, sha256: Sha256::digest(&index).into() };
-        self.payload().index = info;
+        self.payload().index = PartInfo::of(&index);
         *self.part(PartKind::Index) = index;
+    }
+
+    /// Puts another image as a whole into the bundle: a table, which the manifest then names, and frames.
+    pub fn set_whole(&mut self, table: &[u8], frames: &[u8]) {
+        self.payload().whole = Some(PartInfo::of(table));
+        *self.part(PartKind::Full) = [table, frames].concat();
+    }
+
+    /// Where the frames begin in the image as a whole.
+    pub fn table_len(&mut self) -> usize {
+        self.payload().whole.as_ref().unwrap().size_bytes as usize
     }
 
     pub fn part(&mut self, kind: PartKind) -> &mut Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use fluvial_bundle::PartKind;
+use fluvial_bundle::{PartInfo, PartKind};
 use fluvial_testing::{RangeFault, RangeServer};
 use serde_json::Value;
 
@@ -87,8 +87,93 @@ fn the_whole_comes_where_asked_for_and_where_it_is_less() {
     let other = Device::new(&image(7, LEN), &[], &operator);
     let output = other.installed(&bundle, &[], &new);
     assert_eq!(output["slots"][0]["route"], "full");
-    let whole = fs::metadata(&bundle).unwrap().len();
-    assert!(fetched(&output) <= whole, "{} of {whole}", fetched(&output));
+    assert!(output["slots"][0]["reasons"][0].as_str().unwrap().contains("sketch"), "{output}");
+    // Neither the index nor any chunk comes.
+    let whole = Release::full(1, &new).part(PartKind::Full).len() as u64;
+    assert!(fetched(&output) <= whole + (8 << 10), "{} of {whole}", fetched(&output));
+}
+
+#[test]
+fn what_an_earlier_release_has_left_in_the_slot_counts_too() {
+    let (operator, _, new, _) = pair();
+    let device = Device::new(&image(7, LEN), &[], &operator);
+    let first = operator.publish("1.fluvial", Release::full(1, &changed(&new, 300, 4)));
+    device.installed(&first, &["--route", "dynamic"], &changed(&new, 300, 4));
+    let bundle = operator.publish("2.fluvial", Release::full(2, &new));
+    let output = device.installed(&bundle, &[], &new);
+    assert_eq!(output["slots"][0]["route"], "dynamic", "{output}");
+    assert!(output["slots"][0]["in_place_bytes"].as_u64().unwrap() > LEN as u64 / 2, "{output}");
+}
+
+#[test]
+fn a_sketch_that_is_wrong_costs_bytes_and_nothing_else() {
+    let (operator, old, new, device) = pair();
+    let with_sketch_of = |other: &[u8]| {
+        let mut release = Release::full(1, &new);
+        let sketch = Release::full(1, other).part(PartKind::Sketch).clone();
+        release.payload().sketch = Some(PartInfo::of(&sketch));
+        *release.part(PartKind::Sketch) = sketch;
+        release
+    };
+    let pessimist = operator.publish("1.fluvial", with_sketch_of(&image(7, LEN)));
+    let output = device.installed(&pessimist, &[], &new);
+    assert_eq!(output["slots"][0]["route"], "full");
+    // It tells that all is there: the index knows better.
+    let other = Device::new(&image(7, LEN), &[], &operator);
+    let optimist = operator.publish("2.fluvial", with_sketch_of(&image(7, LEN)));
+    let output = other.installed(&optimist, &[], &new);
+    assert_eq!(output["slots"][0]["route"], "full");
+    assert!(!output["slots"][0]["reasons"][0].as_str().unwrap().contains("sketch"), "{output}");
+
+    let mut damaged = with_sketch_of(&old);
+    damaged.part(PartKind::Sketch)[100] ^= 1;
+    let damaged = operator.publish("3.fluvial", damaged);
+    Device::new(&old, &[], &operator).failed(&["install", &damaged], "damaged_bundle", 23);
+}
+
+#[test]
+fn the_whole_is_gone_on_with_where_it_was_cut() {
+    let (operator, _, new, device) = pair();
+    let mut release = Release::full(1, &new);
+    let whole = release.part(PartKind::Full).len() as u64;
+    operator.publish("1.fluvial", release);
+    // The header, the table, and some pieces: more than one frame, and a part of the next.
+    let server = RangeServer::start(&operator.site(), RangeFault::Gone(11)).unwrap();
+    let full = ["install", &format!("{}/1.fluvial", server.base), "--route", "full"];
+    device.failed(&full, "io", 3);
+    assert_eq!(device.choice(), "a", "half an image is not tried");
+    let came = server.body_bytes() as u64;
+    let server = RangeServer::start(&operator.site(), RangeFault::None).unwrap();
+    let output = device.installed(&format!("{}/1.fluvial", server.base), &[], &new);
+    let slot = &output["slots"][0];
+    assert_eq!(slot["route"], "full");
+    assert!(slot["reasons"][0].as_str().unwrap().contains("earlier run"), "{slot}");
+    assert!(slot["in_place_bytes"].as_u64().unwrap() >= 512 << 10, "{slot}");
+    // But for the header, the table, and what was on its way.
+    let again = fetched(&output) + came - whole;
+    assert!(fetched(&output) < whole * 3 / 4 && again < (16 << 10) + 3 * (64 << 10), "{again}: {output}");
+    assert!(!device.path("state/staging").exists(), "nothing is left behind");
+}
+
+#[test]
+fn pieces_that_have_rotted_on_the_disk_are_fetched_again() {
+    let (operator, _, new, device) = pair();
+    operator.publish("1.fluvial", Release::full(1, &new));
+    let server = RangeServer::start(&operator.site(), RangeFault::Gone(5)).unwrap();
+    device.failed(&["install", &format!("{}/1.fluvial", server.base), "--route", "full"], "io", 3);
+    let staging = device.path("state/staging");
+    let folder = fs::read_dir(staging).unwrap().next().unwrap().unwrap().path();
+    let mut rotten = 0;
+    for frame in fs::read_dir(folder).unwrap() {
+        let path = frame.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.reverse();
+        rotten += bytes.len();
+        fs::write(path, bytes).unwrap();
+    }
+    assert!(rotten > 0);
+    let server = RangeServer::start(&operator.site(), RangeFault::None).unwrap();
+    device.installed(&format!("{}/1.fluvial", server.base), &["--route", "full"], &new);
 }
 
 #[test]

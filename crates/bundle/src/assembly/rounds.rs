@@ -10,7 +10,7 @@ use super::{Assembly, Want};
 use crate::error::AssembleError;
 use crate::index::RunDigest;
 use crate::parity;
-use crate::pieces::{NOWHERE, OpenRun, Piece, State, places};
+use crate::pieces::{NOWHERE, Piece, State, places};
 use crate::shelf::Shelf;
 
 /// Levels of parity that are fetched for a chunk of which the old space has no like: of those most cannot be told

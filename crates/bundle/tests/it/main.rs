@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod casync;
+mod whole;
 
 use std::cell::RefCell;
 use std::io;
@@ -262,16 +263,11 @@ fn files_that_overlap_are_refused() {
 }
 
 #[test]
-fn what_stands_in_place_is_not_fetched_and_the_rest_comes_in_frames() {
+fn what_stands_in_place_is_not_fetched() {
     let mut bytes = [noise(1, 5 << 20), vec![0; 1 << 20], noise(2, 4 << 20)].concat();
     bytes.extend_from_slice(b"the end");
-    let (mut index, published) = publish(&bytes, &[Extent { offset: 4096, len: 1 << 20 }]);
-    let mut frames = Vec::new();
-    index.frames = fluvial_bundle::write_solid(&bytes, 3, index.hash, &mut frames, &|_| true).unwrap();
-    assert_eq!(index.frames_len(), frames.len() as u64);
-    let index = Index::read(&index.to_bytes().unwrap()).unwrap();
-
-    // Only the second frame has something else, and the zeros are something else too.
+    let (index, published) = publish(&bytes, &[Extent { offset: 4096, len: 1 << 20 }]);
+    // The zeros are something else, too.
     let mut before = bytes.clone();
     before[5 << 20..(5 << 20) + 200_000].fill(7);
     let target = Memory::new(before);
@@ -281,24 +277,14 @@ fn what_stands_in_place_is_not_fetched_and_the_rest_comes_in_frames() {
     assert!(in_place > 9 << 20 && in_place < bytes.len() as u64, "{in_place}");
     assembly.find_runs(&|_| true).unwrap();
     assert!(assembly.chunk_bytes_max() < 200_000, "{}", assembly.chunk_bytes_max());
-    let wants = assembly.frames().unwrap();
-    assert_eq!(wants.len(), 1);
-    let packed = &frames[wants[0].offset as usize..(wants[0].offset + wants[0].len) as usize];
-    let mut damaged = packed.to_vec();
-    damaged[100] ^= 1;
-    assert!(matches!(assembly.take_frame(wants[0], &damaged), Err(AssembleError::Content { .. })));
-    assembly.take_frame(wants[0], packed).unwrap();
+    while !assembly.pages().is_empty() {
+        assembly.open_pages(&published).unwrap();
+        while !assembly.next_round(&|_| true).unwrap().is_empty() {
+            assembly.take(&published, &|_| true).unwrap();
+        }
+    }
     drop(assembly);
     assert!(target.into_bytes() == bytes);
-    assert!(index.chunk_file_len() == published.chunks.len() as u64);
-}
-
-#[test]
-fn without_frames_there_are_none_to_fetch() {
-    let (index, _) = publish(&noise(1, 50_000), &[]);
-    let target = Memory::new(vec![0; 50_000]);
-    let assembly = Assembly::new(&[Part { index: &index, target: &target }], Vec::new());
-    assert!(assembly.frames().is_none());
 }
 
 #[test]

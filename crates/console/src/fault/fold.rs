@@ -136,7 +136,7 @@ impl From<BundleError> for Fault {
         let kind = match &error {
             BundleError::Version(_)
             | BundleError::Manifest(ManifestError::Version(_))
-            | BundleError::Index { source: IndexError::Version(_), .. } => Kind::UnsupportedPatch,
+            | BundleError::Part { source: IndexError::Version(_), .. } => Kind::UnsupportedPatch,
             _ => Kind::DamagedBundle,
         };
         Self::new(kind, error)

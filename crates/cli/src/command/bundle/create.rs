@@ -6,15 +6,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use fluvial_bundle::{
-    BundleHeader, Component, Cutting, Index, IndexInfo, Manifest, PartKind, Payload, PayloadInfo, Scatter,
-    WriteOptions, write, write_solid,
+    BundleHeader, Component, Cutting, Index, Manifest, PartInfo, PartKind, Payload, PayloadInfo, Scatter, Sketch,
+    WholeOptions, WriteOptions, write, write_whole,
 };
 use fluvial_delta::diff::{DiffOptions, Named, diff};
 use fluvial_delta::hash::{HashError, sha256_of};
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::ReadAt;
 use indicatif::HumanBytes;
-use sha2::{Digest as _, Sha256};
 
 use super::APPLY_MEMORY_BYTES;
 use super::release::{Release, SlotImage};
@@ -26,7 +25,7 @@ use fluvial_console::{Fault, Kind};
 use fluvial_console::{open, say};
 use fluvial_device::disk::durable::folder_of;
 use fluvial_device::disk::{Contents, DiskScratch, Medium};
-use fluvial_image::Anatomist;
+use fluvial_image::{Anatomist, file_extents};
 
 /// Bytes that are hashed or copied at a time.
 const STEP_BYTES: usize = 256 << 10;
@@ -41,13 +40,15 @@ struct Outcome {
 /// A slot's image, cut and packed.
 struct Packed {
     component: Component,
+    sketch: Vec<u8>,
     index: Vec<u8>,
     /// Pages and chunks, in a temporary file.
     chunks: File,
     chunks_bytes: u64,
-    /// The image as a whole, in a temporary file.
-    full: File,
-    full_bytes: u64,
+    /// The image as a whole: its table, and frames in a temporary file.
+    table: Vec<u8>,
+    frames: File,
+    frames_bytes: u64,
 }
 
 /// Makes a bundle.
@@ -76,10 +77,12 @@ fn create(arguments: &BundleCreateArguments, progress: &Progress) -> Result<Outc
     let bytes = manifest.to_bytes().map_err(|error| Fault::new(Kind::Usage, error))?;
     let mut header = BundleHeader::new(bytes);
     for (component, packed) in packed.iter().enumerate() {
+        // Devices fetch the start of a bundle in one request: a sketch comes with it.
+        header.push(component, PartKind::Sketch, packed.sketch.len() as u64);
         header.push(component, PartKind::Index, packed.index.len() as u64);
         header.push(component, PartKind::Chunks, packed.chunks_bytes);
-        if packed.full_bytes > 0 {
-            header.push(component, PartKind::Full, packed.full_bytes);
+        if !packed.table.is_empty() {
+            header.push(component, PartKind::Full, packed.table.len() as u64 + packed.frames_bytes);
         }
     }
     let start = header.to_bytes()?;
@@ -88,8 +91,10 @@ fn create(arguments: &BundleCreateArguments, progress: &Progress) -> Result<Outc
     write_patch(&arguments.bundle, |draft| {
         draft.write_all(&start).map_err(failed)?;
         for packed in &mut packed {
+            draft.write_all(&packed.sketch).map_err(failed)?;
             draft.write_all(&packed.index).map_err(failed)?;
-            for part in [&mut packed.chunks, &mut packed.full] {
+            for (before, part) in [(&[][..], &mut packed.chunks), (&packed.table, &mut packed.frames)] {
+                draft.write_all(before).map_err(failed)?;
                 part.seek(SeekFrom::Start(0)).map_err(failed)?;
                 copy(part, draft, progress).map_err(failed)?;
             }
@@ -118,20 +123,28 @@ fn pack(
 
     let mut chunks = temporary()?;
     let name = slot.name.as_str();
-    let mut index = write_chunks((name, sha256), &image, options, folder, &mut chunks, progress)?;
-    let mut full = temporary()?;
+    let index = write_chunks((name, sha256), &image, options, folder, &mut chunks, progress)?;
+    let (mut frames, mut table, mut frames_bytes) = (temporary()?, Vec::new(), 0);
     if !arguments.no_full {
         progress.phase("packing", image.len());
+        let whole_options = WholeOptions::new(arguments.full_level, options.hash);
         let advance = |bytes| progress.advance(bytes);
-        index.frames = write_solid(&image, arguments.full_level, options.hash, &mut full, &advance)?;
+        let files = file_extents(&image);
+        let whole = write_whole(&image, &files, whole_options, &mut frames, &advance)?;
+        (table, frames_bytes) = (whole.to_bytes()?, whole.packed_len());
     }
-    let (chunks_bytes, full_bytes) = (index.chunk_file_len(), index.frames_len());
+    let (chunks_bytes, sketch) = (index.chunk_file_len(), Sketch::of(&index).to_bytes());
     let index = index.to_bytes()?;
-    let info = IndexInfo { size_bytes: index.len() as u64, sha256: Sha256::digest(&index).into() };
-    let payload = PayloadInfo { size_bytes: image.len(), sha256, index: info };
+    let payload = PayloadInfo {
+        size_bytes: image.len(),
+        sha256,
+        index: PartInfo::of(&index),
+        sketch: Some(PartInfo::of(&sketch)),
+        whole: (!table.is_empty()).then(|| PartInfo::of(&table)),
+    };
     let component = Component::Slot { name: slot.name.clone(), payload };
-    let (chunks, full) = (finished(chunks)?, finished(full)?);
-    Ok(Packed { component, index, chunks, chunks_bytes, full, full_bytes })
+    let (chunks, frames) = (finished(chunks)?, finished(frames)?);
+    Ok(Packed { component, sketch, index, chunks, chunks_bytes, table, frames, frames_bytes })
 }
 
 /// Cuts and packs an image, and what is packed in it; answers the index of its chunks.

@@ -127,7 +127,7 @@ fn part_of(
     let full_bytes = bytes_of(PartKind::Full).or(bytes_of(PartKind::Chunks)).unwrap_or(u64::MAX);
     let (name, new_bytes) = (info.name().to_owned(), info.payload().size_bytes);
     let keep = |reason| {
-        let kinds = [PartKind::Index, PartKind::Chunks, PartKind::Full];
+        let kinds = [PartKind::Sketch, PartKind::Index, PartKind::Chunks, PartKind::Full];
         let parts: Vec<_> = kinds.into_iter().filter_map(full).collect();
         let bytes = parts.iter().map(|(_, bytes)| bytes.len()).sum();
         Ok((parts, Made { name: name.clone(), new_bytes, full_bytes, reason: Some(reason), bytes }))

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fluvial_bundle::limits::SKETCH_BYTES_MAX;
 use fluvial_bundle::{
-    Assembly, BUNDLE_PREFIX_BYTES, BundleError, BundleHeader, Index, Manifest, Part, PartKind, RunDigest,
-    Shelf,
+    AssembleError, Assembly, BUNDLE_PREFIX_BYTES, BundleError, BundleHeader, FrameReader, Index, Manifest,
+    Part, PartKind, Restorer, Shelf, Sketch,
 };
 use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::StreamInfo;
@@ -112,9 +113,6 @@ impl BundleFile {
         unpack(&index, &contents.behind(&medium), &chunks, progress)?;
         progress.phase("packing", index.unpacked.packed_bytes());
         contents.pack(&medium, folder, &|bytes| progress.advance(bytes))?;
-        if let Some(full) = self.section(component, PartKind::Full) {
-            self.check_frames(&index, &full)?;
-        }
         progress.phase("verifying", index.len);
         let info = StreamInfo { name: index.name.clone(), size: index.len, sha256: index.sha256 };
         check_target(&medium, &info, &mut |bytes| progress.advance(bytes))?;
@@ -123,18 +121,68 @@ impl BundleFile {
 }
 
 impl BundleFile {
-    /// Compares the frames of an image as a whole with the index.
-    fn check_frames(&self, index: &Index, full: &Section<'_>) -> Result<(), Fault> {
-        for frame in &index.frames {
-            let mut bytes = vec![0; frame.packed_len as usize];
-            let read = full.read_at(frame.packed_offset, &mut bytes);
-            read.map_err(|error| Fault::reading(&self.path, error))?;
-            if RunDigest::of(index.hash, &bytes) != frame.digest {
-                let message = format!("{}: a frame of {:?} is damaged", self.path.display(), index.name);
-                return Err(Fault::new(Kind::DamagedBundle, message));
+    /// Checks that a component's sketch is that of its index.
+    pub fn check_sketch(&self, component: usize) -> Result<(), Fault> {
+        let Some(section) = self.section(component, PartKind::Sketch) else { return Ok(()) };
+        let bytes = self.read(&section, 0, section.len().min(SKETCH_BYTES_MAX as u64))?;
+        let info = &self.manifest.components[component];
+        if self.header.read_sketch(info, &bytes)? == Sketch::of(&self.index(component)?) {
+            return Ok(());
+        }
+        Err(self.damaged(component, "the sketch is that of another image"))
+    }
+
+    /// Unpacks a component's image as a whole, if it has it, and compares it with what its chunks have made.
+    pub fn check_whole(&self, component: usize, made: &Medium, progress: &Progress) -> Result<(), Fault> {
+        let Some(full) = self.section(component, PartKind::Full) else { return Ok(()) };
+        let info = &self.manifest.components[component];
+        let table_len = info.payload().whole.as_ref().map_or(0, |table| table.size_bytes);
+        let table = self.read(&full, 0, table_len.min(full.len()))?;
+        let whole = self.header.read_whole(component, info, &table)?;
+        progress.phase("unpacking", whole.len);
+        for (number, frame) in whole.frames.iter().enumerate() {
+            let failed = |source| AssembleError::Frame { payload: component, frame: number, source };
+            let mut reader = FrameReader::new(&whole, frame).map_err(failed)?;
+            let mut restorer = Restorer::new(&whole);
+            for piece in &frame.pieces {
+                let (start, end) = (piece.range.start, piece.range.end);
+                let packed = self.read(&full, table_len + start, end - start)?;
+                if !whole.is_right(piece, &packed) {
+                    return Err(self.damaged(component, "a frame is damaged"));
+                }
+                let mut blocks = Vec::new();
+                let mut keep = |offset, block| {
+                    blocks.push((offset, block));
+                    Ok(())
+                };
+                reader.push(&packed, &mut keep).map_err(failed)?;
+                for (offset, mut block) in blocks {
+                    restorer.restore(offset, &mut block);
+                    let mut expected = vec![0; block.len()];
+                    let read = made.read_at(offset, &mut expected);
+                    read.map_err(|error| Fault::reading(&self.path, error))?;
+                    if block != expected {
+                        return Err(self.damaged(component, "a frame holds something else"));
+                    }
+                    if !progress.advance(block.len() as u64) {
+                        return Err(AssembleError::Cancelled.into());
+                    }
+                }
             }
+            reader.finish().map_err(failed)?;
         }
         Ok(())
+    }
+
+    fn read(&self, section: &Section<'_>, offset: u64, len: u64) -> Result<Vec<u8>, Fault> {
+        let mut bytes = vec![0; len as usize];
+        section.read_at(offset, &mut bytes).map_err(|error| Fault::reading(&self.path, error))?;
+        Ok(bytes)
+    }
+
+    fn damaged(&self, component: usize, what: &str) -> Fault {
+        let name = self.manifest.components[component].name();
+        Fault::new(Kind::DamagedBundle, format!("{}: {name:?}: {what}", self.path.display()))
     }
 }
 

@@ -10,7 +10,8 @@ use crate::arguments::BundleInspectArguments;
 use fluvial_console::Fault;
 use fluvial_console::say;
 
-const KINDS: [PartKind; 4] = [PartKind::Index, PartKind::Chunks, PartKind::Full, PartKind::Patch];
+const KINDS: [PartKind; 5] =
+    [PartKind::Sketch, PartKind::Index, PartKind::Chunks, PartKind::Full, PartKind::Patch];
 
 /// Shows a bundle.
 ///
@@ -28,6 +29,7 @@ fn json(bundle: &BundleFile) -> serde_json::Value {
             "name": component.name(),
             "size_bytes": component.payload().size_bytes,
             "sha256": hex::encode(component.payload().sha256),
+            "sketch_bytes": part(PartKind::Sketch),
             "index_bytes": part(PartKind::Index),
             "chunks_bytes": part(PartKind::Chunks),
             "full_bytes": part(PartKind::Full),

@@ -36,7 +36,7 @@ pub fn run(arguments: &BundleVerifyArguments, interrupt: Interrupt) -> Result<()
         }));
     }
     say(format_args!(
-        "{}: {made} images are made of their chunks as the manifest tells, {patches} patches make what it tells, in {duration_s:.1} s",
+        "{}: {made} images are made of their chunks, and as a whole, as the manifest tells, {patches} patches make what it tells, in {duration_s:.1} s",
         arguments.bundle.display(),
     ))
 }
@@ -49,7 +49,9 @@ fn verify(arguments: &BundleVerifyArguments, progress: &Progress) -> Result<(usi
     for component in 0..bundle.manifest.components.len() {
         let mut is_there = false;
         if bundle.section(component, PartKind::Chunks).is_some() {
-            bundle.unpack(component, folder, progress)?;
+            bundle.check_sketch(component)?;
+            let image = bundle.unpack(component, folder, progress)?;
+            bundle.check_whole(component, &image, progress)?;
             (made, is_there) = (made + 1, true);
         }
         if let Some(patch) = bundle.section(component, PartKind::Patch) {

@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 
 use fluvial_bundle::{
-    Assembly, BundleHeader, Component, Cutting, HashKind, Index, IndexInfo, Manifest, Part, PartKind,
-    Payload, PayloadInfo, Scatter, WriteOptions, between, index_of,
+    Assembly, BundleHeader, Component, Cutting, HashKind, Index, Manifest, Part, PartInfo, PartKind,
+    Payload, PayloadInfo, Scatter, Sketch, WriteOptions, between, index_of,
 };
 use fluvial_console::Fault;
 use fluvial_delta::apply::check_target;
@@ -57,7 +57,7 @@ impl Bench<'_> {
     pub(super) fn by_chunks(&self, method: Method) -> Result<Outcome, Fault> {
         let started = Instant::now();
         let index = self.publish(method)?;
-        let index_bytes = index.to_bytes()?.len() as u64;
+        let index_bytes = (index.to_bytes()?.len() + Sketch::of(&index).to_bytes().len()) as u64;
         let make_s = Some(started.elapsed().as_secs_f64());
         let failed = |error| Fault::writing(self.folder, error);
         let file = tempfile::tempfile_in(self.folder).map_err(failed)?;
@@ -70,7 +70,7 @@ impl Bench<'_> {
         let counters = site.counters();
         let data_bytes = counters.bytes + counters.ranges * RANGE_OVERHEAD_BYTES;
         let index_bytes = self.header_bytes(index.len, index_bytes)? + index_bytes;
-        // The header and the index come first.
+        // The header and the sketch come first, then the index.
         let cost = Cost { data_bytes, index_bytes, requests: counters.groups + 2 };
         Ok(Outcome::Measured(Measured { make_s, ..Measured::new(method, cost) }))
     }
@@ -116,8 +116,9 @@ impl Bench<'_> {
 
     /// How long the header of a bundle is that has one slot, signed with one new key for each role.
     fn header_bytes(&self, size_bytes: u64, index_bytes: u64) -> Result<u64, Fault> {
-        let index = IndexInfo { size_bytes: index_bytes, sha256: [0; 32] };
-        let payload = PayloadInfo { size_bytes, sha256: [0; 32], index };
+        let part = |size_bytes| PartInfo { size_bytes, sha256: [0; 32] };
+        let (index, sketch, whole) = (part(index_bytes), Some(part(1000)), Some(part(10_000)));
+        let payload = PayloadInfo { size_bytes, sha256: [0; 32], index, sketch, whole };
         let mut manifest = Manifest::new("release".into(), "1.0".into(), 1);
         manifest.components.push(Component::Slot { name: SLOT_NAME.into(), payload });
         let mut header = BundleHeader::new(manifest.to_bytes()?);
@@ -127,7 +128,7 @@ impl Bench<'_> {
         let options = SignOptions { version: NonZeroU64::MIN, lifetimes: None, now };
         let metadata = sign(&keys, &header.manifest, &options)?;
         header.metadata.extend(metadata.iter().map(|(name, bytes)| (name.to_owned(), bytes.to_vec())));
-        for kind in [PartKind::Index, PartKind::Chunks, PartKind::Full] {
+        for kind in [PartKind::Sketch, PartKind::Index, PartKind::Chunks, PartKind::Full] {
             header.push(0, kind, size_bytes);
         }
         Ok(header.to_bytes()?.len() as u64)
