@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fluvial_bundle::limits::INDEX_BYTES_MAX;
-use fluvial_bundle::{Cutting, HashKind, Index, Payload, index_of};
+use fluvial_bundle::{Cutting, HashKind, Index, Offer, Payload, index_of};
 use fluvial_console::{Fault, Kind, Progress, say};
-use fluvial_delta::structure::ReadAt;
+use fluvial_delta::structure::{Extent, ReadAt};
 use fluvial_device::disk::{Medium, durable};
 use fluvial_image::file_extents;
 use indicatif::HumanBytes;
@@ -33,42 +33,43 @@ pub fn path_of(state: &Path, slot: &str, (cutting, hash): Scheme) -> PathBuf {
     state.join("slots").join(slot).join(format!("{cutting}_{hash}.index"))
 }
 
-/// The index of a slot, as it is kept; made where there is none that fits, and then kept if it `is_to_stay`.
-pub fn load_or_make(
-    path: &Path,
-    slot: &Medium,
-    scheme: Scheme,
-    is_to_stay: bool,
-    progress: &Progress,
-) -> Result<Index, Fault> {
+/// The index of a slot, as it is kept, if it fits; whatever is wrong with it, it can be made again.
+pub fn load(path: &Path, slot: &Medium, (cutting, hash): Scheme) -> Result<Option<Index>, Fault> {
+    let limit = (INDEX_BYTES_MAX + FINGERPRINT_BYTES) as u64;
+    let Ok(bytes) = read_kept(path, limit) else { return Ok(None) };
     let fingerprint = fingerprint(slot).map_err(|error| Fault::reading(path, error))?;
-    if let Some(index) = load(path, &fingerprint, slot.len(), scheme) {
-        return Ok(index);
-    }
-    let (cutting, hash) = scheme;
-    let files = match cutting {
-        Cutting::Files => file_extents(slot),
-        Cutting::Blocks(_) => Vec::new(),
-    };
-    let payload = Payload { name: "slot", sha256: [0; 32], bytes: slot, files: &files };
-    progress.phase("indexing", slot.len());
-    let index = index_of(payload, cutting, hash, &|bytes| progress.advance(bytes))?;
-    if is_to_stay {
-        store(path, slot, &index)?;
-    }
-    Ok(index)
+    let Some((kept, bytes)) = bytes.split_at_checked(FINGERPRINT_BYTES) else { return Ok(None) };
+    let Ok(index) = Index::read(bytes) else { return Ok(None) };
+    let is_fit = (index.len, index.cutting, index.hash) == (slot.len(), cutting, hash);
+    Ok((kept == fingerprint && is_fit).then_some(index))
 }
 
-/// What is kept, if it fits; whatever is wrong with it, it can be made again.
-fn load(path: &Path, fingerprint: &[u8; 32], len: u64, (cutting, hash): Scheme) -> Option<Index> {
-    let limit = (INDEX_BYTES_MAX + FINGERPRINT_BYTES) as u64;
-    if path.metadata().ok()?.len() > limit {
-        return None;
+fn read_kept(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    if path.metadata()?.len() > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let bytes = std::fs::read(path).ok()?;
-    let (kept, bytes) = bytes.split_at_checked(FINGERPRINT_BYTES)?;
-    let index = Index::read(bytes).ok()?;
-    (kept == fingerprint && (index.len, index.cutting, index.hash) == (len, cutting, hash)).then_some(index)
+    std::fs::read(path)
+}
+
+/// Where a slot has files, which are cut by themselves.
+pub fn files_of(slot: &Medium, (cutting, _): Scheme) -> Vec<Extent> {
+    match cutting {
+        Cutting::Files => file_extents(slot),
+        Cutting::Blocks(_) => Vec::new(),
+    }
+}
+
+/// Makes the index of a slot; `offer` hears of every run on the way.
+pub fn make(
+    slot: &Medium,
+    files: &[Extent],
+    (cutting, hash): Scheme,
+    offer: &Offer<'_>,
+    progress: &Progress,
+) -> Result<Index, Fault> {
+    let payload = Payload { name: "slot", sha256: [0; 32], bytes: slot, files };
+    progress.phase("indexing", slot.len());
+    Ok(index_of(payload, cutting, hash, offer, &|bytes| progress.advance(bytes))?)
 }
 
 /// Keeps the index of a slot's present content.
@@ -117,15 +118,11 @@ pub fn create(
     let scheme = (arguments.cutting, arguments.hash);
     let path = path_of(device.folder.path(), &slot.name, scheme);
     // It is asked for, so it is made whatever is kept.
-    durable::remove(&path).or_else(not_there).map_err(|error| Fault::writing(&path, error))?;
     let medium = device.source(slot)?;
-    let index = load_or_make(&path, &medium, scheme, true, progress)?;
+    let index = make(&medium, &files_of(&medium, scheme), scheme, &|_, _| {}, progress)?;
+    store(&path, &medium, &index)?;
     let bytes = path.metadata().map_err(|error| Fault::reading(&path, error))?.len();
     Ok(Created { path, bytes, runs: index.runs.len(), duration_s: started.elapsed().as_secs_f64() })
-}
-
-fn not_there(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// Prints it.

@@ -31,9 +31,10 @@ mod programs;
 mod scatter;
 mod shelf;
 mod solid;
+mod survey;
 mod write;
 
-pub use assembly::{Assembly, Part, Tally, Want};
+pub use assembly::{Assembly, Copies, Early, LostRun, Part, Tally, Want};
 pub use bundle::{BUNDLE_PREFIX_BYTES, BundleError, BundleHeader, BundlePart, PartKind};
 pub use chunker::{Chunker, ChunkerError, Chunks};
 pub use cut::{Chunk, Each, Run, cut};
@@ -47,4 +48,5 @@ pub use page::probe as probe_page;
 pub use scatter::{Scatter, gaps};
 pub use shelf::Shelf;
 pub use solid::{FrameInfo, write_solid};
+pub use survey::Offer;
 pub use write::{Payload, WriteOptions, index_of, write};

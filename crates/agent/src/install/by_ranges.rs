@@ -1,20 +1,25 @@
 //! A slot from what the device has and the chunks that it lacks, or from frames of the whole where that is less.
 
+mod fill;
 mod frames;
+mod in_place;
 mod old;
 
-use fluvial_bundle::{Assembly, Index, Part, PartKind, Tally};
+use std::ops::Range;
+use std::path::Path;
+
+use fluvial_bundle::{AssembleError, Assembly, Index, Part, PartKind, Tally};
 use fluvial_console::{Fault, Kind};
 use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::StreamInfo;
 use fluvial_delta::structure::ReadAt;
-use fluvial_device::disk::{Destination, Medium};
-use fluvial_fetch::{Store, complete};
+use fluvial_device::disk::{Destination, Medium, Verifier};
 
 use super::{Job, Made, Route, Work};
 use crate::arguments::RouteChoice;
 use crate::bundle::Bundle;
 use crate::slot_index;
+use fill::fill;
 use old::OldSlot;
 
 /// What is to be fetched, and why so.
@@ -22,6 +27,14 @@ struct Choice {
     route: Route,
     reason: String,
     bytes: u64,
+}
+
+/// How an attempt to make a slot came out.
+struct Attempt {
+    choice: Choice,
+    tally: Tally,
+    /// Whether all of the slot was read back and is what it should be; else it may be where an index was believed.
+    is_right: bool,
 }
 
 /// Makes the slot.
@@ -32,16 +45,41 @@ pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
         let old = OldSlot::open(work, job, (index.cutting, index.hash))?;
         destination.check_distinct(old.identity(), "the slot that runs")?;
         let target = destination.reserve(index.len, 0, work.device.folder.path())?;
-        let (choice, tally) = assemble(work, job, (bundle, index), &target, &old)?;
+        let mut attempt = attempt(work, job, (bundle, index), &target, &old, true)?;
+        if !attempt.is_right {
+            attempt = self::attempt(work, job, (bundle, index), &target, &old, false)?;
+        }
         destination.publish(index.len)?;
-        verify(work, index, &target)?;
         // The next update is made from this slot, and everything about it is known.
         let scheme = (index.cutting, index.hash);
         let index_path = slot_index::path_of(work.device.folder.path(), &job.target.name, scheme);
         slot_index::store(&index_path, &target, index)?;
         let fetched_bytes = bundle.site.counters().bytes - before;
-        Ok(described(job, bundle, choice, fetched_bytes, tally))
+        Ok(described(job, bundle, attempt.choice, fetched_bytes, attempt.tally))
     })
+}
+
+/// Makes the slot, and compares what the disk holds with the manifest.
+fn attempt(
+    work: &Work<'_>,
+    job: &Job<'_>,
+    (bundle, index): (&Bundle, &Index),
+    target: &Medium,
+    old: &OldSlot,
+    may_believe: bool,
+) -> Result<Attempt, Fault> {
+    let path = work.device.path(job.target);
+    let unread = |error| Fault::reading(path, error);
+    let verifier = target.try_clone().and_then(|medium| Verifier::begin(medium, true)).map_err(unread)?;
+    let (choice, tally, has_believed) = assemble(work, job, (bundle, index), &verifier, old, may_believe)?;
+    work.progress.phase("verifying", 0);
+    let digest = verifier.finish().map_err(|error| Fault::writing(path, error))?;
+    let mut is_right = digest == Some(index.sha256);
+    if !is_right && !has_believed {
+        verify(index, target, path, work)?;
+        is_right = true;
+    }
+    Ok(Attempt { choice, tally, is_right })
 }
 
 /// Says what making the slot would take. The index is fetched, the slots are read.
@@ -53,7 +91,9 @@ pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
         let streams = old.streams();
         let streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
         let mut assembly = Assembly::new(&[Part { index, target: &target }], streams);
-        look(work, &mut assembly, &old)?;
+        work.progress.phase("looking", index.len);
+        assembly.find_in_place(&|bytes| work.progress.advance(bytes))?;
+        old.find(work, &mut assembly)?;
         let choice = choose(work, job, bundle, &assembly)?;
         let bytes = choice.bytes;
         Ok(described(job, bundle, choice, bytes, assembly.tally()))
@@ -98,15 +138,6 @@ fn described(job: &Job<'_>, bundle: &Bundle, choice: Choice, fetched_bytes: u64,
     }
 }
 
-/// Looks what is there: in the target, where an installation that was cut, or another release, has left it, and
-/// in the slot that runs.
-fn look(work: &Work<'_>, assembly: &mut Assembly<'_>, old: &OldSlot) -> Result<(), Fault> {
-    work.progress.phase("looking", assembly.old_bytes());
-    assembly.find_in_place(&|bytes| work.progress.advance(bytes))?;
-    old.find(work, assembly)?;
-    Ok(())
-}
-
 /// Chunks, or frames of the whole: whichever is surely less.
 fn choose(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, assembly: &Assembly<'_>) -> Result<Choice, Fault> {
     let chunk_bytes = assembly.chunk_bytes_max();
@@ -135,34 +166,41 @@ fn choose(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, assembly: &Assembly<'
     }
 }
 
+/// Answers also whether an index of the target was believed.
 fn assemble(
     work: &Work<'_>,
     job: &Job<'_>,
     (bundle, index): (&Bundle, &Index),
-    target: &Medium,
+    target: &Verifier,
     old: &OldSlot,
-) -> Result<(Choice, Tally), Fault> {
+    may_believe: bool,
+) -> Result<(Choice, Tally, bool), Fault> {
     let streams = old.streams();
     let parts = [Part { index, target }];
     let mut assembly = Assembly::new(&parts, streams.iter().map(|stream| stream as &dyn ReadAt).collect());
-    look(work, &mut assembly, old)?;
+    let scheme = (index.cutting, index.hash);
+    let has_believed = in_place::find(work, job, scheme, &mut assembly, may_believe)?;
+    // Frames are written as a whole: nothing else writes where they go.
+    let has_room = || work.arguments.route != RouteChoice::Full && target.has_room();
+    old.note(work, &mut assembly, &has_room)?;
     let choice = choose(work, job, bundle, &assembly)?;
-    let part = |kind| bundle.header.part(job.component, kind);
-    match (choice.route, part(PartKind::Chunks), part(PartKind::Full)) {
-        (Route::Full, _, Some(full)) => frames::fetch(work, bundle, full, &mut assembly)?,
-        (Route::Dynamic, Some(chunks), _) => {
-            let folder = work.staging().join(hex::encode(index.sha256));
-            let store = Store::open(&folder, std::slice::from_ref(index))?;
-            complete(&mut assembly, &bundle.site, &[bundle.chunk_file(chunks)], &store, work.progress)?;
-            store.remove()?;
+    let keep = &mut |_, range: Range<u64>| target.keep(range.start, range.end);
+    assembly.kept(choice.route == Route::Full, keep).map_err(AssembleError::ReadTarget)?;
+    let mut route = choice.route;
+    loop {
+        let lost = fill(work, job, (bundle, index), route, &mut assembly, target)?;
+        if lost.is_empty() {
+            return Ok((choice, assembly.tally(), has_believed));
         }
-        _ => {}
+        old.forget();
+        assembly.lose(&lost);
+        route = choose(work, job, bundle, &assembly)?.route;
     }
-    Ok((choice, assembly.tally()))
 }
 
 /// Reads the slot back, from the medium and not from memory, and compares it with the manifest.
-fn verify(work: &Work<'_>, index: &Index, target: &Medium) -> Result<(), Fault> {
+fn verify(index: &Index, target: &Medium, path: &Path, work: &Work<'_>) -> Result<(), Fault> {
+    target.file().sync_data().map_err(|error| Fault::writing(path, error))?;
     target.release(0, index.len);
     work.progress.phase("verifying", index.len);
     let info = StreamInfo { name: index.name.clone(), size: index.len, sha256: index.sha256 };

@@ -23,8 +23,8 @@ impl Assembly<'_> {
                     self.hash,
                     &known,
                     program,
-                    &payload.order,
-                    &self.old,
+                    &*payload.order,
+                    &*self.old,
                     &self.old_programs,
                 ) {
                     Ok(proved) => {

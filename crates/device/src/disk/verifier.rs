@@ -1,8 +1,9 @@
 //! Syncs a result and reads it back while the rest of it is made, on threads of its own: hashing takes as long
 //! as copying does, and a slow disk is waited for only once.
 //!
-//! One thread syncs what is written, in steps, and drops it from memory; another reads what is on the disk, in
-//! order, and hashes it. So what is hashed is what the disk holds. Bytes may be written in any order. Should a
+//! One thread syncs what is written, in steps; another drops what is on the disk from memory, in order, reads it
+//! from there and hashes it. So what is hashed is what the disk holds. What is ahead of that stays in memory as
+//! long as the system has room: those who make the rest may want to read it. Bytes may be written in any order. Should a
 //! byte be written twice, what was hashed may not be what stands there at the end: then, and where an earlier
 //! run made an unknown part, no digest is given, and the caller reads everything again.
 
@@ -133,17 +134,6 @@ impl Written {
         let more = self.is_synced.iter().skip(next).take_while(|is_synced| **is_synced).count();
         self.synced_end = ((next + more) as u64 * self.block_bytes).min(self.len);
     }
-
-    /// The part of these blocks that has no gap in it, as offsets, for each such part.
-    fn parts<'a>(&self, blocks: &'a mut [u32]) -> impl Iterator<Item = (u64, u64)> + use<'a> {
-        let (block_bytes, len) = (self.block_bytes, self.len);
-        blocks.sort_unstable();
-        let parts = blocks.chunk_by(|one, next| one + 1 == *next);
-        parts.map(move |part| {
-            let start = u64::from(part[0]) * block_bytes;
-            (start, (start + part.len() as u64 * block_bytes).min(len))
-        })
-    }
 }
 
 impl Shared {
@@ -174,7 +164,7 @@ impl Shared {
 
     fn sync_all(&self) -> io::Result<()> {
         loop {
-            let (mut blocks, bytes, is_last) = {
+            let (blocks, bytes, is_last) = {
                 let mut written = self.lock();
                 while written.unsynced_bytes < SYNC_BYTES && !written.is_closed {
                     written = self.wait(written);
@@ -184,9 +174,6 @@ impl Shared {
             };
             self.medium.file().sync_data()?;
             let mut written = self.lock();
-            for (start, end) in written.parts(&mut blocks) {
-                self.medium.release(start, end);
-            }
             written.synced(&blocks);
             written.unsynced_bytes -= bytes;
             self.changed.notify_all();

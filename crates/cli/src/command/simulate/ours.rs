@@ -94,7 +94,7 @@ impl Bench<'_> {
         let advance = |bytes| self.progress.advance(bytes);
         let files = file_extents(self.old);
         let payload = Payload { name: SLOT_NAME, sha256: [0; 32], bytes: self.old, files: &files };
-        let known = index_of(payload, index.cutting, index.hash, &advance)?;
+        let known = index_of(payload, index.cutting, index.hash, &|_, _| {}, &advance)?;
         let between = Scatter::new(self.old, gaps(&files, self.old.len()));
         let streams: Vec<Scatter<&Medium>> = std::iter::once(between)
             .chain(files.iter().map(|file| Scatter::new(self.old, [*file])))
