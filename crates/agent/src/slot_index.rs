@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fluvial_bundle::limits::INDEX_BYTES_MAX;
-use fluvial_bundle::{Cutting, HashKind, Index, Payload, index_of};
+use fluvial_bundle::{Cutting, HashKind, Index, Offer, Payload, Unpacked, index_of};
 use fluvial_console::{Fault, Kind, Progress, say};
-use fluvial_delta::structure::ReadAt;
+use fluvial_delta::structure::{Extent, ReadAt};
 use fluvial_device::disk::{Contents, Medium, durable};
 use fluvial_device::system::Slot;
 use indicatif::HumanBytes;
@@ -34,62 +34,67 @@ pub fn path_of(state: &Path, slot: &str, (cutting, hash): Scheme) -> PathBuf {
     state.join("slots").join(slot).join(format!("{cutting}_{hash}.index"))
 }
 
-/// The index of a slot, as it is kept, and what is packed in the slot, unpacked to `folder`. It is made where there
-/// is none that fits, and then kept if it `is_to_stay`.
-pub fn load_or_make(
-    path: &Path,
-    slot: &Medium,
-    scheme: Scheme,
-    folder: &Path,
-    is_to_stay: bool,
-    progress: &Progress,
-) -> Result<(Index, Contents), Fault> {
+/// The index of a slot, as it is kept, if it fits; whatever is wrong with it, it can be made again.
+pub fn load(path: &Path, slot: &Medium, (cutting, hash): Scheme) -> Result<Option<Index>, Fault> {
+    let limit = (INDEX_BYTES_MAX + FINGERPRINT_BYTES) as u64;
+    let Ok(bytes) = read_kept(path, limit) else { return Ok(None) };
     let fingerprint = fingerprint(slot).map_err(|error| Fault::reading(path, error))?;
-    let kept = load(path, &fingerprint, slot.len(), scheme);
-    progress.phase("indexing", slot.len());
-    if let Some(index) = kept {
-        // Where it is another slot by now, everything is done anew.
-        if let Ok(contents) = Contents::of_index(slot, folder, &index) {
-            return Ok((index, contents));
-        }
+    let Some((kept, bytes)) = bytes.split_at_checked(FINGERPRINT_BYTES) else { return Ok(None) };
+    let Ok(index) = Index::read(bytes) else { return Ok(None) };
+    let is_fit = (index.len, index.cutting, index.hash) == (slot.len(), cutting, hash);
+    Ok((kept == fingerprint && is_fit).then_some(index))
+}
+
+fn read_kept(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    if path.metadata()?.len() > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let (cutting, hash) = scheme;
-    let advance = |bytes| progress.advance(bytes);
-    let (index, contents) = match cutting {
-        Cutting::Files => {
-            let found = Contents::find(slot, folder, None);
-            let (contents, files) = found.map_err(|error| Fault::writing(folder, error))?;
-            let bytes = contents.behind(slot);
-            let unpacked = Some(&contents.unpacked);
-            let payload = Payload { name: "slot", sha256: [0; 32], bytes: &bytes, files: &files, unpacked };
-            (index_of(payload, cutting, hash, &advance)?, contents)
-        }
-        Cutting::Blocks(_) => {
-            let payload = Payload { name: "slot", sha256: [0; 32], bytes: slot, files: &[], unpacked: None };
-            let index = index_of(payload, cutting, hash, &advance)?;
-            let contents = Contents::room(&index, folder);
-            (index, contents.map_err(|error| Fault::writing(folder, error))?)
-        }
+    std::fs::read(path)
+}
+
+/// What is packed in a slot, unpacked to `folder`, and where the slot and what is unpacked have files, which are cut by
+/// themselves.
+pub fn look(slot: &Medium, (cutting, _): Scheme, folder: &Path) -> Result<(Contents, Vec<Extent>), Fault> {
+    let found = match cutting {
+        Cutting::Files => Contents::find(slot, folder, None),
+        Cutting::Blocks(_) => Contents::room(&Unpacked::default(), folder).map(|none| (none, Vec::new())),
     };
-    if is_to_stay {
-        store(path, slot, &index)?;
-    }
-    Ok((index, contents))
+    found.map_err(|error| Fault::writing(folder, error))
+}
+
+/// Makes the index of a slot, of which the contents and files are known; `offer` hears of every run on the way.
+pub fn make(
+    (slot, contents, files): (&Medium, &Contents, &[Extent]),
+    (cutting, hash): Scheme,
+    offer: &Offer<'_>,
+    progress: &Progress,
+) -> Result<Index, Fault> {
+    let (bytes, unpacked) = (contents.behind(slot), Some(&contents.unpacked));
+    let payload = Payload { name: "slot", sha256: [0; 32], bytes: &bytes, files, unpacked };
+    progress.phase("indexing", bytes.len());
+    Ok(index_of(payload, cutting, hash, offer, &|bytes| progress.advance(bytes))?)
 }
 
 /// The index of a slot that is a source of an installation.
 pub fn of_slot(work: &Work<'_>, slot: &Slot, scheme: Scheme) -> Result<Index, Fault> {
-    let path = path_of(work.device.folder.path(), &slot.name, scheme);
     let (medium, folder) = (work.device.source(slot)?, work.device.folder.path());
-    let made = load_or_make(&path, &medium, scheme, folder, !work.arguments.dry_run, work.progress);
-    made.map(|(index, _)| index)
+    let path = path_of(folder, &slot.name, scheme);
+    if let Some(index) = load(&path, &medium, scheme)? {
+        return Ok(index);
+    }
+    let (contents, files) = look(&medium, scheme, folder)?;
+    let index = make((&medium, &contents, &files), scheme, &|_, _| {}, work.progress)?;
+    if !work.arguments.dry_run {
+        store(&path, &medium, &index)?;
+    }
+    Ok(index)
 }
 
 /// The index of a slot that is written, if one is kept that fits what stands in it.
 pub fn kept(work: &Work<'_>, slot: &Slot, scheme: Scheme) -> Option<Index> {
     let medium = fluvial_console::open(work.device.path(slot)).ok()?;
     let path = path_of(work.device.folder.path(), &slot.name, scheme);
-    load(&path, &fingerprint(&medium).ok()?, medium.len(), scheme)
+    load(&path, &medium, scheme).ok()?
 }
 
 /// Removes what is kept of a slot.
@@ -99,18 +104,6 @@ pub fn forget(state: &Path, slot: &str) -> Result<(), Fault> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Fault::writing(&folder, error)),
         _ => Ok(()),
     }
-}
-
-/// What is kept, if it fits; whatever is wrong with it, it can be made again.
-fn load(path: &Path, fingerprint: &[u8; 32], len: u64, (cutting, hash): Scheme) -> Option<Index> {
-    let limit = (INDEX_BYTES_MAX + FINGERPRINT_BYTES) as u64;
-    if path.metadata().ok()?.len() > limit {
-        return None;
-    }
-    let bytes = std::fs::read(path).ok()?;
-    let (kept, bytes) = bytes.split_at_checked(FINGERPRINT_BYTES)?;
-    let index = Index::read(bytes).ok()?;
-    (kept == fingerprint && (index.len, index.cutting, index.hash) == (len, cutting, hash)).then_some(index)
 }
 
 /// Keeps the index of a slot's present content.
@@ -159,16 +152,12 @@ pub fn create(
     let scheme = (arguments.cutting, arguments.hash);
     let path = path_of(device.folder.path(), &slot.name, scheme);
     // It is asked for, so it is made whatever is kept.
-    durable::remove(&path).or_else(not_there).map_err(|error| Fault::writing(&path, error))?;
     let medium = device.source(slot)?;
-    let folder = device.folder.path();
-    let (index, _) = load_or_make(&path, &medium, scheme, folder, true, progress)?;
+    let (contents, files) = look(&medium, scheme, device.folder.path())?;
+    let index = make((&medium, &contents, &files), scheme, &|_, _| {}, progress)?;
+    store(&path, &medium, &index)?;
     let bytes = path.metadata().map_err(|error| Fault::reading(&path, error))?.len();
     Ok(Created { path, bytes, runs: index.runs.len(), duration_s: started.elapsed().as_secs_f64() })
-}
-
-fn not_there(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// Prints it.

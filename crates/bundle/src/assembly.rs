@@ -1,11 +1,16 @@
 //! Puts payloads together on a device.
 
+mod chunks;
+mod copy;
 mod find;
 mod in_place;
 mod pages;
 mod rounds;
 mod take;
 mod tell;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::{Extent, ReadAt};
@@ -16,6 +21,8 @@ use crate::have::Have;
 use crate::index::Index;
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece};
 use crate::scatter::Scatter;
+
+pub use copy::{Copies, Early, LostRun};
 
 /// A payload and where it goes.
 #[derive(Clone, Copy)]
@@ -56,10 +63,12 @@ pub struct Tally {
 
 struct Payload<'a> {
     index: &'a Index,
-    order: Scatter<&'a dyn Target>,
+    order: Arc<Scatter<&'a dyn Target>>,
     /// Where the old space holds each run that is there; `IN_PLACE` where only the target does, else
     /// [`NOWHERE`].
     run_places: Vec<u64>,
+    /// Whether the target holds each run: `copy::ABSENT`, or how it came.
+    there: Arc<[AtomicU8]>,
     programs: Vec<Extent>,
 }
 
@@ -69,11 +78,15 @@ struct Payload<'a> {
 /// [`Assembly::next_round`] wants no more, its bytes are fetched, [`Assembly::take`]. Where much is missing, the
 /// payload is taken as a whole instead ([`crate::Whole`]). Each payload's SHA-256 is then left to be checked.
 ///
+/// In place of [`Assembly::find_runs`] whoever has, or makes, an index of the old streams calls
+/// [`Assembly::note_indexed`], and has [`Assembly::copies`] made while the rest is fetched; what came to nothing is
+/// told to [`Assembly::lose`], and then everything behind begins anew.
+///
 /// Everything is checked before it is used: bytes that were found by the digests made of these very bytes, what
 /// was fetched by its digest before it is unpacked and by its chunk's check behind, what was told by that check,
 /// and every run that has such bytes by its own digest, read back.
 ///
-/// Memory: 8 bytes for each run and each file of the payloads; 50 for each chunk that no old run holds, of
+/// Memory: 9 bytes for each run and 8 for each file of the payloads; 50 for each chunk that no old run holds, of
 /// 128 MiB of a payload at a time; 150 for each piece of the program at hand that the old space has the like
 /// of; and 14 MiB.
 pub struct Assembly<'a> {
@@ -82,7 +95,7 @@ pub struct Assembly<'a> {
     cutting: Cutting,
     /// The hash of all payloads.
     hash: HashKind,
-    old: Have<'a>,
+    old: Arc<Have<'a>>,
     old_programs: Vec<Extent>,
     /// Which old streams have runs only that are wanted as they are.
     unchanged_streams: Vec<bool>,
@@ -107,8 +120,9 @@ impl<'a> Assembly<'a> {
             let is_program = |(stream, &is_program): (&Extent, &bool)| is_program.then_some(*stream);
             Payload {
                 index: part.index,
-                order: Scatter::new(part.target, part.index.order()),
+                order: Arc::new(Scatter::new(part.target, part.index.order())),
                 run_places: vec![NOWHERE; part.index.runs.len()],
+                there: part.index.runs.iter().map(|_| AtomicU8::new(copy::ABSENT)).collect(),
                 programs: streams[1..].iter().zip(&part.index.programs).filter_map(is_program).collect(),
             }
         };
@@ -117,7 +131,7 @@ impl<'a> Assembly<'a> {
             payloads: parts.iter().map(payload).collect(),
             cutting: parts.first().map_or(Cutting::default(), |part| part.index.cutting),
             hash: parts.first().map_or(HashKind::default(), |part| part.index.hash),
-            old: Have::new(old),
+            old: Arc::new(Have::new(old)),
             old_programs: Vec::new(),
             unchanged_streams,
             open_runs: Vec::new(),

@@ -23,9 +23,20 @@ impl<'a> Have<'a> {
         Self { streams, extents }
     }
 
-    /// Each stream and where it stands.
-    pub(crate) fn streams(&self) -> impl Iterator<Item = (&'a dyn ReadAt, Extent)> + '_ {
-        self.streams.iter().copied().zip(self.extents.iter().copied())
+    /// The streams.
+    pub(crate) fn streams(&self) -> &[&'a dyn ReadAt] {
+        &self.streams
+    }
+
+    /// Where each stands.
+    pub(crate) fn extents(&self) -> &[Extent] {
+        &self.extents
+    }
+
+    /// Which stream stands at a place.
+    pub(crate) fn stream_at(&self, place: u64) -> Option<usize> {
+        let stream = self.extents.partition_point(|extent| extent.end() <= place);
+        (stream < self.extents.len()).then_some(stream)
     }
 }
 
@@ -36,7 +47,7 @@ impl ReadAt for Have<'_> {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let (mut at, mut done) = (offset, 0);
-        let mut index = self.extents.partition_point(|extent| extent.end() <= offset);
+        let mut index = self.stream_at(offset).unwrap_or(self.extents.len());
         while done < buf.len() {
             let Some(extent) = self.extents.get(index) else {
                 return Err(io::ErrorKind::UnexpectedEof.into());

@@ -29,10 +29,22 @@ pub(crate) struct Known {
     /// Where it stands in the program.
     pub(crate) new: u64,
     pub(crate) len: u64,
-    /// Whether it stands in the payload already.
-    pub(crate) is_there: bool,
+    pub(crate) bytes: Bytes,
     /// Which piece it is, if that is to be told.
     pub(crate) open: Option<Open>,
+}
+
+/// Where the bytes of a part are known to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bytes {
+    /// Nowhere.
+    Unknown,
+    /// In the payload.
+    Made,
+    /// In the old space, as they are: whether they have been copied yet does not matter.
+    Old,
+    /// They are zeros, whether they have been written yet or not.
+    Zeros,
 }
 
 impl Known {
@@ -58,7 +70,7 @@ pub(crate) fn push(list: &mut Vec<Known>, next: Known) {
     if let Some(last) = list.last_mut()
         && last.open.is_none()
         && next.open.is_none()
-        && last.is_there == next.is_there
+        && last.bytes == next.bytes
         && (last.old == NOWHERE) == (next.old == NOWHERE)
         && (last.old == NOWHERE || last.old + last.len == next.old)
     {
@@ -130,7 +142,7 @@ fn resolve_from(
     let mut at = 0;
     while at < HEAD_BYTES.min(program.extent.len) {
         let len = predictor.literal_step_len(at, HEAD_BYTES.min(program.extent.len) - at);
-        program.read(at, len, &mut bytes)?;
+        program.read(known, at, len, &mut bytes)?;
         predictor.literal(at, &bytes);
         at += len;
     }
@@ -139,7 +151,7 @@ fn resolve_from(
     each_step(&mut predictor, &covers, |predictor, cover, done, new| {
         mark(known, &new, &mut is_known);
         if is_known.contains(&true) {
-            program.read(new.start, new.end - new.start, &mut bytes)?;
+            program.read(known, new.start, new.end - new.start, &mut bytes)?;
             predictor.tell(cover, done, &mut bytes, &is_known)?;
         }
         Ok(())
@@ -150,7 +162,7 @@ fn resolve_from(
             return Ok(());
         }
         mark(known, &new, &mut is_known);
-        program.read(new.start, new.end - new.start, &mut bytes)?;
+        program.read(known, new.start, new.end - new.start, &mut bytes)?;
         predictor.tell(cover, done, &mut bytes, &is_known)?;
         let old = covers[cover].old + done;
         for index in parts(known, &new) {
@@ -161,7 +173,7 @@ fn resolve_from(
                 let offset = program.extent.offset + known[index].new;
                 program.order.write_at(offset, &telling.bytes).map_err(Failed::Write)?;
                 proved.push((open.piece, place));
-                known[index] = Known { old: place, is_there: true, open: None, ..known[index] };
+                known[index] = Known { old: place, bytes: Bytes::Made, open: None, ..known[index] };
             }
         }
         Ok(())
@@ -201,7 +213,7 @@ fn parts(known: &[Known], range: &Range<u64>) -> Range<usize> {
 fn mark(known: &[Known], range: &Range<u64>, is_known: &mut Vec<bool>) {
     is_known.clear();
     is_known.resize((range.end - range.start) as usize, false);
-    for one in known[parts(known, range)].iter().filter(|one| one.is_there) {
+    for one in known[parts(known, range)].iter().filter(|one| one.bytes != Bytes::Unknown) {
         let from = one.new.max(range.start) - range.start;
         let to = one.end().min(range.end) - range.start;
         is_known[from as usize..to as usize].fill(true);
@@ -296,9 +308,27 @@ impl Telling {
 }
 
 impl Program<'_> {
-    fn read(&self, at: u64, len: u64, bytes: &mut Vec<u8>) -> Result<(), Failed> {
+    /// Reads what is known of so many bytes; the others are anything.
+    fn read(&self, known: &[Known], at: u64, len: u64, bytes: &mut Vec<u8>) -> Result<(), Failed> {
         bytes.resize(len as usize, 0);
-        self.order.read_at(self.extent.offset + at, bytes).map_err(Failed::ReadTarget)
+        let range = at..at + len;
+        for one in &known[parts(known, &range)] {
+            let (from, to) = (one.new.max(at), one.end().min(range.end));
+            let here = &mut bytes[(from - at) as usize..(to - at) as usize];
+            match one.bytes {
+                Bytes::Unknown => {}
+                Bytes::Zeros => here.fill(0),
+                Bytes::Made => {
+                    let place = self.extent.offset + from;
+                    self.order.read_at(place, here).map_err(Failed::ReadTarget)?;
+                }
+                Bytes::Old => {
+                    let place = one.old + (from - one.new);
+                    self.old.read_at(place, here).map_err(|_| Failed::Unpredictable)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether bytes are those of a piece, or are it once they are corrected.

@@ -50,6 +50,17 @@ impl<S> Scatter<S> {
         Self { stream, extents, len }
     }
 
+    /// What is scattered.
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// Where the stream has the byte at `offset`; its end where there is none.
+    pub(crate) fn place_of(&self, offset: u64) -> u64 {
+        let index = self.extents.partition_point(|(at, extent)| at + extent.len <= offset);
+        self.extents.get(index).map_or(u64::MAX, |(at, extent)| extent.offset + (offset - at))
+    }
+
     /// Calls `each` with the pieces of the stream behind `len` bytes at `offset`: where each stands there, and
     /// which of the bytes it is.
     pub(crate) fn pieces(

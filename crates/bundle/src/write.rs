@@ -18,13 +18,12 @@ use crate::pack::pack_run;
 use crate::page::{self, Listed, Page};
 use crate::parity::{self, PARITY_BYTES};
 use crate::scatter::{Scatter, between};
+use crate::survey::{BATCH_STREAMS, Offer, Seen, survey};
 
 /// Runs that are packed at a time, on all threads.
 const BATCH_RUNS: usize = 64;
 /// Fewer of them where they have so many bytes together.
 const BATCH_BYTES: usize = 8 << 20;
-/// Streams that are cut at a time, on all threads.
-const BATCH_STREAMS: usize = 256;
 
 /// What is cut.
 #[derive(Clone, Copy)]
@@ -133,8 +132,8 @@ pub fn write(
     Ok(index)
 }
 
-/// Cuts a payload and packs nothing: answers an index of what somebody has, for [`crate::Assembly::find_indexed`].
-/// It has no chunk file. `progress` hears how many more bytes are done, and cancels by answering `false`.
+/// Cuts a payload and packs nothing: answers an index of what somebody has, for [`crate::Assembly::note_indexed`].
+/// It has no chunk file. `offer` hears of every run, on several threads, while its bytes are in memory. `progress` hears how many more bytes are done, and cancels by answering `false`.
 ///
 /// Memory: 2 MiB, and 40 bytes for each run; 4 MiB for the longest blocks.
 ///
@@ -144,6 +143,7 @@ pub fn index_of(
     payload: Payload<'_>,
     cutting: Cutting,
     hash: HashKind,
+    offer: &Offer<'_>,
     progress: &dyn Fn(u64) -> bool,
 ) -> Result<Index, WriteError> {
     check(payload)?;
@@ -163,15 +163,17 @@ pub fn index_of(
         segments: Vec::new(),
         chunk_file_len: 0,
     };
-    let between = vec![payload.between(files)];
-    let streams: Vec<Vec<Extent>> = between.into_iter().chain(files.iter().map(|file| vec![*file])).collect();
+    let between = Scatter::new(payload.bytes, payload.between(files));
+    let streams = files.iter().map(|file| Scatter::new(payload.bytes, [*file]));
+    let streams: Vec<_> = std::iter::once(between).chain(streams).collect();
+    let streams: Vec<&dyn ReadAt> = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
     let mut offset = 0;
     let mut is_between = true;
     for batch in streams.chunks(BATCH_STREAMS) {
-        let cut: Vec<Result<CutStream, WriteError>> =
-            batch.par_iter().map(|stream| cut_stream(payload.bytes, stream, cutting, hash)).collect();
-        for stream in cut {
-            let (runs, is_program) = stream?;
+        for Seen { runs, is_program, fault } in survey(batch, cutting, hash, offer) {
+            if let Some(fault) = fault {
+                return Err(WriteError::Read(fault));
+            }
             for mut run in runs {
                 run.offset = offset;
                 offset += u64::from(run.len);
@@ -188,27 +190,6 @@ pub fn index_of(
     }
     index.place_unpacked();
     Ok(index)
-}
-
-/// The runs of a stream, and whether it is a program.
-type CutStream = (Vec<RunInfo>, bool);
-
-fn cut_stream(
-    bytes: &dyn ReadAt,
-    extents: &[Extent],
-    cutting: Cutting,
-    hash: HashKind,
-) -> Result<CutStream, WriteError> {
-    let (mut runs, mut is_program) = (Vec::new(), false);
-    let stream = Scatter::new(bytes, extents.iter().copied());
-    cut(&stream, cutting, hash, false, WriteError::Read, &mut |run, _| {
-        is_program = run.is_program;
-        let len = run.len as u32;
-        let packed_len = if run.is_zeros() { 0 } else { len };
-        runs.push(RunInfo { offset: 0, len, digest: run.digest, packed_offset: 0, packed_len });
-        Ok(())
-    })?;
-    Ok((runs, is_program))
 }
 
 fn check(payload: Payload<'_>) -> Result<(), WriteError> {

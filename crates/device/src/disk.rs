@@ -1,8 +1,8 @@
 //! What is made on a device's disks: files and block devices, written so that a crash at any time leaves
 //! either what was there before or something that the next run goes on from.
 //!
-//! [`Making`] applies a patch to a [`Destination`]: a [`Verifier`] hashes the result while it is written, and a
-//! [`Notary`] notes in a [`Journal`] how far it is on the disk. [`durable`] has what gives files their names.
+//! [`Making`] applies a patch to a [`Destination`]: a [`Verifier`] syncs the result, reads it back and hashes it
+//! while it is written, and a [`Notary`] notes in a [`Journal`] how far it is on the disk. [`durable`] has what gives files their names.
 //! Nothing here draws bars, knows exit codes, or decides what is applied to what.
 
 mod contents;

@@ -1,14 +1,18 @@
 //! A slot from what the device has and the chunks that it lacks, or from frames of the whole where that is less.
 
+mod fill;
+mod in_place;
 mod old;
 
-use fluvial_bundle::{Assembly, Index, Part, PartKind, Tally};
+use std::ops::Range;
+use std::path::Path;
+
+use fluvial_bundle::{AssembleError, Assembly, Index, Part, PartKind, Tally};
 use fluvial_console::{Fault, Kind};
 use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::StreamInfo;
 use fluvial_delta::structure::ReadAt;
-use fluvial_device::disk::{Contents, Destination, Medium};
-use fluvial_fetch::{Store, complete};
+use fluvial_device::disk::{Contents, Destination, Medium, Verifier};
 use indicatif::HumanBytes;
 
 use super::whole;
@@ -16,6 +20,7 @@ use super::{Job, Made, Route, Work};
 use crate::arguments::RouteChoice;
 use crate::bundle::Bundle;
 use crate::slot_index;
+use fill::fill;
 use old::OldSlot;
 
 /// What is to be fetched, and why so.
@@ -23,6 +28,14 @@ struct Choice {
     route: Route,
     reason: String,
     bytes: u64,
+}
+
+/// How an attempt to make a slot came out.
+struct Attempt {
+    choice: Choice,
+    tally: Tally,
+    /// Whether all of the slot was read back and is what it should be; else it may be where an index was believed.
+    is_right: bool,
 }
 
 /// Makes the slot.
@@ -34,16 +47,41 @@ pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
         let old = OldSlot::open(work, job, (index.cutting, index.hash))?;
         destination.check_distinct(old.identity(), "the slot that runs")?;
         let target = destination.reserve(index.len, 0, work.device.folder.path())?;
-        let (choice, tally) = assemble(work, job, (bundle, index), &target, &old)?;
+        let mut attempt = attempt(work, job, (bundle, index), &target, &old, true)?;
+        if !attempt.is_right {
+            attempt = self::attempt(work, job, (bundle, index), &target, &old, false)?;
+        }
         destination.publish(index.len)?;
-        verify(work, index, &target)?;
         // The next update is made from this slot, and everything about it is known.
         let scheme = (index.cutting, index.hash);
         let index_path = slot_index::path_of(work.device.folder.path(), &job.target.name, scheme);
         slot_index::store(&index_path, &target, index)?;
         let fetched_bytes = bundle.site.counters().bytes - before;
-        Ok(described(job, bundle, choice, fetched_bytes, tally))
+        Ok(described(job, bundle, attempt.choice, fetched_bytes, attempt.tally))
     })
+}
+
+/// Makes the slot, and compares what the disk holds with the manifest.
+fn attempt(
+    work: &Work<'_>,
+    job: &Job<'_>,
+    (bundle, index): (&Bundle, &Index),
+    target: &Medium,
+    old: &OldSlot,
+    may_believe: bool,
+) -> Result<Attempt, Fault> {
+    let path = work.device.path(job.target);
+    let unread = |error| Fault::reading(path, error);
+    let verifier = target.try_clone().and_then(|medium| Verifier::begin(medium, true)).map_err(unread)?;
+    let (choice, tally, has_believed) = assemble(work, job, (bundle, index), &verifier, old, may_believe)?;
+    work.progress.phase("verifying", 0);
+    let digest = verifier.finish().map_err(|error| Fault::writing(path, error))?;
+    let mut is_right = digest == Some(index.sha256);
+    if !is_right && !has_believed {
+        verify(index, target, path, work)?;
+        is_right = true;
+    }
+    Ok(Attempt { choice, tally, is_right })
 }
 
 /// Says what making the slot would take. The index is fetched, the slots are read.
@@ -59,7 +97,9 @@ pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
         let contents = room(work, index)?;
         let target = contents.behind(&target);
         let mut assembly = Assembly::new(&[Part { index, target: &target }], streams);
-        look(work, &mut assembly, &old)?;
+        work.progress.phase("looking", index.len);
+        assembly.find_in_place(&|bytes| work.progress.advance(bytes))?;
+        old.find(work, &mut assembly)?;
         let choice = choose(work, job, bundle, &assembly)?;
         let bytes = choice.bytes;
         Ok(described(job, bundle, choice, bytes, assembly.tally()))
@@ -116,15 +156,6 @@ fn described(job: &Job<'_>, bundle: &Bundle, choice: Choice, fetched_bytes: u64,
     }
 }
 
-/// Looks what is there: in the target, where an installation that was cut, or another release, has left it, and
-/// in the slot that runs.
-fn look(work: &Work<'_>, assembly: &mut Assembly<'_>, old: &OldSlot) -> Result<(), Fault> {
-    work.progress.phase("looking", assembly.old_bytes());
-    assembly.find_in_place(&|bytes| work.progress.advance(bytes))?;
-    old.find(work, assembly)?;
-    Ok(())
-}
-
 /// Chunks, or frames of the whole: whichever is surely less.
 fn choose(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, assembly: &Assembly<'_>) -> Result<Choice, Fault> {
     let chunk_bytes = assembly.chunk_bytes_max();
@@ -153,44 +184,53 @@ fn choose(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, assembly: &Assembly<'
     }
 }
 
+/// Answers also whether an index of the target was believed.
 fn assemble(
     work: &Work<'_>,
     job: &Job<'_>,
     (bundle, index): (&Bundle, &Index),
-    target: &Medium,
+    target: &Verifier,
     old: &OldSlot,
-) -> Result<(Choice, Tally), Fault> {
+    may_believe: bool,
+) -> Result<(Choice, Tally, bool), Fault> {
     let bytes = old.bytes();
     let streams = old.streams(&bytes);
     let contents = room(work, index)?;
     let behind = contents.behind(target);
     let parts = [Part { index, target: &behind }];
     let mut assembly = Assembly::new(&parts, streams.iter().map(|stream| stream as &dyn ReadAt).collect());
-    look(work, &mut assembly, old)?;
+    let scheme = (index.cutting, index.hash);
+    let has_believed = in_place::find(work, job, scheme, &mut assembly, may_believe)?;
+    // Frames are written as a whole: nothing else writes where they go.
+    let has_room = || work.arguments.route != RouteChoice::Full && target.has_room();
+    old.note(work, &mut assembly, &has_room)?;
     let choice = choose(work, job, bundle, &assembly)?;
-    match (choice.route, bundle.header.part(job.component, PartKind::Chunks)) {
-        (Route::Full, _) => {
-            whole::write(work, job, bundle, target)?;
+    if choice.route == Route::Full {
+        let tally = assembly.tally();
+        drop(assembly);
+        whole::write(work, job, bundle, target.medium())?;
+        return Ok((choice, tally, false));
+    }
+    let mut keep = |_, range: Range<u64>| target.keep(range.start.min(index.len), range.end.min(index.len));
+    assembly.kept(&mut keep).map_err(AssembleError::ReadTarget)?;
+    let route = choice.route;
+    loop {
+        let lost = fill(work, job, (bundle, index), route, &mut assembly, target)?;
+        if lost.is_empty() {
+            break;
         }
-        (Route::Dynamic, Some(chunks)) => {
-            let folder = work.staging().join(hex::encode(index.sha256));
-            let store = Store::open(&folder, std::slice::from_ref(index))?;
-            complete(&mut assembly, &bundle.site, &[bundle.chunk_file(chunks)], &store, work.progress)?;
-            store.remove()?;
-        }
-        _ => {}
+        old.forget();
+        assembly.lose(&lost);
     }
     let tally = assembly.tally();
-    if choice.route != Route::Full {
-        pack(work, index, &contents, target)?;
-    }
-    Ok((choice, tally))
+    pack(work, index, &contents, target)?;
+    Ok((choice, tally, has_believed))
 }
 
 /// Room for what the payload's packed files are made of.
 fn room(work: &Work<'_>, index: &Index) -> Result<Contents, Fault> {
     let folder = work.device.folder.path();
-    let contents = Contents::room(index, folder).map_err(|error| Fault::writing(folder, error))?;
+    let contents = Contents::room(&index.unpacked, folder).map_err(|error| Fault::writing(folder, error))?;
     let (need, limit) = (contents.packing_memory_bytes()?, work.arguments.memory_limit);
     if need > limit {
         let message =
@@ -201,13 +241,14 @@ fn room(work: &Work<'_>, index: &Index) -> Result<Contents, Fault> {
 }
 
 /// Makes the packed files of what they hold.
-fn pack(work: &Work<'_>, index: &Index, contents: &Contents, target: &Medium) -> Result<(), Fault> {
+fn pack(work: &Work<'_>, index: &Index, contents: &Contents, target: &Verifier) -> Result<(), Fault> {
     work.progress.phase("packing", index.unpacked.packed_bytes());
     Ok(contents.pack(target, work.device.folder.path(), &|bytes| work.progress.advance(bytes))?)
 }
 
 /// Reads the slot back, from the medium and not from memory, and compares it with the manifest.
-fn verify(work: &Work<'_>, index: &Index, target: &Medium) -> Result<(), Fault> {
+fn verify(index: &Index, target: &Medium, path: &Path, work: &Work<'_>) -> Result<(), Fault> {
+    target.file().sync_data().map_err(|error| Fault::writing(path, error))?;
     target.release(0, index.len);
     work.progress.phase("verifying", index.len);
     let info = StreamInfo { name: index.name.clone(), size: index.len, sha256: index.sha256 };

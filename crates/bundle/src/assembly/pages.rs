@@ -1,12 +1,14 @@
 //! Pages: which of them are needed, and what they tell.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
+use super::copy::WRITTEN;
 use super::{Assembly, Payload, Want};
 use crate::error::{AssembleError, IndexError};
 use crate::index::{PAGE_DIGEST_BYTES, PageInfo, RunInfo};
 use crate::page::{self, Listed};
-use crate::pieces::{NOWHERE, OpenRun, Piece};
+use crate::pieces::{OpenRun, Piece};
 use crate::shelf::Shelf;
 
 /// Bytes of missing runs that are looked for at a time: their chunks stand in memory.
@@ -18,7 +20,7 @@ impl Assembly<'_> {
     pub fn pages(&mut self) -> Vec<Want> {
         let mut wants = Vec::new();
         let mut bytes = 0;
-        self.window.clear();
+        self.close_window();
         while let Some(payload) = self.payloads.get(self.next_page.0) {
             let Some(page) = payload.index.pages.get(self.next_page.1) else {
                 self.next_page = (self.next_page.0 + 1, 0);
@@ -39,20 +41,26 @@ impl Assembly<'_> {
         wants
     }
 
+    /// All of the window before stands in the payloads.
+    pub(super) fn close_window(&mut self) {
+        for open in self.open_runs.drain(..) {
+            self.payloads[open.payload as usize].there[open.run as usize].store(WRITTEN, Ordering::Release);
+        }
+        self.pieces.clear();
+        self.window.clear();
+        self.round = 0;
+    }
+
     /// Reads the pages that were wanted last.
     ///
     /// # Errors
     /// [`AssembleError::Shelf`], [`AssembleError::PageDigest`], [`AssembleError::Page`].
     pub fn open_pages(&mut self, fetched: &dyn Shelf) -> Result<(), AssembleError> {
-        // All of the window before stands in the payloads.
-        self.open_runs.clear();
-        self.pieces.clear();
-        self.round = 0;
         for &(number, page) in &self.window {
             let payload = &self.payloads[number];
             let mut first_chunk = payload.index.pages[page].first_chunk;
             for (run, list) in read_page(payload, number, page, fetched)?.lists {
-                if payload.run_places[run] == NOWHERE {
+                if payload.is_missing(run) {
                     self.open_runs.push(OpenRun {
                         payload: number as u32,
                         run: run as u32,
@@ -106,7 +114,6 @@ pub(super) fn read_page(
 impl Payload<'_> {
     /// How many bytes of these runs were not found.
     fn missing_bytes(&self, runs: Range<usize>) -> u64 {
-        let is_missing = |&run: &usize| self.run_places[run] == NOWHERE && !self.index.runs[run].is_zeros();
-        runs.filter(is_missing).map(|run| u64::from(self.index.runs[run].len)).sum()
+        runs.filter(|&run| self.is_missing(run)).map(|run| u64::from(self.index.runs[run].len)).sum()
     }
 }

@@ -8,7 +8,7 @@ use super::{Assembly, Payload};
 use crate::error::AssembleError;
 use crate::parity::{self, PARITY_BYTES};
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State, places};
-use crate::programs::{self, Failed, Known, Open, Program};
+use crate::programs::{self, Bytes, Failed, Known, Open, Program};
 use crate::shelf::Shelf;
 
 impl Assembly<'_> {
@@ -29,8 +29,8 @@ impl Assembly<'_> {
                 let program = Program {
                     hash: self.hash,
                     extent,
-                    order: &payload.order,
-                    old: &self.old,
+                    order: &*payload.order,
+                    old: &*self.old,
                     old_programs: &self.old_programs,
                     parity: &parity,
                 };
@@ -102,24 +102,32 @@ fn known_of(
     for (run, info) in runs.iter().enumerate().take(end).skip(first) {
         let Some(open) = open_here.next_if(|open| open.run as usize == run) else {
             let place = payload.run_places[run];
-            // What another window does is not there yet.
-            let is_there = place != NOWHERE || info.is_zeros();
             let old = if place < IN_PLACE { place } else { NOWHERE };
+            let bytes = if info.is_zeros() {
+                Bytes::Zeros
+            } else if old != NOWHERE {
+                Bytes::Old
+            } else if payload.is_missing(run) {
+                // Another window makes it.
+                Bytes::Unknown
+            } else {
+                Bytes::Made
+            };
             let (new, len) = (info.offset - program.offset, u64::from(info.len));
-            programs::push(&mut known, Known { old, new, len, is_there, open: None });
+            programs::push(&mut known, Known { old, new, len, bytes, open: None });
             continue;
         };
         for (index, (at, _, piece)) in places(info, &pieces[open.pieces()]).enumerate() {
-            let is_there = piece.state == State::Done;
+            let bytes = if piece.state == State::Done { Bytes::Made } else { Bytes::Unknown };
             let is_open = piece.state == State::Missing && open.count > 1;
             let new = at - program.offset;
             // Without its head nothing can be told of a program.
-            if new < HEAD_BYTES && !is_there {
+            if new < HEAD_BYTES && bytes == Bytes::Unknown {
                 return None;
             }
             let open = is_open.then_some(Open { piece: open.first as usize + index, check: piece.check });
             let len = u64::from(piece.len);
-            programs::push(&mut known, Known { old: piece.place, new, len, is_there, open });
+            programs::push(&mut known, Known { old: piece.place, new, len, bytes, open });
         }
     }
     Some(known)

@@ -88,10 +88,10 @@ impl Contents {
     ///
     /// # Errors
     /// What the system reports.
-    pub fn room(index: &Index, folder: &Path) -> io::Result<Self> {
+    pub fn room(unpacked: &Unpacked, folder: &Path) -> io::Result<Self> {
         let file = tempfile::tempfile_in(folder)?;
-        file.set_len(index.unpacked.len)?;
-        Ok(Self { unpacked: index.unpacked.clone(), medium: Medium::new(file)? })
+        file.set_len(unpacked.len)?;
+        Ok(Self { unpacked: unpacked.clone(), medium: Medium::new(file)? })
     }
 
     /// The contents behind their image.

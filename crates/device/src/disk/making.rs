@@ -254,6 +254,9 @@ impl<'a> Making<'a> {
             Some(digest) if digest == self.target.sha256 => Ok(()),
             Some(_) => Err(ApplyError::WrongTarget { name: self.target.name.clone() }),
             None => {
+                // From the disk, not from memory.
+                target.file().sync_data().map_err(ApplyError::WriteTarget)?;
+                target.release(0, target.len());
                 observer.begin(MakePhase::Verify, target.len());
                 check_target(target, self.target, &mut |bytes| observer.advance(bytes))
             }

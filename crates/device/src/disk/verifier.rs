@@ -1,13 +1,13 @@
-//! Reads the result back while the rest of it is made, on a thread of its own: hashing takes as
-//! long as copying does.
+//! Syncs a result and reads it back while the rest of it is made, on threads of its own: hashing takes as long
+//! as copying does, and a slow disk is waited for only once.
 //!
-//! Bytes are hashed in order, behind the end of what is written without a gap. Should a patch write
-//! any byte twice, what was hashed may not be what stands there at the end: then, and where an
-//! earlier run made a part, no digest is given, and the caller reads everything again.
+//! One thread syncs what is written, in steps; another drops what is on the disk from memory, in order, reads it
+//! from there and hashes it. So what is hashed is what the disk holds. What is ahead of that stays in memory as
+//! long as the system has room: those who make the rest may want to read it. Bytes may be written in any order. Should a
+//! byte be written twice, what was hashed may not be what stands there at the end: then, and where an earlier
+//! run made an unknown part, no digest is given, and the caller reads everything again.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -20,76 +20,119 @@ use super::medium::Medium;
 
 /// Bytes that are read at a time: they are still in the processor's cache when they are hashed.
 const STEP_BYTES: u64 = 256 << 10;
-/// After so many bytes the system is told that the last [`RELEASE_BYTES`] are not needed in memory. It
-/// writes those of them that are not on the disk yet, and drops the others: an update then does not
-/// push out of memory what the device's own programs use, and the next bytes go to pages that were
-/// just in use, which is faster than to pages that were not for long.
-const RELEASE_STEP_BYTES: u64 = 8 << 20;
-/// Some steps, since what is being written is dropped by a later one.
-const RELEASE_BYTES: u64 = 4 * RELEASE_STEP_BYTES;
+/// Bytes that are dropped from memory at a time, before they are read, and again behind it: an update does not
+/// push out of memory what the device's own programs use.
+const RELEASE_BYTES: u64 = 8 << 20;
+/// So much is written before it is synced.
+const SYNC_BYTES: u64 = 8 << 20;
+/// Whoever may as well write later waits with so much unsynced.
+const ROOM_BYTES: u64 = 32 << 20;
+/// Everybody waits with so much unsynced: memory holds no more of it.
+const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
+/// What is written is counted by blocks of so many bytes at least ...
+const BLOCK_BYTES_MIN: u64 = 64 << 10;
+/// ... and by so many blocks at most, for which memory is taken.
+const BLOCKS_MAX: u64 = 1 << 14;
 /// The buffer is on the heap; a stack needs little.
 const STACK_BYTES: usize = 256 << 10;
-/// Runs of bytes behind a gap that are kept in mind. Images of heavily fragmented file systems are
-/// read again at the end instead.
-const RUNS_MAX: usize = 1 << 14;
 
-/// A result that is hashed while it is written.
+/// A result that is synced and hashed while it is written.
+///
+/// Memory: 5 bytes for each of 16,384 blocks, and 256 KiB; 64 MiB of what the system holds for files.
 #[derive(Debug)]
 pub struct Verifier {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<io::Result<Sha256Digest>>>,
+    syncer: Option<JoinHandle<()>>,
+    hasher: Option<JoinHandle<io::Result<Sha256Digest>>>,
 }
 
 #[derive(Debug)]
 struct Shared {
     medium: Medium,
     written: Mutex<Written>,
-    grown: Condvar,
+    /// Hears of everything that somebody may wait for.
+    changed: Condvar,
 }
 
 /// What is written so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Written {
-    /// Everything before this offset.
-    prefix: u64,
-    /// Runs behind it: start and end.
-    ahead: BTreeMap<u64, u64>,
-    /// Some byte was written twice, or there are too many runs.
-    unknown: bool,
+    block_bytes: u64,
+    len: u64,
+    /// How many bytes of each block are not written.
+    missing: Vec<u32>,
+    /// Which blocks are on the disk.
+    is_synced: Vec<bool>,
+    /// Whole blocks that are not synced.
+    fresh: Vec<u32>,
+    /// Bytes since the last sync began, and those that are being synced.
+    unsynced_bytes: u64,
+    /// Everything before this offset is on the disk.
+    synced_end: u64,
+    /// Everything before this offset is hashed, or is about to be.
+    hashed_end: u64,
+    /// Some byte was written twice, or was not written by this run.
+    is_unknown: bool,
     /// Nothing more will come.
-    closed: bool,
+    is_closed: bool,
+    /// Nothing more will be synced.
+    is_over: bool,
+    /// Why syncing failed.
+    fault: Option<io::Error>,
 }
 
 impl Written {
-    /// Notes that the bytes from `start` to `end` are written. Answers the run that they belong to where it
-    /// stands behind a gap.
-    fn add(&mut self, start: u64, end: u64) -> Option<Range<u64>> {
-        if start >= end || self.unknown {
-            return None;
+    fn new(len: u64, is_unknown: bool) -> Self {
+        let block_bytes = len.div_ceil(BLOCKS_MAX).next_multiple_of(BLOCK_BYTES_MIN).max(BLOCK_BYTES_MIN);
+        let starts = (0..len).step_by(block_bytes as usize);
+        let missing: Vec<u32> = starts.map(|start| (len - start).min(block_bytes) as u32).collect();
+        Self {
+            block_bytes,
+            len,
+            is_synced: vec![false; missing.len()],
+            missing,
+            fresh: Vec::new(),
+            unsynced_bytes: 0,
+            synced_end: 0,
+            hashed_end: 0,
+            is_unknown,
+            is_closed: false,
+            is_over: false,
+            fault: None,
         }
-        let overlaps = start < self.prefix
-            || self.ahead.range(..end).next_back().is_some_and(|(_, &run_end)| run_end > start);
-        if overlaps || self.ahead.len() >= RUNS_MAX {
-            self.unknown = true;
-            self.ahead.clear();
-            return None;
-        }
-        if start > self.prefix {
-            // Most runs are written from their start to their end.
-            if let Some((&run_start, run_end)) = self.ahead.range_mut(..start).next_back()
-                && *run_end == start
-            {
-                *run_end = end;
-                return Some(run_start..end);
+    }
+
+    /// Notes that the bytes from `start` to `end` are there.
+    fn add(&mut self, start: u64, end: u64) {
+        self.unsynced_bytes += end - start;
+        self.is_unknown |= start < self.hashed_end && start < end;
+        let mut at = start;
+        while at < end && !self.is_unknown {
+            let block = (at / self.block_bytes) as usize;
+            let block_end = (block as u64 + 1) * self.block_bytes;
+            let len = (end.min(block_end) - at) as u32;
+            match self.missing.get_mut(block) {
+                Some(missing) if *missing >= len => {
+                    *missing -= len;
+                    if *missing == 0 {
+                        self.fresh.push(block as u32);
+                    }
+                }
+                // Twice, or behind the end.
+                _ => self.is_unknown = true,
             }
-            self.ahead.insert(start, end);
-            return Some(start..end);
+            at = block_end;
         }
-        self.prefix = end;
-        while let Some(run_end) = self.ahead.remove(&self.prefix) {
-            self.prefix = run_end;
+    }
+
+    /// Notes that these blocks are on the disk.
+    fn synced(&mut self, blocks: &[u32]) {
+        for &block in blocks {
+            self.is_synced[block as usize] = true;
         }
-        None
+        let next = (self.synced_end / self.block_bytes) as usize;
+        let more = self.is_synced.iter().skip(next).take_while(|is_synced| **is_synced).count();
+        self.synced_end = ((next + more) as u64 * self.block_bytes).min(self.len);
     }
 }
 
@@ -98,76 +141,158 @@ impl Shared {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hashes all of the result as it comes; what is not written when nothing more comes, is left.
+    fn wait<'a>(&self, written: MutexGuard<'a, Written>) -> MutexGuard<'a, Written> {
+        self.changed.wait(written).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until less than so much is unsynced.
+    fn wait_for_room(&self, bytes: u64) {
+        let mut written = self.lock();
+        while written.unsynced_bytes >= bytes && !written.is_over {
+            written = self.wait(written);
+        }
+    }
+
+    /// Syncs what is written until nothing more comes.
+    fn sync(&self) {
+        let result = self.sync_all();
+        let mut written = self.lock();
+        written.fault = result.err();
+        written.is_over = true;
+        self.changed.notify_all();
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        loop {
+            let (blocks, bytes, is_last) = {
+                let mut written = self.lock();
+                while written.unsynced_bytes < SYNC_BYTES && !written.is_closed {
+                    written = self.wait(written);
+                }
+                let is_last = written.is_closed;
+                (std::mem::take(&mut written.fresh), written.unsynced_bytes, is_last)
+            };
+            self.medium.file().sync_data()?;
+            let mut written = self.lock();
+            written.synced(&blocks);
+            written.unsynced_bytes -= bytes;
+            self.changed.notify_all();
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hashes all of the result as it comes to the disk; what is not there when nothing more comes, is left.
     fn hash(&self) -> io::Result<Sha256Digest> {
         let mut hash = Sha256::new();
         let mut buf = vec![0; STEP_BYTES as usize];
         let mut done = 0;
         loop {
-            let ready = {
+            let end = {
                 let mut written = self.lock();
-                while written.prefix < done + STEP_BYTES && !written.closed {
-                    written = self.grown.wait(written).unwrap_or_else(PoisonError::into_inner);
+                while written.synced_end == done && !written.is_over {
+                    written = self.wait(written);
                 }
-                if written.unknown { done } else { written.prefix }
+                let end = written.synced_end.min(done + RELEASE_BYTES);
+                if written.is_unknown || end == done {
+                    return Ok(hash.finalize().into());
+                }
+                written.hashed_end = end;
+                end
             };
-            let len = (ready - done).min(STEP_BYTES) as usize;
-            if len == 0 {
-                return Ok(hash.finalize().into());
+            // Whatever has read it since: it comes from the disk.
+            self.medium.release(done, end);
+            let start = done;
+            while done < end {
+                let len = (end - done).min(STEP_BYTES) as usize;
+                self.medium.read_at(done, &mut buf[..len])?;
+                hash.update(&buf[..len]);
+                done += len as u64;
             }
-            self.medium.read_at(done, &mut buf[..len])?;
-            hash.update(&buf[..len]);
-            done += len as u64;
-            if done.is_multiple_of(RELEASE_STEP_BYTES) {
-                self.medium.release(done.saturating_sub(RELEASE_BYTES), done);
-            }
+            self.medium.release(start, end);
         }
     }
 }
 
 impl Verifier {
-    /// Begins to hash what is written to `medium` through it. `whole` says that all of it will be.
+    /// Begins to sync what is written to `medium` through it, and to hash it if all of it will be `whole`: written,
+    /// or said to be there by [`Verifier::keep`].
     ///
     /// # Errors
     /// Where no thread can be had.
     pub fn begin(medium: Medium, whole: bool) -> io::Result<Self> {
-        let written = Written { unknown: !whole, ..Written::default() };
-        let shared = Arc::new(Shared { medium, written: Mutex::new(written), grown: Condvar::new() });
-        let thread = if whole {
-            let hashing = Arc::clone(&shared);
-            let builder = Builder::new().name("verifier".into()).stack_size(STACK_BYTES);
-            Some(builder.spawn(move || hashing.hash())?)
-        } else {
-            None
-        };
-        Ok(Self { shared, thread })
+        let written = Written::new(medium.len(), !whole);
+        let shared = Arc::new(Shared { medium, written: Mutex::new(written), changed: Condvar::new() });
+        let mut verifier = Self { shared: Arc::clone(&shared), syncer: None, hasher: None };
+        let thread = |name: &str| Builder::new().name(name.into()).stack_size(STACK_BYTES);
+        let syncing = Arc::clone(&shared);
+        verifier.syncer = Some(thread("syncer").spawn(move || syncing.sync())?);
+        if whole {
+            verifier.hasher = Some(thread("verifier").spawn(move || shared.hash())?);
+        }
+        Ok(verifier)
     }
 
-    /// Everything is written: waits for the rest to be hashed. Answers `None` where the digest is
-    /// not known to be that of the result.
+    /// What is written. Whoever writes to it past the verifier compares all of it himself.
+    pub fn medium(&self) -> &Medium {
+        &self.shared.medium
+    }
+
+    /// The bytes from `start` to `end` stand there already, and stay.
+    pub fn keep(&self, start: u64, end: u64) {
+        self.shared.lock().add(start, end);
+        self.shared.changed.notify_all();
+    }
+
+    /// Whether the disk keeps up with what is written.
+    pub fn has_room(&self) -> bool {
+        self.shared.lock().unsynced_bytes < ROOM_BYTES
+    }
+
+    /// Waits until the disk keeps up with what is written. For those whose writing can wait: others are held up
+    /// later.
+    pub fn wait_for_room(&self) {
+        self.shared.wait_for_room(ROOM_BYTES);
+    }
+
+    /// Everything is written: waits for the rest to be synced and hashed. Answers `None` where the digest is not
+    /// known to be that of what the disk holds.
     ///
     /// # Errors
-    /// Where the result cannot be read back.
+    /// Where the result cannot be synced or read back.
     pub fn finish(mut self) -> io::Result<Option<Sha256Digest>> {
-        let Some(digest) = self.close() else { return Ok(None) };
+        let digest = self.close();
+        let mut written = self.shared.lock();
+        if let Some(fault) = written.fault.take() {
+            return Err(fault);
+        }
+        let Some(digest) = digest else { return Ok(None) };
         let digest = digest?;
-        let written = self.shared.lock();
-        let whole = !written.unknown && written.prefix == self.shared.medium.len();
-        Ok(whole.then_some(digest))
+        let is_known = !written.is_unknown && written.hashed_end == written.len;
+        Ok(is_known.then_some(digest))
     }
 
     fn close(&mut self) -> Option<io::Result<Sha256Digest>> {
-        self.shared.lock().closed = true;
-        self.shared.grown.notify_one();
+        self.shared.lock().is_closed = true;
+        self.shared.changed.notify_all();
         let panicked = |_| Err(io::Error::other("the thread that hashes the result panicked"));
-        self.thread.take().map(|thread| thread.join().unwrap_or_else(panicked))
+        if let Some(syncer) = self.syncer.take()
+            && syncer.join().is_err()
+        {
+            let mut written = self.shared.lock();
+            written.fault = Some(io::Error::other("the thread that syncs the result panicked"));
+            written.is_over = true;
+            self.shared.changed.notify_all();
+        }
+        self.hasher.take().map(|thread| thread.join().unwrap_or_else(panicked))
     }
 }
 
 impl Drop for Verifier {
     fn drop(&mut self) {
-        // After a fault: nobody asks for the digest, but the thread has to end.
-        self.shared.lock().unknown = true;
+        // After a fault: nobody asks for the digest, but the threads have to end.
+        self.shared.lock().is_unknown = true;
         let _ = self.close();
     }
 }
@@ -184,23 +309,14 @@ impl ReadAt for Verifier {
 
 impl Target for Verifier {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.shared.wait_for_room(UNSYNCED_BYTES_MAX);
         self.shared.medium.write_at(offset, bytes)?;
-        let end = offset + bytes.len() as u64;
-        let run = {
-            let mut written = self.shared.lock();
-            let before = written.prefix;
-            let run = written.add(offset, end);
-            // The thread waits for whole steps.
-            if before / STEP_BYTES != written.prefix / STEP_BYTES {
-                self.shared.grown.notify_one();
-            }
-            run
-        };
-        // What the thread cannot hash yet is not kept for it: it is read from where it was written.
-        if let Some(run) = run
-            && offset / RELEASE_STEP_BYTES != end / RELEASE_STEP_BYTES
-        {
-            self.shared.medium.release(run.start.max(end.saturating_sub(RELEASE_BYTES)), end);
+        let mut written = self.shared.lock();
+        let before = written.unsynced_bytes;
+        written.add(offset, offset + bytes.len() as u64);
+        // The thread waits for whole steps.
+        if before < SYNC_BYTES && written.unsynced_bytes >= SYNC_BYTES {
+            self.shared.changed.notify_all();
         }
         Ok(())
     }
@@ -266,6 +382,50 @@ mod tests {
         let verifier = begin(false);
         verifier.write_at(0, &content).unwrap();
         assert_eq!(verifier.finish().unwrap(), None, "an earlier run made a part");
+    }
+
+    #[test]
+    fn what_stood_there_is_hashed_with_what_is_written() {
+        let content = content();
+        let verifier = begin(true);
+        verifier.shared.medium.write_at(700_001, &content[700_001..2_000_000]).unwrap();
+        verifier.keep(700_001, 2_000_000);
+        verifier.write_at(2_000_000, &content[2_000_000..]).unwrap();
+        verifier.write_at(0, &content[..700_001]).unwrap();
+        let expected: Sha256Digest = Sha256::digest(&content).into();
+        assert_eq!(verifier.finish().unwrap(), Some(expected));
+    }
+
+    #[test]
+    fn a_slow_disk_is_waited_for_and_hashed_meanwhile() {
+        let file = tempfile::tempfile().unwrap();
+        let len = UNSYNCED_BYTES_MAX + 3 * SYNC_BYTES;
+        file.set_len(len).unwrap();
+        let verifier = Verifier::begin(Medium::new(file).unwrap(), true).unwrap();
+        let step = vec![7; 1 << 20];
+        let mut expected = Sha256::new();
+        for at in (0..len).step_by(step.len()) {
+            verifier.wait_for_room();
+            verifier.write_at(at, &step).unwrap();
+            expected.update(&step);
+            assert!(verifier.shared.lock().unsynced_bytes <= ROOM_BYTES + step.len() as u64);
+        }
+        // Of what is synced some is hashed before the end.
+        let mut written = verifier.shared.lock();
+        while written.hashed_end == 0 {
+            written = verifier.shared.wait(written);
+        }
+        drop(written);
+        assert_eq!(verifier.finish().unwrap(), Some(expected.finalize().into()));
+    }
+
+    #[test]
+    fn a_large_result_takes_no_more_memory() {
+        let written = Written::new(64 << 30, false);
+        assert_eq!(written.missing.len() as u64, BLOCKS_MAX);
+        assert_eq!(written.block_bytes, 4 << 20);
+        assert_eq!(Written::new(100, false).missing, [100]);
+        assert!(Written::new(0, false).missing.is_empty());
     }
 
     #[test]

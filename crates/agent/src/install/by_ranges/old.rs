@@ -1,10 +1,11 @@
 //! The slot that runs, as a source.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
-use fluvial_bundle::{Assembly, Behind, Index, Scatter, between};
+use fluvial_bundle::{Assembly, Behind, Index, Offer, Scatter, between};
 use fluvial_console::Fault;
-use fluvial_delta::structure::ReadAt;
+use fluvial_delta::structure::{Extent, ReadAt};
 use fluvial_device::disk::{Contents, Identity, Medium};
 
 use crate::install::{Job, Work};
@@ -13,22 +14,32 @@ use crate::slot_index::{self, Scheme};
 /// A slot, and what is known of it.
 pub struct OldSlot {
     medium: Medium,
+    scheme: Scheme,
+    /// Its index, until it was looked at, where one is kept that fits.
+    kept: Cell<Option<Index>>,
     /// What is packed in it.
     contents: Contents,
-    index: Index,
+    files: Vec<Extent>,
     index_path: PathBuf,
 }
 
 impl OldSlot {
-    /// Opens the counterpart of the slot that is made; makes its index if there is none.
+    /// Opens the counterpart of the slot that is made, and unpacks what is packed in it.
     pub fn open(work: &Work<'_>, job: &Job<'_>, scheme: Scheme) -> Result<Self, Fault> {
         let medium = work.device.source(job.active)?;
-        let index_path = slot_index::path_of(work.device.folder.path(), &job.active.name, scheme);
-        let is_to_stay = !work.arguments.dry_run;
         let folder = work.device.folder.path();
-        let (index, contents) =
-            slot_index::load_or_make(&index_path, &medium, scheme, folder, is_to_stay, work.progress)?;
-        Ok(Self { medium, contents, index, index_path })
+        let index_path = slot_index::path_of(folder, &job.active.name, scheme);
+        let kept = slot_index::load(&index_path, &medium, scheme)?;
+        work.progress.phase("unpacking", 0);
+        // Where it is another slot by now, everything is done anew.
+        if let Some(index) = kept
+            && let Ok(contents) = Contents::of_index(&medium, folder, &index)
+        {
+            let files = index.files.clone();
+            return Ok(Self { medium, scheme, kept: Cell::new(Some(index)), contents, files, index_path });
+        }
+        let (contents, files) = slot_index::look(&medium, scheme, folder)?;
+        Ok(Self { medium, scheme, kept: Cell::new(None), contents, files, index_path })
     }
 
     /// Which file or device it is.
@@ -44,21 +55,58 @@ impl OldSlot {
     /// Its streams in these `bytes`: what stands between files, and each file; the slot as it is where it is cut to
     /// blocks.
     pub fn streams<'a>(&'a self, bytes: &'a dyn ReadAt) -> Vec<Scatter<&'a dyn ReadAt>> {
-        let Index { files, unpacked, .. } = &self.index;
-        let between = Scatter::new(bytes, between(files, &unpacked.files, self.index.cut_len()));
-        let files = files.iter().map(|file| Scatter::new(bytes, [*file]));
-        std::iter::once(between).chain(files).collect()
+        let between = between(&self.files, &self.contents.unpacked.files, bytes.len());
+        let files = self.files.iter().map(|file| Scatter::new(bytes, [*file]));
+        std::iter::once(Scatter::new(bytes, between)).chain(files).collect()
     }
 
-    /// Looks for what is wanted. Where the slot is not what its index tells, the index is made anew the next
-    /// time. Answers how many runs differ.
-    pub fn find(&self, work: &Work<'_>, assembly: &mut Assembly<'_>) -> Result<usize, Fault> {
+    /// Looks for what is wanted, reading all of it: nothing is written, nothing is kept.
+    pub fn find(&self, work: &Work<'_>, assembly: &mut Assembly<'_>) -> Result<(), Fault> {
+        let index = if let Some(index) = self.kept()? { index } else { self.index(work, &|_, _| {})? };
         work.progress.phase("looking", self.medium.len());
-        let changed = assembly.find_indexed(&self.index, &|bytes| work.progress.advance(bytes))?;
-        if changed > 0 && !work.arguments.dry_run {
-            // Should it stay, it is only of less use.
-            let _ = std::fs::remove_file(&self.index_path);
+        assembly.find_indexed(&index, &|bytes| work.progress.advance(bytes))?;
+        Ok(())
+    }
+
+    /// Notes what is wanted. Where there is no index it is made and kept, and what is wanted is put in place on the
+    /// way, as long as there `has_room`.
+    pub fn note(
+        &self,
+        work: &Work<'_>,
+        assembly: &mut Assembly<'_>,
+        has_room: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), Fault> {
+        if let Some(index) = self.kept()? {
+            assembly.note_indexed(&index);
+            return Ok(());
         }
-        Ok(changed)
+        let early = assembly.early(has_room);
+        let index = self.index(work, &|run, bytes| early.offer(run, bytes))?;
+        slot_index::store(&self.index_path, &self.medium, &index)?;
+        assembly.note_indexed(&index);
+        Ok(())
+    }
+
+    fn kept(&self) -> Result<Option<Index>, Fault> {
+        let kept = match self.kept.take() {
+            Some(index) => Some(index),
+            None => slot_index::load(&self.index_path, &self.medium, self.scheme)?,
+        };
+        let is_same = |index: &Index| {
+            (&index.files, &index.unpacked.files, index.unpacked.len)
+                == (&self.files, &self.contents.unpacked.files, self.contents.unpacked.len)
+        };
+        Ok(kept.filter(is_same))
+    }
+
+    fn index(&self, work: &Work<'_>, offer: &Offer<'_>) -> Result<Index, Fault> {
+        let slot = (&self.medium, &self.contents, self.files.as_slice());
+        slot_index::make(slot, self.scheme, offer, work.progress)
+    }
+
+    /// Forgets its index, which tells what is not there: it is made anew the next time.
+    pub fn forget(&self) {
+        // Should it stay, it is only of less use.
+        let _ = std::fs::remove_file(&self.index_path);
     }
 }

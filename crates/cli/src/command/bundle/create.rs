@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use fluvial_bundle::{
-    BundleHeader, Component, Cutting, Index, Manifest, PartInfo, PartKind, Payload, PayloadInfo, Scatter, Sketch,
-    WholeOptions, WriteOptions, write, write_whole,
+    BundleHeader, Component, Cutting, Index, Manifest, PartInfo, PartKind, Payload, PayloadInfo, Scatter,
+    Sketch, WholeOptions, WriteOptions, write, write_whole,
 };
 use fluvial_delta::diff::{DiffOptions, Named, diff};
 use fluvial_delta::hash::{HashError, sha256_of};

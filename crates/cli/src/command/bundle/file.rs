@@ -109,7 +109,7 @@ impl BundleFile {
         file.set_len(index.len).map_err(failed)?;
         let medium = Medium::new(File::try_clone(&file).map_err(failed)?).map_err(failed)?;
         progress.phase("unpacking", index.len);
-        let contents = Contents::room(&index, folder).map_err(failed)?;
+        let contents = Contents::room(&index.unpacked, folder).map_err(failed)?;
         unpack(&index, &contents.behind(&medium), &chunks, progress)?;
         progress.phase("packing", index.unpacked.packed_bytes());
         contents.pack(&medium, folder, &|bytes| progress.advance(bytes))?;

@@ -1,0 +1,203 @@
+//! What the old streams hold as it is comes to its place.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use fluvial_delta::apply::Target;
+use fluvial_delta::structure::ReadAt as _;
+
+use super::find::{WantedRun, wanted_like};
+use super::{Assembly, Payload};
+use crate::cut::Run;
+use crate::error::AssembleError;
+use crate::hash::HashKind;
+use crate::have::Have;
+use crate::index::{Index, RunDigest, RunInfo};
+use crate::limits::ZERO_RUN_BYTES_MAX;
+use crate::pieces::{IN_PLACE, NOWHERE};
+use crate::scatter::Scatter;
+
+/// The target does not hold a run.
+pub(super) const ABSENT: u8 = 0;
+/// It held it before.
+pub(super) const KEPT: u8 = 1;
+/// It was written.
+pub(super) const WRITTEN: u8 = 2;
+
+/// Puts runs in place while what the device has is cut for the first time: each is in memory then.
+pub struct Early<'b, 'a> {
+    pub(super) wanted: Arc<[WantedRun]>,
+    pub(super) payloads: &'b [Payload<'a>],
+    pub(super) has_room: &'b (dyn Fn() -> bool + Sync),
+}
+
+impl Early<'_, '_> {
+    /// Takes a run of an old stream, on any thread. What cannot be written is left to [`Copies`].
+    pub fn offer(&self, run: &Run, bytes: &[u8]) {
+        if run.is_zeros() {
+            return;
+        }
+        for &(_, _, payload, index) in wanted_like(&self.wanted, run.digest, bytes.len() as u32) {
+            let payload = &self.payloads[payload as usize];
+            let state = &payload.there[index as usize];
+            if !(self.has_room)() {
+                return;
+            }
+            if state.compare_exchange(ABSENT, WRITTEN, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                continue;
+            }
+            let place = payload.index.runs[index as usize].offset;
+            if payload.order.write_at(place, bytes).is_err() {
+                state.store(ABSENT, Ordering::Release);
+            }
+        }
+    }
+}
+
+/// A run that is not what an index says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostRun {
+    payload: u32,
+    run: u32,
+    /// Where the old space should hold it.
+    place: u64,
+}
+
+/// A payload, as far as copying has to know it.
+struct Goal<'a> {
+    index: &'a Index,
+    order: Arc<Scatter<&'a dyn Target>>,
+    there: Arc<[AtomicU8]>,
+}
+
+/// What is left to be copied of old streams, and zeros, in the order of the payloads: it can be made on another
+/// thread while what is missing is fetched. Memory: 16 bytes for each run of the payloads, and 1 MiB.
+pub struct Copies<'a> {
+    old: Arc<Have<'a>>,
+    hash: HashKind,
+    goals: Vec<Goal<'a>>,
+    list: Vec<LostRun>,
+}
+
+impl Copies<'_> {
+    /// How many bytes they have.
+    pub fn bytes(&self) -> u64 {
+        self.list.iter().map(|one| u64::from(self.info(one).len)).sum()
+    }
+
+    fn info(&self, one: &LostRun) -> RunInfo {
+        self.goals[one.payload as usize].index.runs[one.run as usize]
+    }
+
+    /// Makes them; `pause` is called before each, and may wait. Answers the runs that are not what the index of the
+    /// old streams told: they are to be given to [`Assembly::lose`].
+    ///
+    /// # Errors
+    /// [`AssembleError::Write`], [`AssembleError::Cancelled`].
+    pub fn make(
+        &self,
+        pause: &dyn Fn(),
+        progress: &dyn Fn(u64) -> bool,
+    ) -> Result<Vec<LostRun>, AssembleError> {
+        let mut bytes = vec![0; ZERO_RUN_BYTES_MAX];
+        let mut lost = Vec::new();
+        for one in &self.list {
+            let (goal, info) = (&self.goals[one.payload as usize], self.info(one));
+            let bytes = &mut bytes[..info.len as usize];
+            if info.is_zeros() {
+                bytes.fill(0);
+            } else if self.old.read_at(one.place, bytes).is_err()
+                || RunDigest::of(self.hash, bytes) != info.digest
+            {
+                // What cannot be read is not there.
+                lost.push(*one);
+                continue;
+            }
+            pause();
+            let write = |at, range: Range<usize>| goal.order.stream().write_at(at, &bytes[range]);
+            goal.order.pieces(info.offset, info.len as usize, write).map_err(AssembleError::Write)?;
+            goal.there[one.run as usize].store(WRITTEN, Ordering::Release);
+            if !progress(u64::from(info.len)) {
+                return Err(AssembleError::Cancelled);
+            }
+        }
+        Ok(lost)
+    }
+}
+
+impl<'a> Assembly<'a> {
+    /// What is wanted of the old streams, to be put in place while they are cut for the first time, as long as
+    /// there `has_room`.
+    pub fn early<'b>(&'b self, has_room: &'b (dyn Fn() -> bool + Sync)) -> Early<'b, 'a> {
+        Early { wanted: self.wanted_runs().into(), payloads: &self.payloads, has_room }
+    }
+
+    /// What was found and is not in place yet.
+    pub fn copies(&self) -> Copies<'a> {
+        let goals = self.payloads.iter().map(Payload::goal).collect();
+        let mut list = Vec::new();
+        for (number, payload) in self.payloads.iter().enumerate() {
+            for (run, (info, &place)) in payload.index.runs.iter().zip(&payload.run_places).enumerate() {
+                let is_absent = payload.there[run].load(Ordering::Acquire) == ABSENT;
+                if is_absent && (info.is_zeros() || place < IN_PLACE) {
+                    list.push(LostRun { payload: number as u32, run: run as u32, place });
+                }
+            }
+        }
+        let place = |one: &LostRun| {
+            let payload = &self.payloads[one.payload as usize];
+            (one.payload, payload.order.place_of(payload.index.runs[one.run as usize].offset))
+        };
+        list.sort_by_cached_key(place);
+        Copies { old: Arc::clone(&self.old), hash: self.hash, goals, list }
+    }
+
+    /// Calls `each` with the payload, the start and the end of everything that stood in place before.
+    ///
+    /// # Errors
+    /// None in fact: all runs stand in their payloads, as [`Index::read`] has checked.
+    pub fn kept(&self, each: &mut dyn FnMut(usize, Range<u64>)) -> io::Result<()> {
+        for (number, payload) in self.payloads.iter().enumerate() {
+            for (info, state) in payload.index.runs.iter().zip(&*payload.there) {
+                if state.load(Ordering::Acquire) == KEPT {
+                    payload.order.pieces(info.offset, info.len as usize, |at, range| {
+                        each(number, at..at + range.len() as u64);
+                        Ok(())
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes for missing what [`Copies`] did not find. What was fetched until now is there; [`Assembly::pages`]
+    /// begins anew.
+    pub fn lose(&mut self, lost: &[LostRun]) {
+        self.close_window();
+        self.next_page = (0, 0);
+        for one in lost {
+            let payload = &mut self.payloads[one.payload as usize];
+            payload.run_places[one.run as usize] = NOWHERE;
+            self.tally.found_bytes -= u64::from(payload.index.runs[one.run as usize].len);
+            // What has changed may still have chunks of it.
+            if let Some(stream) = self.old.stream_at(one.place) {
+                self.unchanged_streams[stream] = false;
+            }
+        }
+    }
+}
+
+impl<'a> Payload<'a> {
+    fn goal(&self) -> Goal<'a> {
+        Goal { index: self.index, order: Arc::clone(&self.order), there: Arc::clone(&self.there) }
+    }
+
+    /// Whether a run is neither there nor known to be in the old streams.
+    pub(super) fn is_missing(&self, run: usize) -> bool {
+        self.run_places[run] == NOWHERE
+            && !self.index.runs[run].is_zeros()
+            && self.there[run].load(Ordering::Acquire) == ABSENT
+    }
+}
