@@ -1,14 +1,16 @@
 //! A slot by a patch of its counterpart.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fluvial_bundle::PartKind;
-use fluvial_console::{Fault, Kind, open};
+use fluvial_console::{Fault, Kind, Progress, open};
 use fluvial_delta::apply::{ApplyError, Patch, check_sources};
-use fluvial_delta::header::{Header, HeaderError};
+use fluvial_delta::header::{Header, HeaderError, SourceCheck};
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::{
-    Destination, Journal, MakeError, Making, Medium, durable, header_sha256, only_target, patch_bytes,
+    Destination, Journal, MakeError, MakeObserver, MakePhase, Making, Medium, durable, header_sha256,
+    only_target, patch_bytes,
 };
 use indicatif::HumanBytes;
 
@@ -29,10 +31,14 @@ struct Fitting<'a> {
 pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
     let before = work.bundle.site.counters().bytes;
     let Fitting { mut staged, header, old } = fit(work, job)?;
+    let is_known = is_known(work, job, &header);
+    if !is_known {
+        check(work, &header, &old)?;
+    }
     let whole_len = staged.whole_len();
     work.progress.phase("fetching", whole_len - staged.len());
     staged.fetch(whole_len, work.progress)?;
-    let made = apply(work, job, &staged, &old);
+    let made = apply(work, job, &staged, &old, is_known);
     if let Err(fault) = &made
         && [Kind::DamagedPatch, Kind::WrongTarget].contains(&fault.kind)
     {
@@ -48,6 +54,7 @@ pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
 /// Says what making the slot would take; only the patch's header is fetched.
 pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
     let fitting = fit(work, job)?;
+    check(work, &fitting.header, &fitting.old)?;
     Ok(described(work, job, &fitting.header, fitting.staged.whole_len()))
 }
 
@@ -65,7 +72,7 @@ fn described(work: &Work<'_>, job: &Job<'_>, header: &Header, fetched_bytes: u64
     }
 }
 
-/// Fetches the patch's header, and checks what it takes and what it is made from.
+/// Fetches the patch's header, and checks what it takes and how long what it is made from is.
 fn fit<'a>(work: &Work<'a>, job: &Job<'_>) -> Result<Fitting<'a>, Fault> {
     let Some(part) = work.bundle.header.part(job.component, PartKind::Patch) else {
         let message = format!("{} has no patch for {:?}", work.bundle.name, job.role);
@@ -107,7 +114,7 @@ fn read_header(staged: &mut Staged<'_>, work: &Work<'_>) -> Result<(Header, u64)
     }
 }
 
-/// The running slot, compared with what the patch was made from.
+/// The running slot, as long as what the patch was made from.
 fn source(work: &Work<'_>, job: &Job<'_>, header: &Header) -> Result<Medium, Fault> {
     let [source] = header.sources.as_slice() else {
         return Err(Fault::new(Kind::WrongSource, "the patch is made of other things than one slot"));
@@ -117,10 +124,67 @@ fn source(work: &Work<'_>, job: &Job<'_>, header: &Header) -> Result<Medium, Fau
         let message = format!("{} is shorter than what the patch was made from", job.active.name);
         return Err(Fault::new(Kind::WrongSource, message));
     }
-    let old = old.shortened(source.size);
-    work.progress.phase("checking", source.size);
-    check_sources(&[&old as &dyn ReadAt], header, &mut |bytes| work.progress.advance(bytes))?;
-    Ok(old)
+    Ok(old.shortened(source.size))
+}
+
+/// Compares the running slot with what the patch was made from.
+fn check(work: &Work<'_>, header: &Header, old: &Medium) -> Result<(), Fault> {
+    work.progress.phase("checking", old.len());
+    Ok(check_sources(&[old as &dyn ReadAt], header, &mut |bytes| work.progress.advance(bytes))?)
+}
+
+/// Whether the slot database says that the running slot is what the patch was made from: then it is compared while
+/// the patch is applied. Should it be something else after all, nothing is lost but time.
+fn is_known(work: &Work<'_>, job: &Job<'_>, header: &Header) -> bool {
+    let (Some(content), [source]) = (work.device.state.whole(&job.active.name), header.sources.as_slice())
+    else {
+        return false;
+    };
+    match source.check {
+        SourceCheck::Whole { sha256, .. } => {
+            (&content.sha256, content.size_bytes) == (&hex::encode(sha256), source.size)
+        }
+        _ => false,
+    }
+}
+
+/// Stops applying where the source turns out to be something else.
+struct Checking<'a> {
+    progress: &'a Progress,
+    is_wrong: AtomicBool,
+}
+
+impl MakeObserver for Checking<'_> {
+    fn begin(&self, phase: MakePhase, bytes: u64) {
+        MakeObserver::begin(self.progress, phase, bytes);
+    }
+
+    fn advance(&self, bytes: u64) -> bool {
+        self.progress.advance(bytes) && !self.is_wrong.load(Ordering::Relaxed)
+    }
+}
+
+/// Applies the patch, and compares what it is made from meanwhile.
+fn run_checking(
+    work: &Work<'_>,
+    making: &mut Making<'_>,
+    header: &Header,
+    old: &Medium,
+) -> Result<(), MakeError> {
+    let checking = Checking { progress: work.progress, is_wrong: AtomicBool::new(false) };
+    std::thread::scope(|scope| {
+        let check = scope.spawn(|| {
+            let result = check_sources(&[old as &dyn ReadAt], header, &mut |_| work.progress.advance(0));
+            checking.is_wrong.store(result.is_err(), Ordering::Relaxed);
+            result
+        });
+        let made = making.run(&checking);
+        match check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+            // Whatever came of it was made from something else.
+            Err(error) if !matches!(error, ApplyError::Cancelled) => Err(error.into()),
+            _ => made,
+        }
+    })
 }
 
 /// Where it is noted how far a patch was applied to the slot.
@@ -134,7 +198,14 @@ pub fn forget_progress(work: &Work<'_>, job: &Job<'_>) -> Result<(), Fault> {
     durable::remove(&path).map_err(|error| Fault::writing(&path, error))
 }
 
-fn apply(work: &Work<'_>, job: &Job<'_>, staged: &Staged<'_>, old: &Medium) -> Result<(), Fault> {
+/// With `is_known` the source was not compared yet.
+fn apply(
+    work: &Work<'_>,
+    job: &Job<'_>,
+    staged: &Staged<'_>,
+    old: &Medium,
+    is_known: bool,
+) -> Result<(), Fault> {
     let bytes = staged.medium()?;
     let (_, map_start) = Header::read(&bytes).map_err(ApplyError::Header)?;
     let patch = Patch::open(&bytes)?;
@@ -145,8 +216,18 @@ fn apply(work: &Work<'_>, job: &Job<'_>, staged: &Staged<'_>, old: &Medium) -> R
         Journal::new(journal_path(work, job), header_sha256(&bytes, map_start)?, destination.inode()?);
     let sources: [&dyn ReadAt; 1] = [old];
     let mut making = Making::begin(&patch, &sources, destination, journal, folder)?;
-    if let Err(error) = making.run(work.progress) {
+    let made = if is_known {
+        run_checking(work, &mut making, &patch.header, old)
+    } else {
+        making.run(work.progress)
+    };
+    if let Err(error) = made {
         let frame = making.clean_up(&error);
+        if matches!(&error, MakeError::Apply(ApplyError::WrongSource { .. })) {
+            // What was made of a wrong source is nothing to go on from.
+            forget_progress(work, job)?;
+            return Err(error.into());
+        }
         let is_damaged = matches!(&error, MakeError::Apply(ApplyError::WrongTarget { .. }));
         let fault = Fault::from(error);
         return Err(match frame {

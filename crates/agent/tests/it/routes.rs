@@ -314,3 +314,40 @@ fn a_slot_that_is_longer_keeps_what_stands_behind_the_image() {
     assert_eq!(output["slots"][0]["route"], "static", "{output}");
     assert_eq!(device.read("a.img"), old);
 }
+
+#[test]
+fn what_is_kept_of_the_slot_that_is_written_saves_reading_it_and_is_not_trusted() {
+    let (operator, _, new, device) = pair();
+    let first = operator.publish("1.fluvial", Release::full(1, &new));
+    let newer = changed(&new, 900, 5);
+    let second = operator.publish("2.fluvial", Release::full(2, &newer));
+    device.installed(&first, &[], &new);
+    // What the database and the index of the slot say is no longer so.
+    let mut slot = device.read("b.img");
+    let at = (LEN / 8..LEN).find(|&at| new[at] == newer[at]).unwrap();
+    slot[at] ^= 1;
+    device.write("b.img", slot);
+    let output = device.installed(&second, &[], &newer);
+    assert!(output["slots"][0]["in_place_bytes"].as_u64().unwrap() > LEN as u64 / 2, "{output}");
+}
+
+#[test]
+fn a_running_slot_that_is_not_what_the_database_says_makes_no_patch_fit() {
+    let (operator, _, new, device) = pair();
+    device.installed(&operator.publish("1.fluvial", Release::full(1, &new)), &[], &new);
+    assert_eq!(device.restart(), "b");
+    device.done(&["system", "commit"]);
+    let newer = changed(&new, 900, 5);
+    let mut slot = device.read("b.img");
+    // The patch copies it.
+    let at = (LEN / 2..LEN).find(|&at| new[at - 99..=at] == newer[at - 99..=at]).unwrap();
+    slot[at] ^= 1;
+    device.write("b.img", slot);
+    let full = Release::full(2, &newer);
+    operator.publish("full.fluvial", full.clone());
+    let patch = operator.publish("patch.fluvial", Release::patch(&full, "full.fluvial", &new, &newer));
+    device.failed(&["install", &patch, "--route", "static"], "wrong_source", 13);
+    let output = device.done(&["install", &patch]);
+    assert_eq!(output["slots"][0]["route"], "dynamic", "{output}");
+    assert!(device.read("a.img") == newer);
+}

@@ -1,60 +1,79 @@
 //! Looks for single chunks that are wanted in what the device has.
 
+use std::io;
 use std::ops::Range;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_delta::apply::Target as _;
 
 use super::find::told;
 use super::{Assembly, Payload, Tally};
 use crate::cut::{Chunk, cut};
+use crate::cutting::Cutting;
 use crate::error::AssembleError;
+use crate::hash::HashKind;
+use crate::have::Have;
 use crate::pieces::{NOWHERE, OpenRun, Piece, State};
 
 /// A key that more pieces have than this is frequent: zeros are.
 const FREQUENT_PIECES: usize = 64;
 /// So often all pieces of a frequent key are looked at: the time is bounded, whatever is published.
 const FREQUENT_VISITS_MAX: u8 = 255;
+/// Threads that cut at most: each takes 2 MiB.
+const THREADS_MAX: usize = 4;
+/// Streams that are cut before what was found in the first of them is taken.
+const STREAMS_AHEAD: usize = 4;
+/// Bytes of chunks that are handed over at a time, at least, ...
+const BATCH_BYTES: usize = 64 << 10;
+/// ... or that were read.
+const BATCH_READ_BYTES: usize = 1 << 20;
 
 impl Assembly<'_> {
     /// Looks for single chunks in the old streams, as [`Assembly::find_runs`] for runs. A stream of which all
     /// runs were found is not looked into: what is like it in the new payloads is there.
     ///
+    /// Streams are cut on several threads, and what is found in them is put in place in their order: so it is the
+    /// same each time.
+    ///
     /// # Errors
     /// As [`Assembly::find_runs`].
     pub fn find_chunks(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
-        let mut wanted = self.wanted_chunks();
-        if wanted.list.is_empty() {
+        let WantedChunks { list, mut visits } = self.wanted_chunks();
+        if list.is_empty() {
             return Ok(());
         }
-        let (cutting, hash) = (self.cutting, self.hash);
-        for (number, (stream, extent)) in self.old.streams().iter().zip(self.old.extents()).enumerate() {
-            if self.unchanged_streams[number] {
-                continue;
+        let old = Arc::clone(&self.old);
+        let streams: Vec<usize> =
+            (0..old.streams().len()).filter(|&stream| !self.unchanged_streams[stream]).collect();
+        let search = Search { old: &old, streams, cutting: self.cutting, hash: self.hash, list: &list };
+        let next = Mutex::new(0);
+        let threads = rayon::current_num_threads().clamp(1, THREADS_MAX);
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(STREAMS_AHEAD);
+            for _ in 0..threads {
+                let sender = sender.clone();
+                let (search, next) = (&search, &next);
+                scope.spawn(move || search.run(next, &sender));
             }
-            let result = cut(*stream, cutting, hash, true, AssembleError::ReadOld, &mut |run, bytes| {
+            drop(sender);
+            // Whoever cuts stops when nobody takes what is found.
+            for batch in receiver.into_iter().flatten() {
                 let mut at = 0;
-                for chunk in &run.chunks {
-                    let here = &bytes[at..at + chunk.len as usize];
-                    let place = extent.offset + run.offset + at as u64;
-                    at += here.len();
-                    for index in wanted.look_up(chunk.key) {
-                        let (_, open, piece) = wanted.list[index];
-                        let found = Found { chunk, bytes: here, place, is_program: run.is_program };
-                        put_chunk(
-                            &self.payloads,
-                            &self.open_runs[open as usize],
-                            &mut self.pieces,
-                            piece,
-                            &found,
-                            &mut self.tally,
-                        )?;
+                for (chunk, place, is_program) in &batch.chunks {
+                    let bytes = &batch.bytes[at..at + chunk.len as usize];
+                    at += bytes.len();
+                    let found = Found { chunk, bytes, place: *place, is_program: *is_program };
+                    for index in look_up(&list, &mut visits, chunk.key) {
+                        let (_, open, piece) = list[index];
+                        let open = &self.open_runs[open as usize];
+                        put_chunk(&self.payloads, open, &mut self.pieces, piece, &found, &mut self.tally)?;
                     }
                 }
-                told(progress, bytes.len())
-            });
-            pass_over_unreadable(result)?;
-        }
-        Ok(())
+                told(progress, batch.read_bytes)?;
+            }
+            Ok(())
+        })
     }
 
     fn wanted_chunks(&self) -> WantedChunks {
@@ -76,20 +95,84 @@ struct WantedChunks {
     visits: Vec<u8>,
 }
 
-impl WantedChunks {
-    /// Where the pieces of a key stand in the list; none where there are many that were met often.
-    fn look_up(&mut self, key: u32) -> Range<usize> {
-        let from = self.list.partition_point(|one| one.0 < key);
-        let is_of_key = |index: usize| self.list.get(index).is_some_and(|one| one.0 == key);
-        if !is_of_key(from + FREQUENT_PIECES) {
-            let len = self.list[from..].iter().take_while(|one| one.0 == key).count();
-            return from..from + len;
+/// Where the pieces of a key stand in the list; none where there are many that were met often.
+fn look_up(list: &[(u32, u32, u32)], visits: &mut [u8], key: u32) -> Range<usize> {
+    let from = list.partition_point(|one| one.0 < key);
+    let is_of_key = |index: usize| list.get(index).is_some_and(|one| one.0 == key);
+    if !is_of_key(from + FREQUENT_PIECES) {
+        let len = list[from..].iter().take_while(|one| one.0 == key).count();
+        return from..from + len;
+    }
+    if visits[from] == FREQUENT_VISITS_MAX {
+        return from..from;
+    }
+    visits[from] += 1;
+    from..list.partition_point(|one| one.0 <= key)
+}
+
+/// Old chunks that have the key of a wanted one.
+#[derive(Default)]
+struct Batch {
+    /// Each, where the old space holds it, and whether it is part of a program.
+    chunks: Vec<(Chunk, u64, bool)>,
+    /// Their bytes.
+    bytes: Vec<u8>,
+    /// How much was read for it.
+    read_bytes: usize,
+}
+
+/// Cuts old streams.
+struct Search<'a> {
+    old: &'a Have<'a>,
+    /// Which ones.
+    streams: Vec<usize>,
+    cutting: Cutting,
+    hash: HashKind,
+    /// What is wanted, as [`WantedChunks`] has it.
+    list: &'a [(u32, u32, u32)],
+}
+
+impl Search<'_> {
+    /// Takes one stream after another until none is left, or nobody wants to hear of them. Receivers come in the
+    /// order of the streams.
+    fn run(&self, next: &Mutex<usize>, sender: &SyncSender<Receiver<Batch>>) {
+        loop {
+            let (batches, receiver) = sync_channel(1);
+            let stream = {
+                let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(&stream) = self.streams.get(*next) else { return };
+                *next += 1;
+                if sender.send(receiver).is_err() {
+                    return;
+                }
+                stream
+            };
+            let mut batch = Batch::default();
+            // What cannot be read is not there: it is fetched instead.
+            let _ = self.cut(stream, &mut batch, &batches);
+            let _ = batches.send(batch);
         }
-        if self.visits[from] == FREQUENT_VISITS_MAX {
-            return from..from;
-        }
-        self.visits[from] += 1;
-        from..self.list.partition_point(|one| one.0 <= key)
+    }
+
+    fn cut(&self, stream: usize, batch: &mut Batch, batches: &SyncSender<Batch>) -> io::Result<()> {
+        let start = self.old.extents()[stream].offset;
+        let bytes = self.old.streams()[stream];
+        cut(bytes, self.cutting, self.hash, true, |error| error, &mut |run, bytes| {
+            let mut at = 0;
+            for chunk in &run.chunks {
+                let here = &bytes[at..at + chunk.len as usize];
+                if self.list.binary_search_by_key(&chunk.key, |one| one.0).is_ok() {
+                    batch.chunks.push((*chunk, start + run.offset + at as u64, run.is_program));
+                    batch.bytes.extend_from_slice(here);
+                }
+                at += here.len();
+            }
+            batch.read_bytes += bytes.len();
+            if batch.bytes.len() < BATCH_BYTES && batch.read_bytes < BATCH_READ_BYTES {
+                return Ok(());
+            }
+            batches.send(std::mem::take(batch)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        })
     }
 }
 
@@ -131,12 +214,4 @@ fn put_chunk(
     let inside: u64 = before.iter().map(|one| u64::from(one.len)).sum();
     let at = payload.index.runs[open.run as usize].offset + inside;
     payload.order.write_at(at, found.bytes).map_err(AssembleError::Write)
-}
-
-/// What cannot be read is not there: it is fetched instead.
-fn pass_over_unreadable(result: Result<(), AssembleError>) -> Result<(), AssembleError> {
-    match result {
-        Err(AssembleError::ReadOld(_)) => Ok(()),
-        other => other,
-    }
 }

@@ -15,9 +15,11 @@ use crate::error::AssembleError;
 use crate::hash::HashKind;
 use crate::have::Have;
 use crate::index::{Index, RunDigest, RunInfo};
-use crate::limits::ZERO_RUN_BYTES_MAX;
 use crate::pieces::{IN_PLACE, NOWHERE};
 use crate::scatter::Scatter;
+
+/// Zeros are written in such pieces.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The target does not hold a run.
 pub(super) const ABSENT: u8 = 0;
@@ -73,7 +75,8 @@ struct Goal<'a> {
 }
 
 /// What is left to be copied of old streams, and zeros, in the order of the payloads: it can be made on another
-/// thread while what is missing is fetched. Memory: 16 bytes for each run of the payloads, and 1 MiB.
+/// thread while what is missing is fetched. Memory: 16 bytes for each run of the payloads, and the
+/// longest of them.
 pub struct Copies<'a> {
     old: Arc<Have<'a>>,
     hash: HashKind,
@@ -101,22 +104,28 @@ impl Copies<'_> {
         pause: &dyn Fn(),
         progress: &dyn Fn(u64) -> bool,
     ) -> Result<Vec<LostRun>, AssembleError> {
-        let mut bytes = vec![0; ZERO_RUN_BYTES_MAX];
+        let mut bytes = Vec::new();
         let mut lost = Vec::new();
         for one in &self.list {
             let (goal, info) = (&self.goals[one.payload as usize], self.info(one));
-            let bytes = &mut bytes[..info.len as usize];
-            if info.is_zeros() {
-                bytes.fill(0);
-            } else if self.old.read_at(one.place, bytes).is_err()
-                || RunDigest::of(self.hash, bytes) != info.digest
-            {
+            if !info.is_zeros() {
+                bytes.resize(info.len as usize, 0);
                 // What cannot be read is not there.
-                lost.push(*one);
-                continue;
+                let is_read = self.old.read_at(one.place, &mut bytes).is_ok();
+                if !is_read || RunDigest::of(self.hash, &bytes) != info.digest {
+                    lost.push(*one);
+                    continue;
+                }
             }
             pause();
-            let write = |at, range: Range<usize>| goal.order.stream().write_at(at, &bytes[range]);
+            let target = goal.order.stream();
+            let write = |at, range: Range<usize>| {
+                if info.is_zeros() {
+                    write_zeros(*target, at, range.len())
+                } else {
+                    target.write_at(at, &bytes[range])
+                }
+            };
             goal.order.pieces(info.offset, info.len as usize, write).map_err(AssembleError::Write)?;
             goal.there[one.run as usize].store(WRITTEN, Ordering::Release);
             if !progress(u64::from(info.len)) {
@@ -200,4 +209,11 @@ impl<'a> Payload<'a> {
             && !self.index.runs[run].is_zeros()
             && self.there[run].load(Ordering::Acquire) == ABSENT
     }
+}
+
+fn write_zeros(target: &dyn Target, offset: u64, len: usize) -> io::Result<()> {
+    for at in (0..len).step_by(ZEROS.len()) {
+        target.write_at(offset + at as u64, &ZEROS[..ZEROS.len().min(len - at)])?;
+    }
+    Ok(())
 }
