@@ -5,6 +5,7 @@ mod copy;
 mod find;
 mod in_place;
 mod pages;
+mod repeats;
 mod rounds;
 mod take;
 mod tell;
@@ -75,7 +76,8 @@ struct Payload<'a> {
 /// Payloads in the making. In this order: [`Assembly::find_in_place`], if the targets may hold something;
 /// [`Assembly::find_runs`]; then, where little is missing, until [`Assembly::pages`] wants no more,
 /// its bytes are fetched, [`Assembly::open_pages`], [`Assembly::find_chunks`], and, until
-/// [`Assembly::next_round`] wants no more, its bytes are fetched, [`Assembly::take`]. Where much is missing, the
+/// [`Assembly::next_round`] wants no more, its bytes are fetched, [`Assembly::take`]; at last
+/// [`Assembly::copy_repeats`]. Where much is missing, the
 /// payload is taken as a whole instead ([`crate::Whole`]). Each payload's SHA-256 is then left to be checked.
 ///
 /// In place of [`Assembly::find_runs`] whoever has, or makes, an index of the old streams calls
@@ -108,6 +110,8 @@ pub struct Assembly<'a> {
     round: usize,
     /// Programs of the window, by payload and place, of which hardly anything is known; sorted.
     strange_programs: Vec<(u32, u64)>,
+    /// Missing runs that are like others: which, and which are to be made of them.
+    repeats: Vec<((u32, u32), (u32, u32))>,
     tally: Tally,
 }
 
@@ -140,6 +144,7 @@ impl<'a> Assembly<'a> {
             window: Vec::new(),
             round: 0,
             strange_programs: Vec::new(),
+            repeats: Vec::new(),
             tally: Tally::default(),
         }
     }

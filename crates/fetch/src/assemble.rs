@@ -50,7 +50,7 @@ pub fn complete(
     loop {
         let pages = assembly.pages();
         if pages.is_empty() {
-            return Ok(());
+            return Ok(assembly.copy_repeats(&advance)?);
         }
         fetch(&pages)?;
         assembly.open_pages(store)?;

@@ -27,6 +27,8 @@ pub(super) const ABSENT: u8 = 0;
 pub(super) const KEPT: u8 = 1;
 /// It was written.
 pub(super) const WRITTEN: u8 = 2;
+/// It does not hold it, but will hold, or holds, one like it.
+pub(super) const REPEATED: u8 = 3;
 
 /// Puts runs in place while what the device has is cut for the first time: each is in memory then.
 pub struct Early<'b, 'a> {

@@ -21,6 +21,9 @@ impl Assembly<'_> {
         let mut wants = Vec::new();
         let mut bytes = 0;
         self.close_window();
+        if self.next_page == (0, 0) {
+            self.note_repeats();
+        }
         while let Some(payload) = self.payloads.get(self.next_page.0) {
             let Some(page) = payload.index.pages.get(self.next_page.1) else {
                 self.next_page = (self.next_page.0 + 1, 0);

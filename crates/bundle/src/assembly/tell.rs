@@ -1,8 +1,11 @@
 //! What programs lack is made of what is known of them.
 
+use std::sync::atomic::Ordering;
+
 use fluvial_delta::predict::HEAD_BYTES;
 use fluvial_delta::structure::Extent;
 
+use super::copy::{KEPT, WRITTEN};
 use super::rounds::levels_of;
 use super::{Assembly, Payload};
 use crate::error::AssembleError;
@@ -107,11 +110,11 @@ fn known_of(
                 Bytes::Zeros
             } else if old != NOWHERE {
                 Bytes::Old
-            } else if payload.is_missing(run) {
+            } else if [KEPT, WRITTEN].contains(&payload.there[run].load(Ordering::Acquire)) {
+                Bytes::Made
+            } else {
                 // Another window makes it.
                 Bytes::Unknown
-            } else {
-                Bytes::Made
             };
             let (new, len) = (info.offset - program.offset, u64::from(info.len));
             programs::push(&mut known, Known { old, new, len, bytes, open: None });

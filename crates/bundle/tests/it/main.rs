@@ -82,6 +82,7 @@ fn assemble(
             assembly.take(published, &|_| true)?;
         }
     }
+    assembly.copy_repeats(&|_| true)?;
     let tally = assembly.tally();
     drop(assembly);
     Ok((target.into_bytes(), wanted, tally))
@@ -279,10 +280,11 @@ fn what_stands_in_place_is_not_fetched() {
     assert!(assembly.chunk_bytes_max() < 200_000, "{}", assembly.chunk_bytes_max());
     while !assembly.pages().is_empty() {
         assembly.open_pages(&published).unwrap();
-        while !assembly.next_round(&|_| true).unwrap().is_empty() {
+        while !assembly.next_round(&published, &|_| true).unwrap().is_empty() {
             assembly.take(&published, &|_| true).unwrap();
         }
     }
+    assembly.copy_repeats(&|_| true).unwrap();
     drop(assembly);
     assert!(target.into_bytes() == bytes);
 }
@@ -319,6 +321,18 @@ fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
             assembly.take(&published, &|_| true).unwrap();
         }
     }
+    assembly.copy_repeats(&|_| true).unwrap();
     drop(assembly);
     assert!(target.into_bytes() == new);
+}
+
+#[test]
+fn what_stands_twice_is_fetched_once() {
+    let files = [noise(1, 60_000), noise(2, 30_000), noise(1, 60_000)];
+    let (bytes, extents) = archive(&files);
+    let (index, published) = publish(&bytes, &extents);
+    let (made, wanted, tally) = assemble(&index, &published, &[]).unwrap();
+    assert!(made == bytes);
+    assert!(wanted < published.chunks.len() as u64 * 3 / 4, "{wanted} of {}", published.chunks.len());
+    assert!(tally.found_bytes >= 60_000, "{tally:?}");
 }

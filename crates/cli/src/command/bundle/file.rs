@@ -197,5 +197,5 @@ fn unpack(index: &Index, target: &dyn Target, shelf: &dyn Shelf, progress: &Prog
             assembly.take(shelf, &advance)?;
         }
     }
-    Ok(())
+    Ok(assembly.copy_repeats(&advance)?)
 }

@@ -1,0 +1,61 @@
+//! Runs that a payload, or several, have more than once: an initial RAM disk holds modules of the system that it is
+//! for. They are fetched once.
+
+use std::sync::atomic::Ordering;
+
+use fluvial_delta::apply::Target as _;
+use fluvial_delta::structure::ReadAt as _;
+
+use super::Assembly;
+use super::copy::{ABSENT, REPEATED, WRITTEN};
+use crate::error::AssembleError;
+
+/// A run by its payload and its number there.
+type Place = (u32, u32);
+
+impl Assembly<'_> {
+    /// Notes which missing runs are like others: only the first of each is fetched.
+    pub(super) fn note_repeats(&mut self) {
+        for state in self.payloads.iter().flat_map(|payload| payload.there.iter()) {
+            let _ = state.compare_exchange(REPEATED, ABSENT, Ordering::AcqRel, Ordering::Acquire);
+        }
+        self.repeats.clear();
+        let mut first: Option<((_, _), Place)> = None;
+        for (digest, len, payload, run) in self.wanted_runs() {
+            if !self.payloads[payload as usize].is_missing(run as usize) {
+                continue;
+            }
+            match first {
+                Some((like, place)) if like == (digest, len) => {
+                    self.repeats.push((place, (payload, run)));
+                    self.payloads[payload as usize].there[run as usize].store(REPEATED, Ordering::Release);
+                }
+                _ => first = Some(((digest, len), (payload, run))),
+            }
+        }
+    }
+
+    /// Copies the runs that are like others, once these were made: after [`Assembly::pages`] wanted no more. Only
+    /// then the payloads are complete.
+    ///
+    /// # Errors
+    /// [`AssembleError::ReadTarget`], [`AssembleError::Write`], [`AssembleError::Cancelled`].
+    pub fn copy_repeats(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
+        let mut bytes = Vec::new();
+        for (from, to) in std::mem::take(&mut self.repeats) {
+            let [from, to] = [from, to].map(|(payload, run)| {
+                let payload = &self.payloads[payload as usize];
+                (payload, payload.index.runs[run as usize], run as usize)
+            });
+            bytes.resize(from.1.len as usize, 0);
+            from.0.order.read_at(from.1.offset, &mut bytes).map_err(AssembleError::ReadTarget)?;
+            to.0.order.write_at(to.1.offset, &bytes).map_err(AssembleError::Write)?;
+            to.0.there[to.2].store(WRITTEN, Ordering::Release);
+            self.tally.found_bytes += bytes.len() as u64;
+            if !progress(0) {
+                return Err(AssembleError::Cancelled);
+            }
+        }
+        Ok(())
+    }
+}
