@@ -144,7 +144,7 @@ fn is_known(work: &Work<'_>, job: &Job<'_>, header: &Header) -> bool {
         SourceCheck::Whole { sha256, .. } => {
             (&content.sha256, content.size_bytes) == (&hex::encode(sha256), source.size)
         }
-        _ => false,
+        SourceCheck::Brief(_) => false,
     }
 }
 
