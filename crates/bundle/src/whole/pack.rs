@@ -31,7 +31,7 @@ pub struct WholeOptions {
 impl WholeOptions {
     /// What a bundle is made with, at this level and with this hash.
     pub fn new(level: i32, hash: HashKind) -> Self {
-        Self { level, hash, window_log: 23, frame_bytes: 64 << 20, piece_bytes: 1 << 20 }
+        Self { level, hash, window_log: 23, frame_bytes: 64 << 20, piece_bytes: 512 << 10 }
     }
 }
 
