@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fluvial_bundle::{
-    BundleHeader, Component, Cutting, HashKind, Manifest, PartInfo, PartKind, Payload, PayloadInfo,
-    Sketch, WholeOptions, WriteOptions, write_whole,
+    BundleHeader, Component, Cutting, HashKind, Manifest, PartInfo, PartKind, Payload, PayloadInfo, Sketch,
+    WholeOptions, WriteOptions, write_whole,
 };
 use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
@@ -82,7 +82,8 @@ fn bundles(folder: &Path, new: &[u8]) {
         let options = WriteOptions { level: 3, cutting, hash: HashKind::default() };
         let index = fluvial_bundle::write(payload, options, &mut chunks, &|_| true).expect("it is published");
         write(folder, &format!("sketch-{name}"), &[&[5], &Sketch::of(&index).to_bytes()[..]].concat());
-        let whole_options = WholeOptions { frame_bytes: 256 << 10, ..WholeOptions::new(3, HashKind::default()) };
+        let whole_options =
+            WholeOptions { frame_bytes: 256 << 10, ..WholeOptions::new(3, HashKind::default()) };
         let mut frames = Vec::new();
         let whole = write_whole(payload.bytes, payload.files, whole_options, &mut frames, &|_| true);
         let mut writer = WireWriter::default();

@@ -13,7 +13,8 @@
 use std::io;
 
 use fluvial_bundle::{
-    AssembleError, Assembly, BundleHeader, FrameReader, Index, IndexError, Manifest, Part, Restorer, Shelf, Sketch, Whole,
+    AssembleError, Assembly, BundleHeader, FrameReader, Index, IndexError, Manifest, Part, Restorer, Shelf,
+    Sketch, Whole,
 };
 use fluvial_delta::structure::ReadAt as _;
 use fluvial_delta::wire::{WireReader, WireWriter};
@@ -87,9 +88,16 @@ fn read_manifest(bytes: &[u8]) {
 
 fn read_sketch(bytes: &[u8]) {
     let Ok(sketch) = Sketch::read(bytes) else { return };
-    assert_eq!(Sketch::read(&sketch.to_bytes()).ok().as_ref(), Some(&sketch), "what was written is read again");
+    assert_eq!(
+        Sketch::read(&sketch.to_bytes()).ok().as_ref(),
+        Some(&sketch),
+        "what was written is read again"
+    );
     if let Some(missing) = sketch.missing([]) {
-        assert!(missing.bytes_min <= missing.bytes && missing.bytes <= sketch.chunk_bytes, "no more than all");
+        assert!(
+            missing.bytes_min <= missing.bytes && missing.bytes <= sketch.chunk_bytes,
+            "no more than all"
+        );
     }
 }
 
@@ -102,7 +110,8 @@ fn unpack_whole(bytes: &[u8]) {
     assert_eq!(again.as_ref().ok(), Some(&whole), "what was written is read again");
     for frame in whole.frames.iter().take(FRAMES_MAX) {
         let (start, end) = (frame.packed.start as usize, frame.packed.end as usize);
-        let (Some(packed), Ok(mut unpacked)) = (frames.get(start..end), FrameReader::new(&whole, frame)) else {
+        let (Some(packed), Ok(mut unpacked)) = (frames.get(start..end), FrameReader::new(&whole, frame))
+        else {
             return;
         };
         let mut restorer = Restorer::new(&whole);

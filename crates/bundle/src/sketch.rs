@@ -178,8 +178,11 @@ mod tests {
             cutting: Cutting::Files,
             files: Vec::new(),
             programs: Vec::new(),
+            unpacked: crate::Unpacked::default(),
+            chunk_file_len: runs.iter().map(|run| u64::from(run.packed_len)).sum(),
             runs,
             pages: Vec::new(),
+            segments: Vec::new(),
         }
     }
 

@@ -19,7 +19,7 @@ pub struct WholeOptions {
     pub level: i32,
     /// The hash of pieces and of what frames hold.
     pub hash: HashKind,
-    /// The binary logarithm of the window, 27 at most: who unpacks takes as many bytes of memory.
+    /// The binary logarithm of the window, 24 at most: who unpacks takes as many bytes of memory.
     pub window_log: u8,
     /// Bytes of the payload in one frame, a multiple of 256 KiB and 64 MiB at most. A run that was cut unpacks the
     /// frame at hand again; between frames nothing is shared.
@@ -31,7 +31,7 @@ pub struct WholeOptions {
 impl WholeOptions {
     /// What a bundle is made with, at this level and with this hash.
     pub fn new(level: i32, hash: HashKind) -> Self {
-        Self { level, hash, window_log: 23, frame_bytes: 64 << 20, piece_bytes: 1 << 20 }
+        Self { level, hash, window_log: 23, frame_bytes: 64 << 20, piece_bytes: 512 << 10 }
     }
 }
 
