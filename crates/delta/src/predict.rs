@@ -595,7 +595,7 @@ impl<'a> Predictor<'a> {
     fn votes(&self, field: &Field, pair: Pair) -> (u64, Votes) {
         let space = space(field, pair);
         match field.form {
-            Form::Number => (0, self.votes_for(space, field.target, None, None)),
+            Form::Number => (0, self.votes_for(space, field.target, self.cover_symbol(field, pair), None)),
             Form::InFile | Form::InFile64 => {
                 let votes = |offset| self.votes_for(space, offset, self.cover_in_file(pair, offset), None);
                 (Self::base(field, votes), votes(field.target))
@@ -657,6 +657,20 @@ impl<'a> Predictor<'a> {
         };
         let new = (cover.new + (offset - cover.old)).checked_sub(pair.new_file.offset)?;
         self.new_files[pair.new_index].layout.as_ref()?.address(new)
+    }
+
+    /// What the covers of a table of symbols say about the number of one of them, and whether one holds it.
+    fn cover_symbol(&self, field: &Field, pair: Pair) -> Option<(u64, bool)> {
+        if field.base != field::SYMBOL_INDICES {
+            return None;
+        }
+        let table = self.images.get(pair.old_index)?.symbols?;
+        let entry = field.target.checked_mul(elf::SYMBOL_BYTES as u64)?.checked_add(table)?;
+        let (start, _) = self.cover_in_file(pair, table)?;
+        let (entry, is_covered) = self.cover_in_file(pair, entry)?;
+        let distance = entry.checked_sub(start)?;
+        let is_entry = distance.is_multiple_of(elf::SYMBOL_BYTES as u64);
+        is_entry.then_some((distance / elf::SYMBOL_BYTES as u64, is_covered))
     }
 
     /// What the covers say about an offset in the old file, and whether one holds it.

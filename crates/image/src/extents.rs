@@ -4,13 +4,11 @@ use fluvial_delta::structure::{Content, Dissector as _, Extent, Gathered, ReadAt
 
 use crate::Anatomist;
 
-/// What file systems allocate: a file that starts at a multiple of it ends, with its padding, at one.
-const BLOCK_BYTES: u64 = 4096;
 /// A disk has partitions, and a partition has no disk in it.
 const DEPTH_MAX: u8 = 1;
 
-/// The extents of all files of an image, in order and without overlaps: packed ones as they are packed, the
-/// last one of a file with the padding behind it. None where nothing is recognised.
+/// The extents of all files of an image, in order and without overlaps: packed ones as they are packed. None where
+/// nothing is recognised.
 ///
 /// Memory: as [`Anatomist`], and 16 bytes for each extent.
 pub fn file_extents(image: &dyn ReadAt) -> Vec<Extent> {
@@ -53,7 +51,7 @@ fn shifted(extent: Extent, start: u64) -> Extent {
     Extent { offset: start + extent.offset, ..extent }
 }
 
-/// Leaves out what overlaps, and gives files their padding.
+/// Leaves out what overlaps.
 fn separate(mut extents: Vec<Extent>, image_len: u64) -> Vec<Extent> {
     let mut end = 0;
     extents.retain(|extent| {
@@ -63,14 +61,6 @@ fn separate(mut extents: Vec<Extent>, image_len: u64) -> Vec<Extent> {
         }
         is_apart
     });
-    for index in 0..extents.len() {
-        let next = extents.get(index + 1).map_or(image_len, |next| next.offset);
-        let extent = &mut extents[index];
-        let padded = extent.end().next_multiple_of(BLOCK_BYTES);
-        if extent.offset.is_multiple_of(BLOCK_BYTES) && padded <= next {
-            extent.len = padded - extent.offset;
-        }
-    }
     extents
 }
 
@@ -83,10 +73,10 @@ mod tests {
     }
 
     #[test]
-    fn files_get_their_padding_and_do_not_overlap() {
+    fn files_do_not_overlap() {
         let list =
             vec![extent(0, 5000), extent(4096, 10), extent(8192, 1), extent(8300, 4), extent(90_000, 9)];
-        let expected = [extent(0, 8192), extent(8192, 1), extent(8300, 4)];
+        let expected = [extent(0, 5000), extent(8192, 1), extent(8300, 4)];
         assert_eq!(separate(list, 50_000), expected);
         assert_eq!(separate(vec![extent(4096, 10)], 4106), [extent(4096, 10)]);
     }

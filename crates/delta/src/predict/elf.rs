@@ -211,6 +211,8 @@ pub(super) struct Image {
     /// Offsets at which BTF types or Go's records of functions start, some of them, sorted; see
     /// [`super::types`] and [`super::go`].
     pub starts: Vec<u32>,
+    /// Where the table of symbols starts that relocations name.
+    pub symbols: Option<u64>,
     /// The function tables of a Go program.
     pub go: Option<super::go::Tables>,
     /// Offsets of sections by index, of an object before linking.
@@ -244,12 +246,25 @@ impl Image {
         });
         super::kallsyms::split(old, extent, &layout, &mut regions);
         let section_symbols = section_symbols(old, extent, &layout, &regions);
+        // Of a program that is linked those for the loader, which stand first.
+        let symbols = regions.iter().find(|region| region.content == Content::Symbols);
+        let symbols = symbols.map(|region| region.offset);
         let (go, starts) = match super::go::split(old, extent, &layout, &mut regions) {
             Some((go, starts)) => (Some(go), starts),
             None => (None, super::types::starts(old, extent, &mut regions)),
         };
         regions.shrink_to_fit();
-        Some(Self { layout, regions, tables: None, starts, go, bases, section_symbols, section_names })
+        Some(Self {
+            layout,
+            regions,
+            tables: None,
+            starts,
+            symbols,
+            go,
+            bases,
+            section_symbols,
+            section_names,
+        })
     }
 
     /// Sees to it that [`Image::tables`] are known where a region may hold some.
