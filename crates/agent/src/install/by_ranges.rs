@@ -57,7 +57,7 @@ pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
         let index_path = slot_index::path_of(work.device.folder.path(), &job.target.name, scheme);
         slot_index::store(&index_path, &target, index)?;
         let fetched_bytes = bundle.site.counters().bytes - before;
-        Ok(described(job, bundle, attempt.choice, fetched_bytes, attempt.tally))
+        described(job, (bundle, index), attempt.choice, fetched_bytes, attempt.tally)
     })
 }
 
@@ -102,7 +102,7 @@ pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
         old.find(work, &mut assembly)?;
         let choice = choose(work, job, bundle, &assembly)?;
         let bytes = choice.bytes;
-        Ok(described(job, bundle, choice, bytes, assembly.tally()))
+        described(job, (bundle, index), choice, bytes, assembly.tally())
     })
 }
 
@@ -142,8 +142,16 @@ fn with_source(
     Err(Fault::new(Kind::NoRoute, message))
 }
 
-fn described(job: &Job<'_>, bundle: &Bundle, choice: Choice, fetched_bytes: u64, tally: Tally) -> Made {
-    Made {
+fn described(
+    job: &Job<'_>,
+    (bundle, index): (&Bundle, &Index),
+    choice: Choice,
+    fetched_bytes: u64,
+    tally: Tally,
+) -> Result<Made, Fault> {
+    let packing_bytes = Contents::packing_memory_bytes(&index.unpacked)?;
+    let is_packed = choice.route != Route::Full && packing_bytes > 0;
+    Ok(Made {
         role: job.role.into(),
         slot: job.target.name.clone(),
         route: choice.route,
@@ -152,8 +160,8 @@ fn described(job: &Job<'_>, bundle: &Bundle, choice: Choice, fetched_bytes: u64,
         fetched_bytes,
         size_bytes: job.payload.size_bytes,
         in_place_bytes: tally.in_place_bytes,
-        memory_bytes: None,
-    }
+        memory_bytes: is_packed.then_some(packing_bytes),
+    })
 }
 
 /// Chunks, or frames of the whole: whichever is surely less.
@@ -223,6 +231,8 @@ fn assemble(
         assembly.lose(&lost);
     }
     let tally = assembly.tally();
+    // Packing takes memory of its own.
+    drop(assembly);
     pack(work, index, &contents, target)?;
     Ok((choice, tally, has_believed))
 }
@@ -231,7 +241,7 @@ fn assemble(
 fn room(work: &Work<'_>, index: &Index) -> Result<Contents, Fault> {
     let folder = work.device.folder.path();
     let contents = Contents::room(&index.unpacked, folder).map_err(|error| Fault::writing(folder, error))?;
-    let (need, limit) = (contents.packing_memory_bytes()?, work.arguments.memory_limit);
+    let (need, limit) = (Contents::packing_memory_bytes(&index.unpacked)?, work.arguments.memory_limit);
     if need > limit {
         let message =
             format!("packing takes {} of memory, {} are allowed", HumanBytes(need), HumanBytes(limit));

@@ -18,10 +18,6 @@ pub(super) const RELA_BYTES: u64 = 24;
 /// In a program that starts at address zero, smaller values in data are taken for numbers.
 const SMALL_NUMBER_MAX: u64 = 0x1_0000;
 
-/// Smaller constants in code are taken for numbers, also where a program has memory at address zero: a kernel
-/// keeps there what each processor has for itself.
-const SMALL_ADDRESS_MIN: u64 = 0x1000;
-
 /// A run of old bytes inside one region.
 pub(super) struct Run<'a> {
     pub image: &'a Image,
@@ -101,8 +97,7 @@ fn x86_code(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>) {
                 } else {
                     (Form::Absolute32, value)
                 };
-                let is_address = instruction.relative || fixed && target >= SMALL_ADDRESS_MIN;
-                if is_address && run.image.layout.holds(target) {
+                if (instruction.relative || fixed) && run.image.layout.holds(target) {
                     fields.push(Field { at: (from - run.before) as u32, form, target, base: 0, context: 0 });
                 }
             }
@@ -113,7 +108,7 @@ fn x86_code(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>) {
                 && let Some(value) = u32_at(run.bytes, from)
             {
                 let target = i64::from(value as i32) as u64;
-                if target >= SMALL_ADDRESS_MIN && run.image.layout.holds(target) {
+                if run.image.layout.holds(target) {
                     fields.push(Field {
                         at: (from - run.before) as u32,
                         form: Form::Absolute32,

@@ -103,11 +103,11 @@ impl Contents {
     ///
     /// # Errors
     /// [`ApplyError`] where the patch that tells how cannot be used.
-    pub fn packing_memory_bytes(&self) -> Result<u64, ApplyError> {
-        if self.unpacked.packing.is_empty() {
+    pub fn packing_memory_bytes(unpacked: &Unpacked) -> Result<u64, ApplyError> {
+        if unpacked.packing.is_empty() {
             return Ok(0);
         }
-        Ok(Patch::open(&self.unpacked.packing)?.header.apply_memory_bytes)
+        Ok(Patch::open(&unpacked.packing)?.header.apply_memory_bytes)
     }
 
     /// Packs the contents to where they stand in the payload. Whether it is right then is for the payload's digest
