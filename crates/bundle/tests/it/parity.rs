@@ -152,8 +152,9 @@ fn a_changed_constant_costs_parity_and_damaged_parity_costs_bytes_only() {
     // What is wanted without parity is what is wanted where none of it helps, but for itself.
     let without = damaged.wanted - damaged.wanted_parity;
     assert!(right.wanted_parity > 0 && right.wanted_parity < damaged.wanted_parity);
-    assert!(right.wanted < without, "{} with parity, {without} without", right.wanted);
+    assert!(right.wanted < without / 2, "{} with parity, {without} without", right.wanted);
     let (told, told_without) = (right.tally.predicted_bytes, damaged.tally.predicted_bytes);
-    assert!(told > told_without, "{told} bytes told with parity, {told_without} without");
-    eprintln!("{} {} {without} {told} {told_without} of {}", right.wanted, right.wanted_parity, new.len());
+    // Each constant is in another chunk, nearly.
+    let constants = (FUNCTIONS / CHANGED_STEP) as u64;
+    assert!(told > told_without + constants * 256, "{told} bytes told with parity, {told_without} without");
 }

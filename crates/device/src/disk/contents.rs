@@ -244,10 +244,17 @@ mod tests {
             let (inside, behind): (Vec<Extent>, Vec<Extent>) =
                 files.iter().partition(|file| file.offset < image.len());
             assert_eq!(behind.iter().map(|file| file.len).sum::<u64>(), found.unpacked.len);
-            let inside: Vec<Vec<u8>> =
-                inside.iter().map(|file| read(&Gathered::new(&image, std::slice::from_ref(file)))).collect();
-            assert_eq!(inside.iter().filter(|file| **file == damaged).count(), 2);
-            assert!(!packed.iter().any(|packed| inside.contains(packed)));
+            // Files may stand in pieces, and have padding: their starts tell.
+            let starts_like = |packed: &Vec<u8>| {
+                let head = |file: &Extent| {
+                    let mut head = vec![0; 4096];
+                    image.read_at(file.offset, &mut head).unwrap();
+                    head
+                };
+                inside.iter().filter(|file| head(file) == packed[..4096]).count()
+            };
+            assert_eq!(starts_like(&damaged), 2);
+            assert_eq!(packed.iter().map(starts_like).sum::<usize>(), 0);
         }
     }
 }
