@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fluvial_bundle::{
     BundleHeader, Component, Cutting, HashKind, Manifest, PartInfo, PartKind, Payload, PayloadInfo, Sketch,
-    WholeOptions, WriteOptions, write_whole,
+    Unpacked, WholeOptions, WriteOptions, write_whole,
 };
 use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
@@ -105,16 +105,34 @@ fn bundles(folder: &Path, new: &[u8]) {
             .filter(|file| file.len > 0)
             .into_iter()
             .collect();
-        let payload = Payload { name, sha256: Sha256::digest(bytes).into(), bytes: &bytes, files: &files, unpacked: None };
+        let payload = Payload {
+            name,
+            sha256: Sha256::digest(bytes).into(),
+            bytes: &bytes,
+            files: &files,
+            unpacked: None,
+        };
         seed(folder, name, payload, Cutting::Files);
     }
     for name in ["casync-4", "fixed-1", "fixed-16"] {
-        let payload = Payload { name, sha256: Sha256::digest(new).into(), bytes: &new, files: &[], unpacked: None };
+        let payload =
+            Payload { name, sha256: Sha256::digest(new).into(), bytes: &new, files: &[], unpacked: None };
         seed(folder, name, payload, name.parse().expect("a chunker"));
     }
+    // A part of it is packed: what it unpacks to is the rest.
+    let len = new.len() as u64 / 4;
+    let unpacked = Unpacked {
+        files: vec![vec![Extent { offset: 2 * len, len: 700 }, Extent { offset: len, len: 300 }]],
+        len,
+        packing: b"a patch that nobody applies".to_vec(),
+    };
+    let files = [Extent { offset: 3 * len + 1000, len: 2000 }];
+    let payload =
+        Payload { name: "packed", sha256: [4; 32], bytes: &new, files: &files, unpacked: Some(&unpacked) };
+    seed(folder, "packed", payload, Cutting::Files);
     // Two runs: three chunks and one.
-    let mut page = vec![2, 2, 60, 30, 5, 5, 80, 3, 1, 10, 20, 30, 10, 10, 10];
-    page.extend_from_slice(&[7; 3 * 8 + 4 * 12]);
+    let mut page = vec![2, 2, 60, 30, 5, 5, 48, 3, 1, 10, 20, 30, 10, 10, 10];
+    page.extend_from_slice(&[7; 3 * 8 + 16]);
     write(folder, "page", &page);
     let part = |size_bytes| PartInfo { size_bytes, sha256: [2; 32] };
     let (sketch, whole) = (Some(part(9)), Some(part(11)));

@@ -64,9 +64,10 @@ pub fn run(bytes: &[u8]) {
 fn read_index(bytes: &[u8]) -> Option<Index> {
     let index = Index::read(bytes).ok()?;
     let sum: u64 = index.runs.iter().map(|run| u64::from(run.len)).sum();
-    assert_eq!(sum, index.len, "runs fill the payload");
+    let cut = index.cut_len() - index.unpacked.packed_bytes();
+    assert_eq!(sum, cut, "runs fill the payload and what is unpacked behind it");
     let order: u64 = index.order().map(|extent| extent.len).sum();
-    assert_eq!(order, index.len, "the order of cutting is the payload");
+    assert_eq!(order, cut, "the order of cutting is what is cut");
     let again = Index::read(&index.to_bytes().expect("an index that was read is written"));
     assert_eq!(again.as_ref().ok(), Some(&index), "what was written is read again");
     Some(index)
@@ -136,10 +137,10 @@ impl Shelf for Chunks<'_> {
 }
 
 fn put_together(index: &Index, chunks: &[u8]) {
-    if index.len > TARGET_BYTES_MAX {
+    if index.cut_len() > TARGET_BYTES_MAX {
         return;
     }
-    let made = target(index.len);
+    let made = target(index.cut_len());
     let mut assembly = Assembly::new(&[Part { index, target: &made }], vec![&OLD]);
     let shelf = Chunks(chunks);
     let mut go = || -> Result<(), AssembleError> {
@@ -148,14 +149,14 @@ fn put_together(index: &Index, chunks: &[u8]) {
         loop {
             let pages = assembly.pages();
             if pages.is_empty() {
-                return Ok(());
+                return assembly.copy_repeats(&|_| true);
             }
             assert!(pages.iter().all(|want| is_inside(want.len, want.offset)), "a page stands in the file");
             assembly.open_pages(&shelf)?;
             assembly.find_chunks(&|_| true)?;
             for round in 0.. {
                 assert!(round < ROUNDS_MAX, "it comes to an end");
-                let wants = assembly.next_round(&|_| true)?;
+                let wants = assembly.next_round(&shelf, &|_| true)?;
                 if wants.is_empty() {
                     break;
                 }
@@ -171,7 +172,7 @@ fn put_together(index: &Index, chunks: &[u8]) {
         Ok(()) => {
             let tally = assembly.tally();
             let sum = tally.found_bytes + tally.predicted_bytes + tally.fetched_bytes;
-            assert!(sum >= index.len, "all of it came from somewhere");
+            assert!(sum >= index.cut_len() - index.unpacked.packed_bytes(), "all of it came from somewhere");
         }
         Err(error) => assert!(!matches!(error, AssembleError::Write(_)), "bytes are written outside"),
     }

@@ -16,10 +16,15 @@ const BLOCK_COST_BYTES_MAX: u64 = 3 * BLOCK_BYTES;
 
 /// An ext4 image of files with these seeds.
 fn ext4(folder: &Path, seeds: impl Iterator<Item = u64>) -> Vec<u8> {
+    ext4_of(folder, seeds.map(|seed| image(seed, 50_000)))
+}
+
+/// An ext4 image of files with this content.
+fn ext4_of(folder: &Path, files: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     let tree = folder.join("tree");
     fs::create_dir(&tree).unwrap();
-    for (number, seed) in seeds.enumerate() {
-        fs::write(tree.join(format!("file-{number}")), image(seed, 50_000)).unwrap();
+    for (number, content) in files.enumerate() {
+        fs::write(tree.join(format!("file-{number}")), content).unwrap();
     }
     let path = folder.join("image");
     fs::File::create(&path).unwrap().set_len(8 << 20).unwrap();
@@ -97,4 +102,60 @@ fn both_slots_are_sources() {
     let both = second.installed(&bundle, &["--route", "dynamic"], &new);
     assert!(fetched(&both) < fetched(&alone), "{} with both, {} with one", fetched(&both), fetched(&alone));
     assert!(both["slots"][0]["in_place_bytes"].as_u64().unwrap() > 0);
+}
+
+/// Two releases of an ext4 image with a packed file, whose content changes a little; and how long that is.
+fn packed_pair(pack: impl Fn(&[u8]) -> Vec<u8>) -> (Vec<u8>, Vec<u8>, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    // Hexadecimal digits pack to a half.
+    let content = image(1, 400_000);
+    let mut changed = content.clone();
+    changed[100_000] ^= 1;
+    changed.splice(200_000..200_000, *b"inserted");
+    let (old, new) = (pack(&content), pack(&changed));
+    let image_of = |file: &[u8]| ext4_of(folder.path(), [image(2, 50_000), file.to_vec()].into_iter());
+    (image_of(&old), image_of(&new), new.len() as u64)
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("content");
+    fs::write(&path, content).unwrap();
+    Command::new("gzip").args(["-6", "-n", "-c"]).arg(&path).output().unwrap().stdout
+}
+
+#[test]
+fn a_packed_file_of_which_little_changed_costs_little() {
+    let operator = Operator::new();
+    for (number, pack) in
+        [gzip, |content: &[u8]| zstd::bulk::compress(content, 3).unwrap()].iter().enumerate()
+    {
+        let (old, new, packed_len) = packed_pair(pack);
+        assert!(packed_len > 150_000, "{packed_len}");
+        let fetched_of = |name: String, release: Release| {
+            let device = Device::new(&old, &[], &operator);
+            let output = device.installed(&operator.publish(&name, release), &["--route", "dynamic"], &new);
+            assert_eq!(output["slots"][0]["route"], "dynamic");
+            fetched(&output)
+        };
+        let as_it_is = fetched_of(format!("{number}-packed.fluvial"), Release::full(1, &new));
+        let unpacked = fetched_of(format!("{number}-unpacked.fluvial"), Release::unpacked(1, &new));
+        assert!(unpacked < packed_len / 5, "{unpacked} bytes fetched of {packed_len}");
+        assert!(unpacked < as_it_is / 2, "{unpacked} bytes fetched, {as_it_is} where it is cut packed");
+    }
+}
+
+#[test]
+fn packing_that_takes_more_memory_than_allowed_is_refused_and_the_whole_is_not() {
+    let operator = Operator::new();
+    let (old, new, _) = packed_pair(gzip);
+    let bundle = operator.publish("1.fluvial", Release::unpacked(1, &new));
+    let device = Device::new(&old, &[], &operator);
+    let ran = device.run(&["install", &bundle, "--route", "dynamic", "--memory-limit", "1MiB"]);
+    assert_eq!((ran.exit_code, &ran.error["kind"]), (Some(14), &"over_memory".into()), "{ran:?}");
+    assert!(ran.error["hint"].as_str().unwrap().contains("--route full"), "{ran:?}");
+    assert_eq!((device.read("a.img"), device.choice()), (old, "a".into()));
+    // The hint is a good one.
+    let full = ["--route", "full", "--memory-limit", "1MiB"];
+    assert_eq!(device.installed(&bundle, &full, &new)["slots"][0]["route"], "full");
 }

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use fluvial_bundle::{
     BundleHeader, Component, Cutting, HashKind, Index, Manifest, PartInfo, PartKind, Payload, PayloadInfo,
-    Sketch, WholeOptions, WriteOptions, write, write_whole,
+    Scatter, Sketch, WholeOptions, WriteOptions, write, write_whole,
 };
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::scratch::MemoryScratch;
+use fluvial_device::disk::{Contents, Medium};
 use fluvial_image::{Anatomist, file_extents};
 use fluvial_trust::{InitOptions, KeyFolder, SignOptions, Timestamp, sign};
 use sha2::{Digest as _, Sha256};
@@ -23,6 +24,9 @@ pub const WHOLE: WholeOptions = WholeOptions {
     frame_bytes: 512 << 10,
     piece_bytes: 64 << 10,
 };
+
+/// What packing may take on a device, in bytes.
+const PACKING_MEMORY_BYTES: u64 = 64 << 20;
 
 /// Whoever has the keys, and a folder that is published.
 pub struct Operator {
@@ -88,10 +92,30 @@ impl Release {
         let files = file_extents(&image);
         let sha256 = Sha256::digest(image).into();
         let payload = Payload { name: "system", sha256, bytes: &image, files: &files, unpacked: None };
+        Self::of_payload(sequence, image, payload)
+    }
+
+    /// A full bundle of which packed files are cut unpacked, as `fluvial bundle create` makes it.
+    pub fn unpacked(sequence: u64, image: &[u8]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        fs::write(&path, image).unwrap();
+        let medium = Medium::open(&path).unwrap();
+        let found = Contents::find(&medium, folder.path(), Some(PACKING_MEMORY_BYTES));
+        let (mut contents, files) = found.unwrap();
+        assert!(!contents.unpacked.files.is_empty(), "there is a packed file");
+        contents.unpacked.packing = packing(&contents, &medium);
+        let (bytes, sha256) = (contents.behind(&medium), Sha256::digest(image).into());
+        let unpacked = Some(&contents.unpacked);
+        let payload = Payload { name: "system", sha256, bytes: &bytes, files: &files, unpacked };
+        Self::of_payload(sequence, image, payload)
+    }
+
+    fn of_payload(sequence: u64, image: &[u8], payload: Payload<'_>) -> Self {
         let options = WriteOptions { level: 3, cutting: Cutting::Files, hash: HashKind::Blake3 };
         let (mut chunks, mut full) = (Vec::new(), Vec::new());
         let index = write(payload, options, &mut chunks, &|_| true).unwrap();
-        let whole = write_whole(&image, &files, WHOLE, &mut full, &|_| true).unwrap();
+        let whole = write_whole(&image, &file_extents(&image), WHOLE, &mut full, &|_| true).unwrap();
         let table = whole.to_bytes().unwrap();
         let sketch = Sketch::of(&index).to_bytes();
         let index = index.to_bytes().unwrap();
@@ -178,6 +202,18 @@ impl Release {
         let parts = self.parts.iter().flat_map(|(_, bytes)| bytes).copied();
         self.header().into_iter().chain(parts).collect()
     }
+}
+
+/// The patch that makes an image's packed files of what they unpack to.
+fn packing(contents: &Contents, image: &Medium) -> Vec<u8> {
+    let files = contents.unpacked.files.iter();
+    let files: Vec<_> = files.map(|extents| Scatter::new(image, extents.iter().copied())).collect();
+    let names: Vec<String> = (0..files.len()).map(|number| number.to_string()).collect();
+    let targets: Vec<_> = names.iter().zip(&files).map(|(name, file)| Named::new(name, file)).collect();
+    let options = DiffOptions { apply_memory_bytes: PACKING_MEMORY_BYTES, ..DiffOptions::default() };
+    let (old, mut patch) = ([Named::new("contents", contents.medium())], Vec::new());
+    diff(&old, &targets, &Anatomist, &MemoryScratch, &options, &Unobserved, &mut patch).unwrap();
+    patch
 }
 
 /// A patch from one image to another.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod casync;
+mod parity;
 mod whole;
 
 use std::cell::RefCell;
@@ -59,18 +60,28 @@ fn assemble(
     published: &Published,
     old: &[Vec<u8>],
 ) -> Result<(Vec<u8>, u64, Tally), AssembleError> {
+    let mut wanted = 0;
+    let (made, tally) = assemble_with(index, published, old, &mut |want| wanted += want.len)?;
+    Ok((made, wanted, tally))
+}
+
+/// As [`assemble`]; `each` hears of everything that is wanted.
+fn assemble_with(
+    index: &Index,
+    published: &Published,
+    old: &[Vec<u8>],
+    each: &mut dyn FnMut(&Want),
+) -> Result<(Vec<u8>, Tally), AssembleError> {
     let target = Memory::new(vec![0; index.len as usize]);
     let mut assembly =
         Assembly::new(&[Part { index, target: &target }], old.iter().map(|one| one as &dyn ReadAt).collect());
-    let sum = |wants: &[Want]| wants.iter().map(|want| want.len).sum::<u64>();
     assembly.find_runs(&|_| true)?;
-    let mut wanted = 0;
     loop {
         let pages = assembly.pages();
         if pages.is_empty() {
             break;
         }
-        wanted += sum(&pages);
+        pages.iter().for_each(&mut *each);
         assembly.open_pages(published)?;
         assembly.find_chunks(&|_| true)?;
         loop {
@@ -78,14 +89,14 @@ fn assemble(
             if wants.is_empty() {
                 break;
             }
-            wanted += sum(&wants);
+            wants.iter().for_each(&mut *each);
             assembly.take(published, &|_| true)?;
         }
     }
     assembly.copy_repeats(&|_| true)?;
     let tally = assembly.tally();
     drop(assembly);
-    Ok((target.into_bytes(), wanted, tally))
+    Ok((target.into_bytes(), tally))
 }
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {

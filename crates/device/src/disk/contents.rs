@@ -171,3 +171,90 @@ impl ApplyObserver for Advancing<'_> {
         (self.progress)(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use fluvial_delta::structure::Gathered;
+
+    use super::*;
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("content");
+        fs::write(&path, content).unwrap();
+        Command::new("gzip").arg("-nc").arg(&path).output().unwrap().stdout
+    }
+
+    fn content(seed: u64) -> Vec<u8> {
+        let mut state = seed;
+        let next = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{:08x}", state >> 32).into_bytes()
+        };
+        (0..20_000).flat_map(next).collect()
+    }
+
+    /// An ext4 image of these files, 4 MiB long.
+    fn image(files: &[Vec<u8>], folder: &Path) -> Medium {
+        let (tree, path) = (folder.join("tree"), folder.join("image"));
+        fs::create_dir(&tree).unwrap();
+        for (number, file) in files.iter().enumerate() {
+            fs::write(tree.join(number.to_string()), file).unwrap();
+        }
+        File::create(&path).unwrap().set_len(4 << 20).unwrap();
+        let mut command = Command::new("mkfs.ext4");
+        command.args(["-q", "-F", "-b", "4096", "-O", "^has_journal", "-d"]).arg(&tree).arg(&path);
+        assert!(command.status().unwrap().success());
+        Medium::open(&path).unwrap()
+    }
+
+    fn read(stream: &dyn ReadAt) -> Vec<u8> {
+        let mut bytes = vec![0; stream.len() as usize];
+        stream.read_at(0, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn what_begins_like_a_packed_file_and_does_not_unpack_stays_as_it_is() {
+        let contents = [1, 2, 3].map(content);
+        let packed = contents.clone().map(|content| gzip(&content));
+        // What comes of its start has to be taken back.
+        let mut damaged = gzip(&content(4));
+        let half = damaged.len() / 2;
+        damaged[half..].fill(0xff);
+        let [first, second, third] = packed.clone();
+        let folder = tempfile::tempdir().unwrap();
+        let image = image(&[first, damaged.clone(), second, damaged.clone(), third], folder.path());
+
+        for memory_bytes in [None, Some(64 << 20)] {
+            let (found, files) = Contents::find(&image, folder.path(), memory_bytes).unwrap();
+            let mut expected = Vec::new();
+            for extents in &found.unpacked.files {
+                let file = read(&Gathered::new(&image, extents));
+                let number = packed.iter().position(|packed| *packed == file);
+                expected.extend_from_slice(&contents[number.expect("a file that unpacks")]);
+            }
+            assert_eq!(found.unpacked.files.len(), 3, "all that unpack are unpacked");
+            assert_eq!(found.unpacked.len, expected.len() as u64);
+            assert!(read(found.medium()) == expected);
+            // Damaged files are cut as they stand in the image, the others as what they hold.
+            let (inside, behind): (Vec<Extent>, Vec<Extent>) =
+                files.iter().partition(|file| file.offset < image.len());
+            assert_eq!(behind.iter().map(|file| file.len).sum::<u64>(), found.unpacked.len);
+            // Files may stand in pieces, and have padding: their starts tell.
+            let starts_like = |packed: &Vec<u8>| {
+                let head = |file: &Extent| {
+                    let mut head = vec![0; 4096];
+                    image.read_at(file.offset, &mut head).unwrap();
+                    head
+                };
+                inside.iter().filter(|file| head(file) == packed[..4096]).count()
+            };
+            assert_eq!(starts_like(&damaged), 2);
+            assert_eq!(packed.iter().map(starts_like).sum::<usize>(), 0);
+        }
+    }
+}
