@@ -105,7 +105,7 @@ fn program(code: &[u8]) -> Vec<u8> {
 }
 
 /// Where the parity of a payload of one segment stands: before its packed chunks.
-fn parity_of(bytes: &Vec<u8>, index: &Index) -> Range<usize> {
+fn parity_of(bytes: &[u8], index: &Index) -> Range<usize> {
     let mut chunks = 0;
     let mut count = |stream: &dyn ReadAt| {
         cut(stream, Cutting::Files, HashKind::default(), false, |error| error, &mut |run, _| {
