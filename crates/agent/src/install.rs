@@ -13,11 +13,14 @@ mod whole;
 
 use std::cell::Cell;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fluvial_bundle::{Component, PartKind, PayloadInfo};
 use fluvial_console::{Fault, Interrupt, Kind, Progress};
+use fluvial_delta::apply::check_target;
+use fluvial_delta::header::StreamInfo;
+use fluvial_device::disk::Medium;
 use fluvial_device::system::{Group, Slot};
 use fluvial_fetch::Counters;
 
@@ -189,11 +192,26 @@ fn end(
 }
 
 fn remove_staged(device: &Device) -> Result<(), Fault> {
-    let path = staging(device);
-    match std::fs::remove_dir_all(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Fault::writing(&path, error)),
+    remove_folder(&staging(device))
+}
+
+/// Removes a folder, if it is there.
+pub fn remove_folder(path: &Path) -> Result<(), Fault> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Fault::writing(path, error)),
         _ => Ok(()),
     }
+}
+
+/// Reads a slot back, from the medium and not from memory, and compares it with the manifest.
+fn read_back(work: &Work<'_>, job: &Job<'_>, target: &Medium) -> Result<(), Fault> {
+    let path = work.device.path(job.target);
+    target.file().sync_data().map_err(|error| Fault::writing(path, error))?;
+    let len = job.payload.size_bytes;
+    target.release(0, len);
+    work.progress.phase("verifying", len);
+    let info = StreamInfo { name: job.role.into(), size: len, sha256: job.payload.sha256 };
+    Ok(check_target(target, &info, &mut |bytes| work.progress.advance(bytes))?)
 }
 
 /// Makes a slot, by the first route that works.

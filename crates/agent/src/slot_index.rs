@@ -18,7 +18,7 @@ use indicatif::HumanBytes;
 
 use crate::arguments::CreateIndexArguments;
 use crate::device::Device;
-use crate::install::Work;
+use crate::install::{Work, remove_folder};
 
 const FINGERPRINT_BYTES: usize = 32;
 /// A level of Zstandard that takes a MiB of memory.
@@ -99,11 +99,7 @@ pub fn kept(work: &Work<'_>, slot: &Slot, scheme: Scheme) -> Option<Index> {
 
 /// Removes what is kept of a slot.
 pub fn forget(state: &Path, slot: &str) -> Result<(), Fault> {
-    let folder = state.join("slots").join(slot);
-    match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Fault::writing(&folder, error)),
-        _ => Ok(()),
-    }
+    remove_folder(&state.join("slots").join(slot))
 }
 
 /// Keeps the index of a slot's present content.

@@ -167,9 +167,10 @@ fn resolve_from(
         let old = covers[cover].old + done;
         for index in parts(known, &new) {
             let Some(open) = known[index].open else { continue };
-            let Some(told) = telling.take(index, &known[index], &new, &bytes, old) else { continue };
-            let place = told.place;
-            if program.prove(open, &mut telling.bytes) {
+            if telling.take(index, &known[index], &new, &bytes, old)
+                && program.prove(open, &mut telling.bytes)
+            {
+                let place = telling.place;
                 let offset = program.extent.offset + known[index].new;
                 program.order.write_at(offset, &telling.bytes).map_err(Failed::Write)?;
                 proved.push((open.piece, place));
@@ -285,13 +286,9 @@ struct Telling {
     place: u64,
 }
 
-struct Told {
-    place: u64,
-}
-
 impl Telling {
-    /// Takes what a step at `old`, of the bytes `new`, tells of a part; answers it once it is there as a whole.
-    fn take(&mut self, index: usize, part: &Known, new: &Range<u64>, bytes: &[u8], old: u64) -> Option<Told> {
+    /// Takes what a step at `old`, of the bytes `new`, tells of a part; answers whether it is there as a whole.
+    fn take(&mut self, index: usize, part: &Known, new: &Range<u64>, bytes: &[u8], old: u64) -> bool {
         let (from, to) = (part.new.max(new.start), part.end().min(new.end));
         if from == part.new {
             (self.index, self.place) = (Some(index), old + (from - new.start));
@@ -300,10 +297,10 @@ impl Telling {
         // What came before may have been told of nothing.
         if self.index != Some(index) || self.bytes.len() as u64 != from - part.new {
             self.index = None;
-            return None;
+            return false;
         }
         self.bytes.extend_from_slice(&bytes[(from - new.start) as usize..(to - new.start) as usize]);
-        (to == part.end()).then_some(Told { place: self.place })
+        to == part.end()
     }
 }
 

@@ -17,10 +17,17 @@ impl MemoryTarget {
         Self(Mutex::new(vec![0; len]))
     }
 
-    /// What was written.
+    /// What it holds.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<Vec<u8>> for MemoryTarget {
+    /// One that holds these bytes already.
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Mutex::new(bytes))
     }
 }
 

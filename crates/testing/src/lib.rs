@@ -1,10 +1,8 @@
 //! Servers that tests start, each on a folder and a port of its own: real programs, stopped when they are dropped,
-//! and a server of ranges that misbehaves on demand. And a target in memory.
+//! and a server of ranges that misbehaves on demand.
 
-mod memory;
 mod range_server;
 mod registry;
 
-pub use memory::Memory;
 pub use range_server::{RangeCounts, RangeFault, RangeServer};
 pub use registry::DockerRegistry;

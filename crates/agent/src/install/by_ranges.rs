@@ -5,18 +5,16 @@ mod in_place;
 mod old;
 
 use std::ops::Range;
-use std::path::Path;
 
-use fluvial_bundle::{AssembleError, Assembly, Index, Part, PartKind, Tally};
+use fluvial_bundle::{AssembleError, Assembly, Index, Part, Tally};
 use fluvial_console::{Fault, Kind};
-use fluvial_delta::apply::{Target, check_target};
-use fluvial_delta::header::StreamInfo;
+use fluvial_delta::apply::Target;
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::{Contents, Destination, Medium, Verifier};
 use indicatif::HumanBytes;
 
 use super::whole;
-use super::{Job, Made, Route, Work};
+use super::{Job, Made, Route, Work, read_back};
 use crate::arguments::RouteChoice;
 use crate::bundle::Bundle;
 use crate::slot_index;
@@ -78,7 +76,7 @@ fn attempt(
     let digest = verifier.finish().map_err(|error| Fault::writing(path, error))?;
     let mut is_right = digest == Some(index.sha256);
     if !is_right && !has_believed {
-        verify(index, target, path, work)?;
+        read_back(work, job, target)?;
         is_right = true;
     }
     Ok(Attempt { choice, tally, is_right })
@@ -123,7 +121,16 @@ fn with_source(
         if let Some((reason, bytes)) = whole::is_surely_less(work, job, bundle)? {
             return as_a_whole(bundle, reason, bytes).map(Some);
         }
-        bundle.index(job.component)?.map(|index| by_index(bundle, &index)).transpose()
+        let Some(index) = bundle.index(job.component)? else { return Ok(None) };
+        if let Err(fault) = check_memory(work, &index) {
+            return match whole::size_bytes(job, bundle) {
+                Some(bytes) if work.arguments.route == RouteChoice::Auto => {
+                    as_a_whole(bundle, fault.text(), bytes).map(Some)
+                }
+                _ => Err(fault),
+            };
+        }
+        by_index(bundle, &index).map(Some)
     };
     if let Some(made) = go(work.bundle)? {
         return Ok(made);
@@ -167,8 +174,7 @@ fn described(
 /// Chunks, or frames of the whole: whichever is surely less.
 fn choose(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, assembly: &Assembly<'_>) -> Result<Choice, Fault> {
     let chunk_bytes = assembly.chunk_bytes_max();
-    let full = bundle.header.part(job.component, PartKind::Full);
-    let full_bytes = full.map(|part| part.range.end - part.range.start);
+    let full_bytes = whole::size_bytes(job, bundle);
     let choice = |route, reason: String, bytes| Ok(Choice { route, reason, bytes });
     let chunks = |reason| choice(Route::Dynamic, reason, chunk_bytes);
     if chunk_bytes == 0 {
@@ -219,7 +225,7 @@ fn assemble(
         whole::write(work, job, bundle, target.medium())?;
         return Ok((choice, tally, false));
     }
-    let mut keep = |_, range: Range<u64>| target.keep(range.start.min(index.len), range.end.min(index.len));
+    let mut keep = |range: Range<u64>| target.keep(range.start.min(index.len), range.end.min(index.len));
     assembly.kept(&mut keep).map_err(AssembleError::ReadTarget)?;
     let route = choice.route;
     loop {
@@ -240,29 +246,24 @@ fn assemble(
 /// Room for what the payload's packed files are made of.
 fn room(work: &Work<'_>, index: &Index) -> Result<Contents, Fault> {
     let folder = work.device.folder.path();
-    let contents = Contents::room(&index.unpacked, folder).map_err(|error| Fault::writing(folder, error))?;
+    Contents::room(&index.unpacked, folder).map_err(|error| Fault::writing(folder, error))
+}
+
+/// Refuses to pack in more memory than is allowed.
+fn check_memory(work: &Work<'_>, index: &Index) -> Result<(), Fault> {
     let (need, limit) = (Contents::packing_memory_bytes(&index.unpacked)?, work.arguments.memory_limit);
     if need > limit {
         let message =
             format!("packing takes {} of memory, {} are allowed", HumanBytes(need), HumanBytes(limit));
         return Err(Fault::new(Kind::OverMemory, message).hint("raise --memory-limit, or take --route full"));
     }
-    Ok(contents)
+    Ok(())
 }
 
 /// Makes the packed files of what they hold.
 fn pack(work: &Work<'_>, index: &Index, contents: &Contents, target: &Verifier) -> Result<(), Fault> {
     work.progress.phase("packing", index.unpacked.packed_bytes());
     Ok(contents.pack(target, work.device.folder.path(), &|bytes| work.progress.advance(bytes))?)
-}
-
-/// Reads the slot back, from the medium and not from memory, and compares it with the manifest.
-fn verify(index: &Index, target: &Medium, path: &Path, work: &Work<'_>) -> Result<(), Fault> {
-    target.file().sync_data().map_err(|error| Fault::writing(path, error))?;
-    target.release(0, index.len);
-    work.progress.phase("verifying", index.len);
-    let info = StreamInfo { name: index.name.clone(), size: index.len, sha256: index.sha256 };
-    Ok(check_target(target, &info, &mut |bytes| work.progress.advance(bytes))?)
 }
 
 /// A slot that is only looked at.

@@ -8,11 +8,9 @@ mod staged;
 
 use fluvial_bundle::{BundlePart, Index, PartKind};
 use fluvial_console::{Fault, Kind};
-use fluvial_delta::apply::check_target;
-use fluvial_delta::header::StreamInfo;
 use fluvial_device::disk::{Destination, Medium};
 
-use super::{Job, Made, Route, Work};
+use super::{Job, Made, Route, Work, read_back};
 use crate::arguments::RouteChoice;
 use crate::bundle::Bundle;
 use crate::slot_index;
@@ -26,9 +24,7 @@ pub fn is_surely_less(
     job: &Job<'_>,
     bundle: &Bundle,
 ) -> Result<Option<(String, u64)>, Fault> {
-    let part = |kind| bundle.header.part(job.component, kind);
-    let Some(full) = part(PartKind::Full) else { return Ok(None) };
-    let full_bytes = full.range.end - full.range.start;
+    let Some(full_bytes) = size_bytes(job, bundle) else { return Ok(None) };
     if work.arguments.route == RouteChoice::Full {
         return Ok(Some(("asked for".into(), full_bytes)));
     }
@@ -74,18 +70,9 @@ pub fn make(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, reason: String) -> 
     let target = destination.reserve(len, 0, work.device.folder.path())?;
     let in_place_bytes = write(work, job, bundle, &target)?;
     destination.publish(len)?;
-    verify(work, job, &target)?;
+    read_back(work, job, &target)?;
     let fetched_bytes = bundle.site.counters().bytes - before;
     Ok(Made { in_place_bytes, ..described(job, bundle, reason, fetched_bytes) })
-}
-
-/// Reads the slot back, from the medium and not from memory, and compares it with the manifest.
-fn verify(work: &Work<'_>, job: &Job<'_>, target: &Medium) -> Result<(), Fault> {
-    let len = job.payload.size_bytes;
-    target.release(0, len);
-    work.progress.phase("verifying", len);
-    let info = StreamInfo { name: job.role.into(), size: len, sha256: job.payload.sha256 };
-    Ok(check_target(target, &info, &mut |bytes| work.progress.advance(bytes))?)
 }
 
 /// Says what making the slot would take, without looking at it.
@@ -134,6 +121,11 @@ pub fn write(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, target: &Medium) -
     let start = full.range.start + job.payload.whole.as_ref().map_or(0, |table| table.size_bytes);
     frames::write(work, &Fetched { bundle, start, whole: &whole, staged: &staged }, &missing, target)?;
     Ok(in_place_bytes)
+}
+
+/// How many bytes the image takes as a whole, if a bundle has it so.
+pub fn size_bytes(job: &Job<'_>, bundle: &Bundle) -> Option<u64> {
+    part(job, bundle).map(|part| part.range.end - part.range.start)
 }
 
 fn part<'a>(job: &Job<'_>, bundle: &'a Bundle) -> Option<&'a BundlePart> {

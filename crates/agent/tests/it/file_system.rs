@@ -156,6 +156,9 @@ fn packing_that_takes_more_memory_than_allowed_is_refused_and_the_whole_is_not()
     assert!(ran.error["hint"].as_str().unwrap().contains("--route full"), "{ran:?}");
     assert_eq!((device.read("a.img"), device.choice()), (old, "a".into()));
     // The hint is a good one.
+    // Where the route is left open, the image is taken as a whole.
+    let planned = device.run(&["install", &bundle, "--memory-limit", "1MiB", "--dry-run"]);
+    assert_eq!(planned.exit_code, Some(0), "{planned:?}");
     let full = ["--route", "full", "--memory-limit", "1MiB"];
     assert_eq!(device.installed(&bundle, &full, &new)["slots"][0]["route"], "full");
 }

@@ -87,11 +87,6 @@ pub struct Copies<'a> {
 }
 
 impl Copies<'_> {
-    /// How many bytes they have.
-    pub fn bytes(&self) -> u64 {
-        self.list.iter().map(|one| u64::from(self.info(one).len)).sum()
-    }
-
     fn info(&self, one: &LostRun) -> RunInfo {
         self.goals[one.payload as usize].index.runs[one.run as usize]
     }
@@ -165,16 +160,16 @@ impl<'a> Assembly<'a> {
         Copies { old: Arc::clone(&self.old), hash: self.hash, goals, list }
     }
 
-    /// Calls `each` with the payload, the start and the end of everything that stood in place before.
+    /// Calls `each` with the places in the targets of everything that stood there before.
     ///
     /// # Errors
     /// None in fact: all runs stand in their payloads, as [`Index::read`] has checked.
-    pub fn kept(&self, each: &mut dyn FnMut(usize, Range<u64>)) -> io::Result<()> {
-        for (number, payload) in self.payloads.iter().enumerate() {
+    pub fn kept(&self, each: &mut dyn FnMut(Range<u64>)) -> io::Result<()> {
+        for payload in &self.payloads {
             for (info, state) in payload.index.runs.iter().zip(&*payload.there) {
                 if state.load(Ordering::Acquire) == KEPT {
                     payload.order.pieces(info.offset, info.len as usize, |at, range| {
-                        each(number, at..at + range.len() as u64);
+                        each(at..at + range.len() as u64);
                         Ok(())
                     })?;
                 }

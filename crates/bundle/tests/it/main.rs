@@ -11,8 +11,8 @@ use std::io;
 use fluvial_bundle::{
     AssembleError, Assembly, Cutting, HashKind, Index, Part, Payload, Shelf, Tally, Want, WriteOptions, write,
 };
+use fluvial_delta::memory::MemoryTarget;
 use fluvial_delta::structure::{Extent, ReadAt};
-use fluvial_testing::Memory;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -72,7 +72,7 @@ fn assemble_with(
     old: &[Vec<u8>],
     each: &mut dyn FnMut(&Want),
 ) -> Result<(Vec<u8>, Tally), AssembleError> {
-    let target = Memory::new(vec![0; index.len as usize]);
+    let target = MemoryTarget::new(index.len as usize);
     let mut assembly =
         Assembly::new(&[Part { index, target: &target }], old.iter().map(|one| one as &dyn ReadAt).collect());
     assembly.find_runs(&|_| true)?;
@@ -282,7 +282,7 @@ fn what_stands_in_place_is_not_fetched() {
     // The zeros are something else, too.
     let mut before = bytes.clone();
     before[5 << 20..(5 << 20) + 200_000].fill(7);
-    let target = Memory::new(before);
+    let target = MemoryTarget::from(before);
     let mut assembly = Assembly::new(&[Part { index: &index, target: &target }], Vec::new());
     assembly.find_in_place(&|_| true).unwrap();
     let in_place = assembly.tally().in_place_bytes;
@@ -316,7 +316,7 @@ fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
     let at = extents[7].offset as usize + 5;
     old[at] ^= 1;
 
-    let target = Memory::new(vec![0; new.len()]);
+    let target = MemoryTarget::new(new.len());
     let streams: Vec<fluvial_bundle::Scatter<&Vec<u8>>> =
         std::iter::once(fluvial_bundle::Scatter::new(&old, fluvial_bundle::gaps(&extents, old.len() as u64)))
             .chain(extents.iter().map(|extent| fluvial_bundle::Scatter::new(&old, [*extent])))

@@ -5,9 +5,10 @@ use std::fs;
 use std::sync::atomic::Ordering;
 
 use fluvial_bundle::{Cutting, HashKind, Index, Part, Payload, Tally, WriteOptions, write};
+use fluvial_delta::memory::MemoryTarget;
 use fluvial_delta::structure::ReadAt;
 use fluvial_fetch::{ChunkFile, FetchError, FetchObserver, FetchPhase, Site, Store, assemble};
-use fluvial_testing::{Memory, RangeFault, RangeServer};
+use fluvial_testing::{RangeFault, RangeServer};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
@@ -96,8 +97,8 @@ impl Published {
         old: &[Vec<u8>],
         observer: &Observer,
     ) -> Result<Tally, FetchError> {
-        let target = |payload: &Vec<u8>| Memory::new(vec![0; payload.len()]);
-        let targets: Vec<Memory> = self.payloads.iter().map(target).collect();
+        let target = |payload: &Vec<u8>| MemoryTarget::new(payload.len());
+        let targets: Vec<MemoryTarget> = self.payloads.iter().map(target).collect();
         let parts: Vec<Part<'_>> =
             self.indexes.iter().zip(&targets).map(|(index, target)| Part { index, target }).collect();
         let streams = old.iter().map(|bytes| bytes as &dyn ReadAt).collect();
