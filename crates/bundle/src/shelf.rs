@@ -3,7 +3,7 @@
 use std::io;
 
 /// Bytes of published chunk files that were fetched, by where they stand there.
-pub trait Shelf {
+pub trait Shelf: Sync {
     /// Fills `buf` with the bytes at `offset` of a payload's chunk file.
     ///
     /// # Errors

@@ -204,13 +204,14 @@ impl<'a> Predictor<'a> {
         }
         check_files("old file", &old_files, old.len())?;
         check_files("new file", new_files, u64::MAX)?;
+        let bytes = new_files.iter().map(|file| file.len).fold(0, u64::saturating_add);
         let new_files =
             new_files.iter().map(|&extent| NewFile { extent, head: Vec::new(), layout: None }).collect();
         Ok(Self {
             old,
             atlas: Atlas::new(&covers),
             covers,
-            learned: Learned::new(),
+            learned: Learned::new(bytes),
             old_files,
             new_files,
             images: Images::default(),

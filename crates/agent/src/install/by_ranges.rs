@@ -91,10 +91,9 @@ pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
             Untouched { slot: fluvial_console::open(work.device.path(job.target)).ok(), len: index.len };
         let bytes = old.bytes();
         let streams = old.streams(&bytes);
-        let streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
         let contents = room(work, index)?;
         let target = contents.behind(&target);
-        let mut assembly = Assembly::new(&[Part { index, target: &target }], streams);
+        let mut assembly = Assembly::new(&[Part { index, target: &target }], streams.list());
         work.progress.phase("looking", index.len);
         assembly.find_in_place(&|bytes| work.progress.advance(bytes))?;
         old.find(work, &mut assembly)?;
@@ -212,7 +211,7 @@ fn assemble(
     let contents = room(work, index)?;
     let behind = contents.behind(target);
     let parts = [Part { index, target: &behind }];
-    let mut assembly = Assembly::new(&parts, streams.iter().map(|stream| stream as &dyn ReadAt).collect());
+    let mut assembly = Assembly::new(&parts, streams.list());
     let scheme = (index.cutting, index.hash);
     let has_believed = in_place::find(work, job, scheme, &mut assembly, may_believe)?;
     // Frames are written as a whole: nothing else writes where they go.

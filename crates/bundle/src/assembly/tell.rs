@@ -1,6 +1,8 @@
 //! What programs lack is made of what is known of them.
 
-use std::sync::atomic::Ordering;
+use std::cmp::Reverse;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{panic, thread};
 
 use fluvial_delta::predict::HEAD_BYTES;
 use fluvial_delta::structure::Extent;
@@ -14,44 +16,79 @@ use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State, places};
 use crate::programs::{self, Bytes, Failed, Known, Open, Program};
 use crate::shelf::Shelf;
 
+/// Programs that are told at a time: each takes memory.
+const TELLERS_MAX: usize = 2;
+
+/// What was told of a program: which pieces, and where the old space has the like of each.
+type Told = Vec<(usize, u64)>;
+
 impl Assembly<'_> {
     /// Makes what programs lack from what is known of them by now. So many levels of parity were fetched.
     pub(super) fn tell_programs(&mut self, fetched: &dyn Shelf, levels: usize) -> Result<(), AssembleError> {
-        let mut next = 0;
-        for (number, payload) in self.payloads.iter().enumerate() {
-            for &extent in &payload.programs {
-                let Some(mut known) =
-                    known_of(payload, number, extent, &self.open_runs, &mut next, &self.pieces)
-                else {
-                    continue;
-                };
-                let parity = |piece: usize| {
-                    let levels = levels.min(levels_of(&self.pieces[piece]));
-                    read_parity(payload, &self.open_runs, piece as u32, levels, fetched)
-                };
-                let program = Program {
-                    hash: self.hash,
-                    extent,
-                    order: &*payload.order,
-                    old: &*self.old,
-                    old_programs: &self.old_programs,
-                    parity: &parity,
-                };
-                match programs::resolve(&program, &mut known) {
-                    Ok(proved) => {
-                        for (index, place) in proved {
-                            let piece = &mut self.pieces[index];
-                            (piece.state, piece.place) = (State::Done, place);
-                            self.tally.predicted_bytes += u64::from(piece.len);
-                        }
-                    }
-                    Err(Failed::Unpredictable) => {}
-                    Err(Failed::ReadTarget(source)) => return Err(AssembleError::ReadTarget(source)),
-                    Err(Failed::Write(source)) => return Err(AssembleError::Write(source)),
+        let of_payload = |(number, payload): (usize, &Payload<'_>)| {
+            payload.programs.iter().map(|&program| (number, program)).collect::<Vec<_>>()
+        };
+        let mut programs: Vec<(usize, Extent)> =
+            self.payloads.iter().enumerate().flat_map(of_payload).collect();
+        // The longest first: nobody is to wait for one at the end.
+        programs.sort_by_key(|(_, program)| Reverse(program.len));
+        let next = AtomicUsize::new(0);
+        let tell = || {
+            let mut told = Told::new();
+            while let Some(&(number, program)) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                told.extend(self.tell_program(number, program, fetched, levels)?);
+            }
+            Ok::<_, AssembleError>(told)
+        };
+        let tellers = thread::available_parallelism().map_or(1, usize::from).min(TELLERS_MAX);
+        let told = thread::scope(|scope| {
+            let others: Vec<_> = (1..tellers).map(|_| scope.spawn(tell)).collect();
+            let mut told = tell();
+            for other in others {
+                let more = other.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+                if let Ok(told) = &mut told {
+                    told.extend(more?);
                 }
             }
+            told
+        })?;
+        for (index, place) in told {
+            let piece = &mut self.pieces[index];
+            (piece.state, piece.place) = (State::Done, place);
+            self.tally.predicted_bytes += u64::from(piece.len);
         }
         Ok(())
+    }
+
+    fn tell_program(
+        &self,
+        number: usize,
+        extent: Extent,
+        fetched: &dyn Shelf,
+        levels: usize,
+    ) -> Result<Told, AssembleError> {
+        let payload = &self.payloads[number];
+        let Some(mut known) = known_of(payload, number, extent, &self.open_runs, &self.pieces) else {
+            return Ok(Told::new());
+        };
+        let parity = |piece: usize| {
+            let levels = levels.min(levels_of(&self.pieces[piece]));
+            read_parity(payload, &self.open_runs, piece as u32, levels, fetched)
+        };
+        let program = Program {
+            hash: self.hash,
+            extent,
+            order: &*payload.order,
+            old: &*self.old,
+            old_programs: &self.old_programs,
+            parity: &parity,
+        };
+        match programs::resolve(&program, &mut known) {
+            Ok(told) => Ok(told),
+            Err(Failed::Unpredictable) => Ok(Told::new()),
+            Err(Failed::ReadTarget(source)) => Err(AssembleError::ReadTarget(source)),
+            Err(Failed::Write(source)) => Err(AssembleError::Write(source)),
+        }
     }
 }
 
@@ -79,23 +116,20 @@ fn read_parity(
     bytes
 }
 
-/// What is known of a program, in order and without gaps; `None` where nothing is left to be told. `next` is the
-/// first open run that does not stand before the program.
+/// What is known of a program, in order and without gaps; `None` where nothing is left to be told.
 fn known_of(
     payload: &Payload<'_>,
     number: usize,
     program: Extent,
     open_runs: &[OpenRun],
-    next: &mut usize,
     pieces: &[Piece],
 ) -> Option<Vec<Known>> {
     let runs = &payload.index.runs;
     let first = runs.partition_point(|run| run.offset < program.offset);
     let end = runs.partition_point(|run| run.offset < program.end());
     let key = |run: usize| (number as u32, run as u32);
-    *next += open_runs[*next..].partition_point(|open| (open.payload, open.run) < key(first));
-    let open_here = open_runs[*next..].partition_point(|open| (open.payload, open.run) < key(end));
-    let open_here = &open_runs[*next..*next + open_here];
+    let before = |end| open_runs.partition_point(|open| (open.payload, open.run) < key(end));
+    let open_here = &open_runs[before(first)..before(end)];
     let is_missing = |piece: &Piece| piece.state == State::Missing;
     if !open_here.iter().any(|open| pieces[open.pieces()].iter().any(is_missing)) {
         return None;

@@ -5,8 +5,8 @@ mod casync;
 mod parity;
 mod whole;
 
-use std::cell::RefCell;
 use std::io;
+use std::sync::Mutex;
 
 use fluvial_bundle::{
     AssembleError, Assembly, Cutting, HashKind, Index, Part, Payload, Shelf, Tally, Want, WriteOptions, write,
@@ -20,19 +20,19 @@ use sha2::{Digest as _, Sha256};
 struct Published {
     chunks: Vec<u8>,
     /// A byte that comes wrong: always, or the first time only.
-    wrong: RefCell<Option<(usize, bool)>>,
+    wrong: Mutex<Option<(usize, bool)>>,
 }
 
 impl Shelf for Published {
     fn read(&self, _payload: usize, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.chunks.read_at(offset, buf)?;
-        let wrong = *self.wrong.borrow();
-        if let Some((at, is_lasting)) = wrong
+        let mut wrong = self.wrong.lock().unwrap();
+        if let Some((at, is_lasting)) = *wrong
             && let Some(byte) = at.checked_sub(offset as usize).and_then(|at| buf.get_mut(at))
         {
             *byte ^= 0x40;
             if !is_lasting {
-                self.wrong.replace(None);
+                *wrong = None;
             }
         }
         Ok(())
@@ -51,7 +51,7 @@ fn publish_cut(bytes: &Vec<u8>, files: &[Extent], cutting: Cutting) -> (Index, P
     let index = write(payload, options, &mut chunks, &|_| true).unwrap();
     assert_eq!(index.chunk_file_len(), chunks.len() as u64);
     let index = Index::read(&index.to_bytes().unwrap()).unwrap();
-    (index, Published { chunks, wrong: RefCell::new(None) })
+    (index, Published { chunks, wrong: Mutex::new(None) })
 }
 
 /// Puts a payload together; answers it, how much was wanted, and where it came from.
@@ -225,9 +225,9 @@ fn blocks_that_changed_are_fetched_and_no_others() {
 fn a_chunk_of_blocks_that_comes_wrong_twice_is_an_error() {
     for name in ["casync-4", "casync-64", "fixed-4", "fixed-64"] {
         let (index, published) = publish_cut(&noise(1, 500_000), &[], name.parse().unwrap());
-        published.wrong.replace(Some((20_000, false)));
+        *published.wrong.lock().unwrap() = Some((20_000, false));
         assemble(&index, &published, &[]).unwrap();
-        published.wrong.replace(Some((20_000, true)));
+        *published.wrong.lock().unwrap() = Some((20_000, true));
         let result = assemble(&index, &published, &[]);
         assert!(matches!(result, Err(AssembleError::Content { payload: 0, .. })), "{name}");
     }
@@ -255,12 +255,12 @@ fn little_is_wanted_where_little_has_changed() {
 fn what_comes_wrong_once_is_asked_for_again_and_twice_is_an_error() {
     let (bytes, files) = archive(&[noise(1, 90_000), noise(2, 300)]);
     let (index, published) = publish(&bytes, &files);
-    published.wrong.replace(Some((20_000, false)));
+    *published.wrong.lock().unwrap() = Some((20_000, false));
     let (made, _, _) = assemble(&index, &published, &[]).unwrap();
     assert!(made == bytes);
-    published.wrong.replace(Some((20_000, true)));
+    *published.wrong.lock().unwrap() = Some((20_000, true));
     assert!(matches!(assemble(&index, &published, &[]), Err(AssembleError::Content { payload: 0, .. })));
-    published.wrong.replace(Some((10, true)));
+    *published.wrong.lock().unwrap() = Some((10, true));
     assert!(matches!(assemble(&index, &published, &[]), Err(AssembleError::PageDigest { .. })));
 }
 

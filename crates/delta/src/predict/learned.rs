@@ -1,15 +1,17 @@
 //! What decoded references have taught: old target -> new target.
 
-/// Slots of the exact map; 8 bytes each.
-const EXACT_SLOTS: usize = 1 << 18;
-/// Slots of each map of neighbourhoods; 8 bytes each.
-const NEAR_SLOTS: usize = 1 << 15;
+/// Slots of the exact map, at least and at most; 8 bytes each.
+const EXACT_SLOTS: [usize; 2] = [1 << 13, 1 << 18];
+/// Slots of the exact map for one of each map of neighbourhoods.
+const NEAR_SHARE: usize = 8;
+/// Bytes of programs for one slot of the exact map: references are not denser.
+const BYTES_PER_SLOT: u64 = 64;
 /// Sizes of neighbourhoods, as shifts: the closest one that knows anything answers.
 const NEAR_SHIFTS: [u32; 3] = [4, 7, 11];
 
-/// Bytes that the maps take.
+/// Bytes that the maps take, at most.
 pub(super) const LEARNED_BYTES: u64 =
-    ((EXACT_SLOTS + NEAR_SHIFTS.len() * NEAR_SLOTS) * std::mem::size_of::<Slot>()) as u64;
+    ((EXACT_SLOTS[1] + NEAR_SHIFTS.len() * EXACT_SLOTS[1] / NEAR_SHARE) * std::mem::size_of::<Slot>()) as u64;
 
 /// Small, because references jump about in tables that are larger than the caches.
 #[derive(Clone, Copy, Default)]
@@ -28,9 +30,13 @@ pub(super) struct Learned {
 }
 
 impl Learned {
-    pub fn new() -> Self {
+    /// Knows nothing of programs that have so many bytes together.
+    pub fn new(bytes: u64) -> Self {
+        let [least, most] = EXACT_SLOTS;
+        let slots = (bytes / BYTES_PER_SLOT).clamp(least as u64, most as u64) as usize;
+        let slots = slots.next_power_of_two();
         let table = |slots| vec![Slot::default(); slots].into_boxed_slice();
-        Self { exact: table(EXACT_SLOTS), near: std::array::from_fn(|_| table(NEAR_SLOTS)) }
+        Self { exact: table(slots), near: std::array::from_fn(|_| table(slots / NEAR_SHARE)) }
     }
 
     /// The distance that this very target has moved by, when it was last seen.
@@ -94,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_was_noted_is_known_until_something_else_takes_its_place() {
-        let mut learned = Learned::new();
+        let mut learned = Learned::new(u64::MAX);
         assert_eq!(learned.exact(1, 0x1234), None);
         assert_eq!(learned.near(1, 0x1234), None);
         learned.note(1, 0x1234, 0x50);
@@ -110,14 +116,22 @@ mod tests {
     }
 
     #[test]
+    fn small_programs_take_small_tables() {
+        for (bytes, slots) in [(0, 1 << 13), (1 << 20, 1 << 14), (3 << 20, 1 << 16), (1 << 30, 1 << 18)] {
+            let learned = Learned::new(bytes);
+            assert_eq!((learned.exact.len(), learned.near[0].len()), (slots, slots / 8), "{bytes}");
+        }
+    }
+
+    #[test]
     fn most_targets_are_found_again_and_no_others() {
-        let mut learned = Learned::new();
-        for target in 0..EXACT_SLOTS as u64 / 4 {
+        let mut learned = Learned::new(u64::MAX);
+        for target in 0..EXACT_SLOTS[1] as u64 / 4 {
             learned.note(7, target * 37, target);
         }
         let found = |target: u64| learned.exact(7, target * 37);
-        let right = (0..EXACT_SLOTS as u64 / 4).filter(|&target| found(target) == Some(target)).count();
-        assert!(right > EXACT_SLOTS / 5, "{right}");
+        let right = (0..EXACT_SLOTS[1] as u64 / 4).filter(|&target| found(target) == Some(target)).count();
+        assert!(right > EXACT_SLOTS[1] / 5, "{right}");
         assert!((0..100_000).all(|target| learned.exact(8, target * 37).is_none()));
     }
 }

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::path::PathBuf;
+use std::slice;
 
 use fluvial_bundle::{Assembly, Behind, Index, Offer, Scatter, between};
 use fluvial_console::Fault;
-use fluvial_delta::structure::{Extent, ReadAt};
+use fluvial_delta::structure::{Extent, Gathered, ReadAt};
 use fluvial_device::disk::{Contents, Identity, Medium};
 
 use crate::install::{Job, Work};
@@ -21,6 +22,21 @@ pub struct OldSlot {
     contents: Contents,
     files: Vec<Extent>,
     index_path: PathBuf,
+}
+
+/// The streams of a slot.
+pub struct Streams<'a> {
+    /// What stands between files.
+    between: Scatter<&'a dyn ReadAt>,
+    files: Vec<Gathered<'a>>,
+}
+
+impl Streams<'_> {
+    /// All of them, in order.
+    pub fn list(&self) -> Vec<&dyn ReadAt> {
+        let files = self.files.iter().map(|file| file as &dyn ReadAt);
+        std::iter::once(&self.between as &dyn ReadAt).chain(files).collect()
+    }
 }
 
 impl OldSlot {
@@ -54,10 +70,10 @@ impl OldSlot {
 
     /// Its streams in these `bytes`: what stands between files, and each file; the slot as it is where it is cut to
     /// blocks.
-    pub fn streams<'a>(&'a self, bytes: &'a dyn ReadAt) -> Vec<Scatter<&'a dyn ReadAt>> {
+    pub fn streams<'a>(&'a self, bytes: &'a dyn ReadAt) -> Streams<'a> {
         let between = between(&self.files, &self.contents.unpacked.files, bytes.len());
-        let files = self.files.iter().map(|file| Scatter::new(bytes, [*file]));
-        std::iter::once(Scatter::new(bytes, between)).chain(files).collect()
+        let files = self.files.iter().map(|file| Gathered::new(bytes, slice::from_ref(file)));
+        Streams { between: Scatter::new(bytes, between), files: files.collect() }
     }
 
     /// Looks for what is wanted, reading all of it: nothing is written, nothing is kept.
