@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fluvial_bundle::{
-    BundleHeader, Component, Cutting, HashKind, Manifest, PartInfo, PartKind, Payload, PayloadInfo, Sketch,
-    Unpacked, WholeOptions, WriteOptions, write_whole,
+    BundleHeader, Component, Cutting, HashKind, Manifest, PartInfo, PartKind, Payload, PayloadInfo,
+    RunDigest, Sketch, Unpacked, WholeOptions, WriteOptions, write_whole,
 };
 use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
@@ -123,6 +123,7 @@ fn bundles(folder: &Path, new: &[u8]) {
     let len = new.len() as u64 / 4;
     let unpacked = Unpacked {
         files: vec![vec![Extent { offset: 2 * len, len: 700 }, Extent { offset: len, len: 300 }]],
+        digests: vec![RunDigest([7; 12])],
         len,
         packing: b"a patch that nobody applies".to_vec(),
     };

@@ -54,9 +54,9 @@ fn read_kept(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// What is packed in a slot, unpacked to `folder`, and where the slot and what is unpacked have files, which are cut by
 /// themselves.
-pub fn look(slot: &Medium, (cutting, _): Scheme, folder: &Path) -> Result<(Contents, Vec<Extent>), Fault> {
+pub fn look(slot: &Medium, (cutting, hash): Scheme, folder: &Path) -> Result<(Contents, Vec<Extent>), Fault> {
     let found = match cutting {
-        Cutting::Files => Contents::find(slot, folder, None),
+        Cutting::Files => Contents::find(slot, folder, None, hash),
         Cutting::Blocks(_) => Contents::room(&Unpacked::default(), folder).map(|none| (none, Vec::new())),
     };
     found.map_err(|error| Fault::writing(folder, error))

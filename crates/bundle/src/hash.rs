@@ -35,6 +35,15 @@ impl HashKind {
         }
     }
 
+    /// Hashes bytes that come one after another.
+    pub fn hasher(self) -> Hasher {
+        match self {
+            Self::Blake3 => Hasher::Blake3(Box::default()),
+            Self::Sha256 => Hasher::Sha256(Sha256::default()),
+            Self::Sha512_256 => Hasher::Sha512_256(Sha512_256::default()),
+        }
+    }
+
     /// The number that stands for it in files.
     pub(crate) fn code(self) -> u8 {
         self as u8
@@ -43,6 +52,39 @@ impl HashKind {
     /// The hash of a number.
     pub(crate) fn of_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|hash| hash.code() == code)
+    }
+}
+
+/// A digest in the making.
+#[derive(Debug, Clone)]
+pub enum Hasher {
+    /// BLAKE3.
+    Blake3(Box<blake3::Hasher>),
+    /// SHA-256.
+    Sha256(Sha256),
+    /// SHA-512/256.
+    Sha512_256(Sha512_256),
+}
+
+impl Hasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Blake3(hasher) => {
+                hasher.update(bytes);
+            }
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512_256(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The digest of all that came.
+    pub fn finish(self) -> [u8; 32] {
+        match self {
+            Self::Blake3(hasher) => *hasher.finalize().as_bytes(),
+            Self::Sha256(hasher) => hasher.finalize().into(),
+            Self::Sha512_256(hasher) => hasher.finalize().into(),
+        }
     }
 }
 
@@ -78,6 +120,16 @@ mod tests {
             "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"
         );
         assert_eq!(hex(HashKind::Blake3), "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85");
+    }
+
+    #[test]
+    fn bytes_may_come_one_after_another() {
+        for hash in HashKind::ALL {
+            let mut hasher = hash.hasher();
+            hasher.update(b"a");
+            hasher.update(b"bc");
+            assert_eq!(hasher.finish(), hash.digest(b"abc"));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use fluvial_delta::wire::{WireError, WireReader, WireWriter};
 
 use crate::cutting::Cutting;
 use crate::error::IndexError;
-use crate::hash::HashKind;
+use crate::hash::{HashKind, Hasher};
 use crate::limits::{
     FILES_MAX, INDEX_BYTES_MAX, INDEX_UNPACKED_BYTES_MAX, NAME_BYTES_MAX, PACKED_EXTENTS_MAX,
     PACKED_FILES_MAX, PACKING_BYTES_MAX, PAGE_BYTES_MAX, PAGE_CHUNKS_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX,
@@ -40,8 +40,17 @@ pub struct RunDigest(pub [u8; 12]);
 impl RunDigest {
     /// That of these bytes.
     pub fn of(hash: HashKind, bytes: &[u8]) -> Self {
+        Self::cut(&hash.digest(bytes))
+    }
+
+    /// That of all that a hasher was given.
+    pub fn of_all(hasher: Hasher) -> Self {
+        Self::cut(&hasher.finish())
+    }
+
+    fn cut(full: &[u8; 32]) -> Self {
         let mut digest = [0; 12];
-        digest.copy_from_slice(&hash.digest(bytes)[..12]);
+        digest.copy_from_slice(&full[..12]);
         Self(digest)
     }
 }
@@ -136,6 +145,8 @@ impl PageSpan {
 pub struct Unpacked {
     /// Where each packed file stands in the payload.
     pub files: Vec<Vec<Extent>>,
+    /// The digest of each, as it stands there: a device that has one need not pack it.
+    pub digests: Vec<RunDigest>,
     /// How many bytes they unpack to together.
     pub len: u64,
     /// A patch (docs/format.md) that makes the packed files, in their order, of what they unpack to. None where
@@ -356,7 +367,8 @@ impl Index {
     fn write_unpacked(&self, writer: &mut WireWriter) {
         let unpacked = &self.unpacked;
         writer.number(unpacked.files.len() as u64);
-        for file in &unpacked.files {
+        for (file, digest) in unpacked.files.iter().zip(&unpacked.digests) {
+            writer.raw(&digest.0);
             writer.number(file.len() as u64);
             for extent in file {
                 writer.number(extent.offset);
@@ -372,6 +384,9 @@ impl Index {
     fn read_unpacked(&mut self, reader: &mut WireReader<'_>) -> Result<(), IndexError> {
         let mut unpacked = Unpacked::default();
         for _ in 0..reader.count("packed files", PACKED_FILES_MAX)? {
+            let mut digest = RunDigest([0; 12]);
+            digest.0.copy_from_slice(reader.raw(12)?);
+            unpacked.digests.push(digest);
             let mut file = Vec::new();
             for _ in 0..reader.count("extents of a packed file", PACKED_EXTENTS_MAX)? {
                 let offset = reader.limited("where a packed file stands", self.len)?;

@@ -48,6 +48,11 @@ pub trait Target: ReadAt {
     /// # Errors
     /// Whatever the medium reports: a full disk, a read-only device.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Whether it holds what it should already: then nothing is packed for it, and nothing written.
+    fn is_made(&self) -> bool {
+        false
+    }
 }
 
 /// How far applying has come.

@@ -12,6 +12,7 @@ mod journal;
 mod making;
 mod medium;
 mod notary;
+mod pages;
 mod scratch;
 mod verifier;
 

@@ -214,6 +214,8 @@ fn assemble(
     let mut assembly = Assembly::new(&parts, streams.list());
     let scheme = (index.cutting, index.hash);
     let has_believed = in_place::find(work, job, scheme, &mut assembly, may_believe)?;
+    let mut keep = |range: Range<u64>| target.keep(range.start.min(index.len), range.end.min(index.len));
+    assembly.kept(&mut keep).map_err(AssembleError::ReadTarget)?;
     // Frames are written as a whole: nothing else writes where they go.
     let has_room = || work.arguments.route != RouteChoice::Full && target.has_room();
     old.note(work, &mut assembly, &has_room)?;
@@ -221,25 +223,27 @@ fn assemble(
     if choice.route == Route::Full {
         let tally = assembly.tally();
         drop(assembly);
-        whole::write(work, job, bundle, target.medium())?;
+        whole::write(work, job, bundle, target)?;
         return Ok((choice, tally, false));
     }
-    let mut keep = |range: Range<u64>| target.keep(range.start.min(index.len), range.end.min(index.len));
-    assembly.kept(&mut keep).map_err(AssembleError::ReadTarget)?;
+    let made = old.copy_packed(&contents, target, index.hash)?;
+    let mut is_packed = false;
+    let mut pack = |progress: &dyn Fn(u64) -> bool| {
+        if !std::mem::replace(&mut is_packed, true) {
+            contents.pack(target, &made, work.device.folder.path(), progress)?;
+        }
+        Ok(())
+    };
     let route = choice.route;
     loop {
-        let lost = fill(work, job, (bundle, index), route, &mut assembly, target)?;
+        let lost = fill(work, job, (bundle, index), route, &mut assembly, target, &mut pack)?;
         if lost.is_empty() {
             break;
         }
         old.forget();
         assembly.lose(&lost);
     }
-    let tally = assembly.tally();
-    // Packing takes memory of its own.
-    drop(assembly);
-    pack(work, index, &contents, target)?;
-    Ok((choice, tally, has_believed))
+    Ok((choice, assembly.tally(), has_believed))
 }
 
 /// Room for what the payload's packed files are made of.
@@ -257,12 +261,6 @@ fn check_memory(work: &Work<'_>, index: &Index) -> Result<(), Fault> {
         return Err(Fault::new(Kind::OverMemory, message).hint("raise --memory-limit, or take --route full"));
     }
     Ok(())
-}
-
-/// Makes the packed files of what they hold.
-fn pack(work: &Work<'_>, index: &Index, contents: &Contents, target: &Verifier) -> Result<(), Fault> {
-    work.progress.phase("packing", index.unpacked.packed_bytes());
-    Ok(contents.pack(target, work.device.folder.path(), &|bytes| work.progress.advance(bytes))?)
 }
 
 /// A slot that is only looked at.

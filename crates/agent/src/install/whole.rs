@@ -8,7 +8,7 @@ mod staged;
 
 use fluvial_bundle::{BundlePart, Index, PartKind};
 use fluvial_console::{Fault, Kind};
-use fluvial_device::disk::{Destination, Medium};
+use fluvial_device::disk::{Destination, Verifier};
 
 use super::{Job, Made, Route, Work, read_back};
 use crate::arguments::RouteChoice;
@@ -68,9 +68,16 @@ pub fn make(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, reason: String) -> 
     destination.check_distinct(active.identity().ok(), "the slot that runs")?;
     let len = job.payload.size_bytes;
     let target = destination.reserve(len, 0, work.device.folder.path())?;
-    let in_place_bytes = write(work, job, bundle, &target)?;
+    let path = work.device.path(job.target);
+    let unread = |error| Fault::reading(path, error);
+    let verifier = target.try_clone().and_then(|medium| Verifier::begin(medium, true)).map_err(unread)?;
+    let in_place_bytes = write(work, job, bundle, &verifier)?;
+    work.progress.phase("verifying", 0);
+    let digest = verifier.finish().map_err(|error| Fault::writing(path, error))?;
+    if digest != Some(job.payload.sha256) {
+        read_back(work, job, &target)?;
+    }
     destination.publish(len)?;
-    read_back(work, job, &target)?;
     let fetched_bytes = bundle.site.counters().bytes - before;
     Ok(Made { in_place_bytes, ..described(job, bundle, reason, fetched_bytes) })
 }
@@ -90,8 +97,8 @@ pub fn described(job: &Job<'_>, bundle: &Bundle, reason: String, fetched_bytes: 
     }
 }
 
-/// Fetches and writes the frames that the slot does not hold; answers how many bytes of the image it holds already.
-pub fn write(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, target: &Medium) -> Result<u64, Fault> {
+/// Fetches and writes the frames that the slot does not hold: nothing else is written to it; answers how many bytes of the image it holds already.
+pub fn write(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, target: &Verifier) -> Result<u64, Fault> {
     let (Some(full), Some(whole)) = (part(job, bundle), bundle.whole(job.component)?) else {
         let message = format!("{} has no image of {:?} as a whole", bundle.name, job.role);
         return Err(Fault::new(Kind::NoRoute, message).hint("take another --route"));
@@ -111,6 +118,7 @@ pub fn write(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, target: &Medium) -
         };
         if is_begun(job) && holds()? {
             in_place_bytes += len;
+            target.keep(frame.content.start, frame.content.end);
         } else {
             missing.push(number);
         }

@@ -101,7 +101,7 @@ impl Release {
         let path = folder.path().join("image");
         fs::write(&path, image).unwrap();
         let medium = Medium::open(&path).unwrap();
-        let found = Contents::find(&medium, folder.path(), Some(PACKING_MEMORY_BYTES));
+        let found = Contents::find(&medium, folder.path(), Some(PACKING_MEMORY_BYTES), HashKind::Blake3);
         let (mut contents, files) = found.unwrap();
         assert!(!contents.unpacked.files.is_empty(), "there is a packed file");
         contents.unpacked.packing = packing(&contents, &medium);

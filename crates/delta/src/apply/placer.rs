@@ -69,7 +69,14 @@ impl<'a, 'o> Placer<'a, 'o> {
     }
 
     fn root(&mut self, root: &'a Root, start: u64) -> Result<(), Stop> {
-        let mut sink = TargetSink::new(self.targets[root.target as usize], &root.extents);
+        let target = self.targets[root.target as usize];
+        if target.is_made() {
+            return match &root.node {
+                Node::Plain(len) => self.plain(start + len - self.flat, &mut Nowhere),
+                node @ Node::Packed(_) => self.pass(node),
+            };
+        }
+        let mut sink = TargetSink::new(target, &root.extents);
         match &root.node {
             Node::Plain(len) => {
                 sink.skip(self.flat - start);
@@ -92,6 +99,19 @@ impl<'a, 'o> Placer<'a, 'o> {
                 }
                 self.context = inner.finish()?;
                 Ok(())
+            }
+        }
+    }
+
+    /// Passes over what a node is made of.
+    fn pass(&mut self, node: &'a Node) -> Result<(), Stop> {
+        match node {
+            Node::Plain(len) => self.plain(*len, &mut Nowhere),
+            Node::Packed(packed) => {
+                if packed.corrections_len() > 0 {
+                    self.next_corrections()?;
+                }
+                packed.children.iter().try_for_each(|child| self.pass(child))
             }
         }
     }
@@ -144,6 +164,15 @@ impl<'a, 'o> Placer<'a, 'o> {
             self.observer.checkpoint(*checkpoint).map_err(ApplyError::Journal)?;
             self.checkpoints.pop_front();
         }
+        Ok(())
+    }
+}
+
+/// For what nobody needs.
+struct Nowhere;
+
+impl Sink<'_> for Nowhere {
+    fn write(&mut self, _bytes: &[u8]) -> Result<(), ApplyError> {
         Ok(())
     }
 }

@@ -1,17 +1,21 @@
 //! What is packed in an image, unpacked beside it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, Write as _};
 use std::path::Path;
 
 use fluvial_bundle::limits::{PACKED_EXTENTS_MAX, PACKED_FILES_MAX, UNPACKED_BYTES_MAX};
-use fluvial_bundle::{Behind, Index, Scatter, Unpacked};
+use fluvial_bundle::{Behind, HashKind, Index, RunDigest, Scatter, Unpacked};
 use fluvial_delta::apply::{ApplyError, ApplyObserver, Checkpoint, Patch, Target};
-use fluvial_delta::structure::{Extent, ReadAt};
+use fluvial_delta::structure::{Extent, Gathered, ReadAt};
 use fluvial_image::{PackedFile, content_files, file_extents, packed_files};
 
 use super::medium::Medium;
 use super::scratch::DiskScratch;
+
+/// Bytes that are hashed or copied at a time.
+const STEP_BYTES: usize = 256 << 10;
 
 /// The contents of an image's packed files, in temporary storage.
 #[derive(Debug)]
@@ -24,7 +28,7 @@ pub struct Contents {
 impl Contents {
     /// Unpacks what is packed in an image to `folder`; answers that, and where the files stand that are cut, in the
     /// image and behind it. With `packing_memory_bytes`, only what can be packed again in so much memory. What does
-    /// not unpack stays as it is.
+    /// not unpack stays as it is. Packed files are told by digests of `hash`.
     ///
     /// # Errors
     /// What reading the image and writing to the folder report.
@@ -32,6 +36,7 @@ impl Contents {
         image: &Medium,
         folder: &Path,
         packing_memory_bytes: Option<u64>,
+        hash: HashKind,
     ) -> io::Result<(Self, Vec<Extent>)> {
         let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
         let (mut unpacked, mut streams) = (Unpacked::default(), Vec::new());
@@ -48,6 +53,7 @@ impl Contents {
                 Ok(contents) => {
                     unpacked.len += contents.len;
                     streams.extend(contents.streams);
+                    unpacked.digests.push(digest_of(&Gathered::new(image, &file.extents), hash)?);
                     unpacked.files.push(file.extents);
                 }
                 // A full disk is no fault of the file's.
@@ -99,6 +105,44 @@ impl Contents {
         Behind::new(image, &self.medium)
     }
 
+    /// Copies the packed files that an old image has to where they stand in the payload; answers for each whether
+    /// it was copied and is what it should be. What is told of the old image is not believed, its bytes are hashed.
+    ///
+    /// # Errors
+    /// What writing reports.
+    pub fn copy_packed(
+        &self,
+        (old, old_image): (&Unpacked, &dyn ReadAt),
+        target: &dyn Target,
+        hash: HashKind,
+    ) -> io::Result<Vec<bool>> {
+        let by_digest: HashMap<RunDigest, &Vec<Extent>> =
+            old.digests.iter().copied().zip(&old.files).collect();
+        let copy = |(extents, digest): (&Vec<Extent>, &RunDigest)| {
+            let Some(old_extents) = by_digest.get(digest) else { return Ok(false) };
+            let from = Gathered::new(old_image, old_extents);
+            let to = Scatter::new(target, extents.iter().copied());
+            if from.len() != to.len() {
+                return Ok(false);
+            }
+            let mut hasher = hash.hasher();
+            let mut at = 0;
+            let mut buf = vec![0; STEP_BYTES.min(to.len() as usize)];
+            while at < to.len() {
+                let step = (to.len() - at).min(buf.len() as u64) as usize;
+                // An old image that cannot be read has nothing.
+                if from.read_at(at, &mut buf[..step]).is_err() {
+                    return Ok(false);
+                }
+                hasher.update(&buf[..step]);
+                to.write_at(at, &buf[..step])?;
+                at += step as u64;
+            }
+            Ok(RunDigest::of_all(hasher) == *digest)
+        };
+        self.unpacked.files.iter().zip(&self.unpacked.digests).map(copy).collect()
+    }
+
     /// How much memory packing takes, in bytes.
     ///
     /// # Errors
@@ -110,22 +154,27 @@ impl Contents {
         Ok(Patch::open(&unpacked.packing)?.header.apply_memory_bytes)
     }
 
-    /// Packs the contents to where they stand in the payload. Whether it is right then is for the payload's digest
-    /// to tell.
+    /// Packs the contents to where they stand in the payload, but for files that are `made` already. Whether it is
+    /// right then is for the payload's digest to tell.
     ///
     /// # Errors
     /// [`ApplyError`].
     pub fn pack(
         &self,
         target: &dyn Target,
+        made: &[bool],
         folder: &Path,
         progress: &dyn Fn(u64) -> bool,
     ) -> Result<(), ApplyError> {
-        if self.unpacked.packing.is_empty() {
+        let is_made = |file: usize| made.get(file).is_some_and(|&is_made| is_made);
+        if self.unpacked.packing.is_empty() || (0..self.unpacked.files.len()).all(is_made) {
             return Ok(());
         }
-        let places: Vec<Scatter<&dyn Target>> =
-            self.unpacked.files.iter().map(|extents| Scatter::new(target, extents.iter().copied())).collect();
+        let place = |(file, extents): (usize, &Vec<Extent>)| Place {
+            bytes: Scatter::new(target, extents.iter().copied()),
+            is_made: is_made(file),
+        };
+        let places: Vec<Place<'_>> = self.unpacked.files.iter().enumerate().map(place).collect();
         let targets: Vec<&dyn Target> = places.iter().map(|place| place as &dyn Target).collect();
         let mut observer = Advancing { progress };
         let patch = Patch::open(&self.unpacked.packing)?;
@@ -162,6 +211,46 @@ fn overlaps(packed: &[Extent], file: &Extent) -> bool {
     packed.get(next).is_some_and(|extent| extent.offset < file.end())
 }
 
+/// Where a packed file goes.
+struct Place<'a> {
+    bytes: Scatter<&'a dyn Target>,
+    is_made: bool,
+}
+
+impl ReadAt for Place<'_> {
+    fn len(&self) -> u64 {
+        self.bytes.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.bytes.read_at(offset, buf)
+    }
+}
+
+impl Target for Place<'_> {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.bytes.write_at(offset, bytes)
+    }
+
+    fn is_made(&self) -> bool {
+        self.is_made
+    }
+}
+
+/// The digest of a stream.
+fn digest_of(stream: &dyn ReadAt, hash: HashKind) -> io::Result<RunDigest> {
+    let mut hasher = hash.hasher();
+    let mut at = 0;
+    let mut buf = vec![0; STEP_BYTES.min(stream.len() as usize)];
+    while at < stream.len() {
+        let step = (stream.len() - at).min(buf.len() as u64) as usize;
+        stream.read_at(at, &mut buf[..step])?;
+        hasher.update(&buf[..step]);
+        at += step as u64;
+    }
+    Ok(RunDigest::of_all(hasher))
+}
+
 struct Advancing<'a> {
     progress: &'a dyn Fn(u64) -> bool,
 }
@@ -177,7 +266,10 @@ mod tests {
     use std::fs;
     use std::process::Command;
 
-    use fluvial_delta::structure::Gathered;
+    use fluvial_delta::diff::{DiffOptions, Named, Unobserved, diff};
+    use fluvial_delta::memory::MemoryTarget;
+    use fluvial_delta::scratch::MemoryScratch;
+    use fluvial_image::Anatomist;
 
     use super::*;
 
@@ -230,7 +322,8 @@ mod tests {
         let image = image(&[first, damaged.clone(), second, damaged.clone(), third], folder.path());
 
         for memory_bytes in [None, Some(64 << 20)] {
-            let (found, files) = Contents::find(&image, folder.path(), memory_bytes).unwrap();
+            let (found, files) =
+                Contents::find(&image, folder.path(), memory_bytes, HashKind::Blake3).unwrap();
             let mut expected = Vec::new();
             for extents in &found.unpacked.files {
                 let file = read(&Gathered::new(&image, extents));
@@ -256,5 +349,55 @@ mod tests {
             assert_eq!(starts_like(&damaged), 2);
             assert_eq!(packed.iter().map(starts_like).sum::<usize>(), 0);
         }
+    }
+
+    #[test]
+    fn packed_files_that_an_old_image_has_are_copied_and_the_others_packed() {
+        let contents = [1, 2, 3].map(content);
+        let folder = tempfile::tempdir().unwrap();
+        let (old_folder, new_folder) = (folder.path().join("old"), folder.path().join("new"));
+        fs::create_dir(&old_folder).unwrap();
+        fs::create_dir(&new_folder).unwrap();
+        let packed = contents.clone().map(|content| gzip(&content));
+        let old_image = image(&packed[..2], &old_folder);
+        let new_image = image(&packed[1..], &new_folder);
+        let hash = HashKind::Blake3;
+        let (old, _) = Contents::find(&old_image, folder.path(), None, hash).unwrap();
+        let (mut new, _) = Contents::find(&new_image, folder.path(), None, hash).unwrap();
+        new.unpacked.packing = packing(&new, &new_image);
+
+        let target = MemoryTarget::new(new_image.len() as usize);
+        let made = new.copy_packed((&old.unpacked, &old_image), &target, hash).unwrap();
+        let is_second = |file: &Vec<Extent>| read(&Gathered::new(&new_image, file)) == packed[1];
+        assert_eq!(made, new.unpacked.files.iter().map(is_second).collect::<Vec<bool>>());
+        assert_eq!(made.iter().filter(|&&is_made| is_made).count(), 1);
+        // What is made is not touched any more.
+        let (kept, other) = if made[0] { (0, 1) } else { (1, 0) };
+        let kept_at = new.unpacked.files[kept][0].offset;
+        target.write_at(kept_at, b"as it was").unwrap();
+        new.pack(&target, &made, folder.path(), &|_| true).unwrap();
+        assert!(read(&Gathered::new(&target, &new.unpacked.files[other])) == packed[2]);
+        assert_eq!(read(&Gathered::new(&target, &[Extent { offset: kept_at, len: 9 }])), b"as it was");
+
+        // An old image that is not what was told of it has nothing.
+        let mut wrong = read(&old_image);
+        for byte in &mut wrong {
+            *byte ^= 1;
+        }
+        let made = new.copy_packed((&old.unpacked, &wrong), &target, hash).unwrap();
+        assert_eq!(made, [false, false]);
+        let short = vec![0; 1000];
+        assert_eq!(new.copy_packed((&old.unpacked, &short), &target, hash).unwrap(), [false, false]);
+    }
+
+    /// The patch that makes the packed files of an image.
+    fn packing(contents: &Contents, image: &Medium) -> Vec<u8> {
+        let files: Vec<Gathered<'_>> =
+            contents.unpacked.files.iter().map(|extents| Gathered::new(image, extents)).collect();
+        let targets: Vec<Named<'_>> = files.iter().map(|file| Named::new("file", file)).collect();
+        let (old, mut patch) = ([Named::new("contents", contents.medium())], Vec::new());
+        let options = DiffOptions::default();
+        diff(&old, &targets, &Anatomist, &MemoryScratch, &options, &Unobserved, &mut patch).unwrap();
+        patch
     }
 }

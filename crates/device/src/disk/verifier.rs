@@ -17,6 +17,7 @@ use fluvial_delta::structure::ReadAt;
 use sha2::{Digest as _, Sha256};
 
 use super::medium::Medium;
+use super::pages::Pages;
 
 /// Bytes that are read at a time: they are still in the processor's cache when they are hashed.
 const STEP_BYTES: u64 = 256 << 10;
@@ -38,7 +39,7 @@ const STACK_BYTES: usize = 256 << 10;
 
 /// A result that is synced and hashed while it is written.
 ///
-/// Memory: 5 bytes for each of 16,384 blocks, and 256 KiB; 64 MiB of what the system holds for files.
+/// Memory: 5 bytes for each of 16,384 blocks, one bit for each page of 4 KiB, and 256 KiB; 64 MiB of what the system holds for files.
 #[derive(Debug)]
 pub struct Verifier {
     shared: Arc<Shared>,
@@ -49,6 +50,8 @@ pub struct Verifier {
 #[derive(Debug)]
 struct Shared {
     medium: Medium,
+    /// Where all of the result will be written, what is not needs not be read.
+    pages: Option<Pages>,
     written: Mutex<Written>,
     /// Hears of everything that somebody may wait for.
     changed: Condvar,
@@ -217,13 +220,14 @@ impl Shared {
 
 impl Verifier {
     /// Begins to sync what is written to `medium` through it, and to hash it if all of it will be `whole`: written,
-    /// or said to be there by [`Verifier::keep`].
+    /// or said to be there by [`Verifier::keep`] before anything is written: bytes that were not may be overwritten.
     ///
     /// # Errors
     /// Where no thread can be had.
     pub fn begin(medium: Medium, whole: bool) -> io::Result<Self> {
-        let written = Written::new(medium.len(), !whole);
-        let shared = Arc::new(Shared { medium, written: Mutex::new(written), changed: Condvar::new() });
+        let pages = whole.then(|| Pages::new(medium.len()));
+        let written = Mutex::new(Written::new(medium.len(), !whole));
+        let shared = Arc::new(Shared { medium, pages, written, changed: Condvar::new() });
         let mut verifier = Self { shared: Arc::clone(&shared), syncer: None, hasher: None };
         let thread = |name: &str| Builder::new().name(name.into()).stack_size(STACK_BYTES);
         let syncing = Arc::clone(&shared);
@@ -234,13 +238,11 @@ impl Verifier {
         Ok(verifier)
     }
 
-    /// What is written. Whoever writes to it past the verifier compares all of it himself.
-    pub fn medium(&self) -> &Medium {
-        &self.shared.medium
-    }
-
     /// The bytes from `start` to `end` stand there already, and stay.
     pub fn keep(&self, start: u64, end: u64) {
+        if let Some(pages) = &self.shared.pages {
+            pages.keep(start, end);
+        }
         self.shared.lock().add(start, end);
         self.shared.changed.notify_all();
     }
@@ -310,7 +312,10 @@ impl ReadAt for Verifier {
 impl Target for Verifier {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.shared.wait_for_room(UNSYNCED_BYTES_MAX);
-        self.shared.medium.write_at(offset, bytes)?;
+        match &self.shared.pages {
+            Some(pages) => pages.write_at(&self.shared.medium, offset, bytes)?,
+            None => self.shared.medium.write_at(offset, bytes)?,
+        }
         let mut written = self.shared.lock();
         let before = written.unsynced_bytes;
         written.add(offset, offset + bytes.len() as u64);

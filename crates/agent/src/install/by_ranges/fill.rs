@@ -1,6 +1,7 @@
 //! What is missing is fetched while what the device has is copied.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 
 use fluvial_bundle::{AssembleError, Assembly, Index, LostRun, PartKind};
 use fluvial_console::{Fault, Kind, Progress};
@@ -9,6 +10,9 @@ use fluvial_fetch::{FetchObserver, FetchPhase, Store, complete};
 
 use crate::bundle::Bundle;
 use crate::install::{Job, Route, Work};
+
+/// Makes packed files of what they hold; hears whether to go on by telling how many bytes are made.
+pub type Pack<'a> = dyn FnMut(&dyn Fn(u64) -> bool) -> Result<(), Fault> + 'a;
 
 /// Lets one of two threads stop the other.
 struct Both<'a> {
@@ -35,7 +39,8 @@ impl FetchObserver for Both<'_> {
     }
 }
 
-/// Copies what was found, and fetches the rest by `route`. Answers what was not found after all.
+/// Copies what was found, and fetches the rest by `route`. What packed files are made of comes first: they are made
+/// by `pack` as soon as it is there, while the rest is copied. Answers what was not found after all.
 pub fn fill(
     work: &Work<'_>,
     job: &Job<'_>,
@@ -43,16 +48,28 @@ pub fn fill(
     route: Route,
     assembly: &mut Assembly<'_>,
     target: &Verifier,
+    pack: &mut Pack<'_>,
 ) -> Result<Vec<LostRun>, Fault> {
-    let found = assembly.copies();
+    let (contents, image) = assembly.copies().split();
+    let (has_contents, contents_here) = mpsc::channel();
     let both = Both { progress: work.progress, is_stopped: AtomicBool::new(false) };
     std::thread::scope(|scope| {
         // What is fetched is waited for when the result is read back in order: copying can wait.
         let copying = scope.spawn(|| {
             let pause = || target.wait_for_room();
-            both.heard(found.make(&pause, &|_| both.advance(0)))
+            let copy = || {
+                let mut lost = contents.make(&pause, &|_| both.advance(0))?;
+                // Nobody waits for it after a fault.
+                let _ = has_contents.send(lost.is_empty());
+                lost.extend(image.make(&pause, &|_| both.advance(0))?);
+                Ok(lost)
+            };
+            both.heard(copy())
         });
-        let fetched = both.heard(fetch(work, job, (bundle, index), route, assembly, &both));
+        let fetched = fetch(work, job, (bundle, index), route, assembly, &both).and_then(|()| {
+            if contents_here.recv() == Ok(true) { pack(&|_| both.advance(0)) } else { Ok(()) }
+        });
+        let fetched = both.heard(fetched);
         let copied = copying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (fetched, copied) {
             (Ok(()), copied) => Ok(copied?),

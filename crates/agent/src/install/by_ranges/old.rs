@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::slice;
 
-use fluvial_bundle::{Assembly, Behind, Index, Offer, Scatter, between};
+use fluvial_bundle::{AssembleError, Assembly, Behind, HashKind, Index, Offer, Scatter, between};
 use fluvial_console::Fault;
+use fluvial_delta::apply::Target;
 use fluvial_delta::structure::{Extent, Gathered, ReadAt};
 use fluvial_device::disk::{Contents, Identity, Medium};
 
@@ -118,6 +119,17 @@ impl OldSlot {
     fn index(&self, work: &Work<'_>, offer: &Offer<'_>) -> Result<Index, Fault> {
         let slot = (&self.medium, &self.contents, self.files.as_slice());
         slot_index::make(slot, self.scheme, offer, work.progress)
+    }
+
+    /// Copies the packed files that it has as they are; answers which.
+    pub fn copy_packed(
+        &self,
+        wanted: &Contents,
+        target: &dyn Target,
+        hash: HashKind,
+    ) -> Result<Vec<bool>, Fault> {
+        let old = (&self.contents.unpacked, &self.medium as &dyn ReadAt);
+        Ok(wanted.copy_packed(old, target, hash).map_err(AssembleError::Write)?)
     }
 
     /// Forgets its index, which tells what is not there: it is made anew the next time.

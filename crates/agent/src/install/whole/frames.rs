@@ -9,8 +9,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use fluvial_bundle::limits::PIECE_BYTES_MAX;
 use fluvial_bundle::{AssembleError, FrameReader, IndexError, Piece, Restorer, Whole};
 use fluvial_console::{Fault, Kind, Progress};
-use fluvial_delta::apply::Target as _;
-use fluvial_device::disk::Medium;
+use fluvial_delta::apply::Target;
 
 use super::staged::StagedFrames;
 use crate::bundle::Bundle;
@@ -76,7 +75,12 @@ impl Fetched<'_> {
 }
 
 /// Writes these frames to the target.
-pub fn write(work: &Work<'_>, from: &Fetched<'_>, frames: &[usize], target: &Medium) -> Result<(), Fault> {
+pub fn write(
+    work: &Work<'_>,
+    from: &Fetched<'_>,
+    frames: &[usize],
+    target: &dyn Target,
+) -> Result<(), Fault> {
     let packed_len = |&frame: &usize| {
         let packed = &from.whole.frames[frame].packed;
         packed.end - packed.start
@@ -139,7 +143,7 @@ fn unpack(
 }
 
 /// Restores and writes blocks; a frame that stands is not kept any longer.
-fn write_blocks(from: &Fetched<'_>, blocks: &Receiver<Block>, target: &Medium) -> Result<(), Fault> {
+fn write_blocks(from: &Fetched<'_>, blocks: &Receiver<Block>, target: &dyn Target) -> Result<(), Fault> {
     let mut at_hand: Option<(usize, Restorer<'_>)> = None;
     for (number, offset, mut block) in blocks {
         if at_hand.as_ref().is_none_or(|(frame, _)| *frame != number) {

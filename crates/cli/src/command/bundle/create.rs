@@ -163,7 +163,7 @@ pub fn write_chunks(
         return Ok(write(payload, options, chunks, &advance)?);
     }
     progress.phase("unpacking", image.len());
-    let found = Contents::find(image, folder, Some(APPLY_MEMORY_BYTES));
+    let found = Contents::find(image, folder, Some(APPLY_MEMORY_BYTES), options.hash);
     let (mut contents, files) = found.map_err(|error| Fault::writing(folder, error))?;
     contents.unpacked.packing = packing(&contents, image, folder, progress)?;
     let bytes = contents.behind(image);

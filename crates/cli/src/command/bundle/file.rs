@@ -112,7 +112,7 @@ impl BundleFile {
         let contents = Contents::room(&index.unpacked, folder).map_err(failed)?;
         unpack(&index, &contents.behind(&medium), &chunks, progress)?;
         progress.phase("packing", index.unpacked.packed_bytes());
-        contents.pack(&medium, folder, &|bytes| progress.advance(bytes))?;
+        contents.pack(&medium, &[], folder, &|bytes| progress.advance(bytes))?;
         progress.phase("verifying", index.len);
         let info = StreamInfo { name: index.name.clone(), size: index.len, sha256: index.sha256 };
         check_target(&medium, &info, &mut |bytes| progress.advance(bytes))?;

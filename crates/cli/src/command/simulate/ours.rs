@@ -92,7 +92,7 @@ impl Bench<'_> {
     fn fetch(&self, index: &Index, target: &Medium, site: &Site) -> Result<(), Fault> {
         let advance = |bytes| self.progress.advance(bytes);
         let failed = |error| Fault::writing(self.folder, error);
-        let (old, files) = Contents::find(self.old, self.folder, None).map_err(failed)?;
+        let (old, files) = Contents::find(self.old, self.folder, None, index.hash).map_err(failed)?;
         let (old_bytes, unpacked) = (old.behind(self.old), Some(&old.unpacked));
         let payload =
             Payload { name: SLOT_NAME, sha256: [0; 32], bytes: &old_bytes, files: &files, unpacked };
@@ -110,7 +110,7 @@ impl Bench<'_> {
         let store = Store::open(&self.folder.join("fetched"), std::slice::from_ref(index))?;
         complete(&mut assembly, site, &[chunks], &store, self.progress)?;
         drop(assembly);
-        contents.pack(target, self.folder, &advance)?;
+        contents.pack(target, &[], self.folder, &advance)?;
         Ok(store.remove()?)
     }
 
