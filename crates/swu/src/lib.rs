@@ -7,3 +7,5 @@
 pub mod cpio;
 pub mod description;
 pub mod limits;
+pub mod package;
+pub mod sign;

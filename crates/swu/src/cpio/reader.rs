@@ -75,6 +75,13 @@ impl<R: Read> CpioReader<R> {
         Ok(Some(Member { reader: self, name, size_bytes: header.len }))
     }
 
+    /// The file at hand, as far as it was not read. One that has come to its end is none any more.
+    pub(crate) fn current_member(&mut self) -> Option<Member<'_, R>> {
+        let member = self.member.as_ref()?;
+        let (name, size_bytes) = (member.name.clone(), member.header.len);
+        Some(Member { reader: self, name, size_bytes })
+    }
+
     fn name(&mut self, header: &Header, offset: u64) -> Result<String, CpioError> {
         let len = header.name_len;
         if len == 0 || len as usize > NAME_BYTES_MAX + 1 {
