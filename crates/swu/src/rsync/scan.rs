@@ -8,6 +8,8 @@ use super::weak::Weak;
 
 /// Blocks with equal weak sums, but different bytes, that are compared with the base.
 const CANDIDATES_MAX: usize = 8;
+/// A copy of at most so many bytes is taken back where a later one covers it.
+const SHORT_COPY_BYTES_MAX: u32 = 4 << 10;
 /// So many bytes are compared with what follows the last copy in the base before the window moves over them.
 const RESUME_STEP_BYTES: usize = 4 << 10;
 
@@ -116,7 +118,11 @@ impl Scan<'_> {
         Some(Found { at, offset, len: bytes.len() - at })
     }
 
-    fn next_with_base<W: Weak>(&self, original: &mut Original<'_>, from: usize) -> io::Result<Option<Found>> {
+    fn next_with_base<W: Weak>(
+        &mut self,
+        original: &mut Original<'_>,
+        from: usize,
+    ) -> io::Result<Option<Found>> {
         let Segment { bytes, len, .. } = self.segment;
         let mut window = Window::<W>::new(bytes, from, self.finder.block_len);
         let mut at = from;
@@ -130,8 +136,8 @@ impl Scan<'_> {
                     return self.extended(original, longest.unwrap_or(found)).map(Some);
                 }
             }
-            if resumed.is_some() {
-                return Ok(resumed);
+            if let Some(resumed) = resumed {
+                return self.extended(original, resumed).map(Some);
             }
             at = to;
         }
@@ -139,7 +145,11 @@ impl Scan<'_> {
     }
 
     /// The last block of the base, where the target ends with it.
-    fn last_with_base<W: Weak>(&self, original: &mut Original<'_>, from: usize) -> io::Result<Option<Found>> {
+    fn last_with_base<W: Weak>(
+        &mut self,
+        original: &mut Original<'_>,
+        from: usize,
+    ) -> io::Result<Option<Found>> {
         let Segment { bytes, is_last, .. } = self.segment;
         let mut failed = None;
         let is_it = &mut |end: &[u8], offset| {
@@ -190,10 +200,28 @@ impl Scan<'_> {
         Ok(None)
     }
 
-    /// With the bytes before it that are the same, as far as they are not copied yet.
-    fn extended(&self, original: &mut Original<'_>, found: Found) -> io::Result<Found> {
-        let back = original.common_back(found.offset, &self.segment.bytes[self.literal_start..found.at])?;
-        Ok(Found { at: found.at - back, offset: found.offset - back as u64, len: found.len + back })
+    /// With the bytes before it that are the same, as far as they are literals, or stand in a short copy that is
+    /// not needed then.
+    fn extended(&mut self, original: &mut Original<'_>, mut found: Found) -> io::Result<Found> {
+        let bytes = self.segment.bytes;
+        loop {
+            let back = original.common_back(found.offset, &bytes[self.literal_start..found.at])?;
+            found.at -= back;
+            found.offset -= back as u64;
+            found.len += back;
+            let last = self.scanned.pieces.last().filter(|last| last.copy_len <= SHORT_COPY_BYTES_MAX);
+            let Some(last) = last.filter(|_| found.at == self.literal_start) else { return Ok(found) };
+            let copy_len = last.copy_len as usize;
+            let goes_on = last.copy_offset + copy_len as u64 == found.offset;
+            let start = found.at - copy_len;
+            if goes_on || original.common_back(found.offset, &bytes[start..found.at])? < copy_len {
+                return Ok(found);
+            }
+            let literal_len = last.literal_len as usize;
+            self.literal_start = start - literal_len;
+            self.scanned.literals.truncate(self.scanned.literals.len() - literal_len);
+            self.scanned.pieces.pop();
+        }
     }
 
     fn take(&mut self, found: Found) {
