@@ -19,6 +19,7 @@ use fluvial_fuzz::bundle::disassemble as disassemble_index;
 use fluvial_fuzz::patch::{OLD, disassemble};
 use fluvial_image::Anatomist;
 use fluvial_image::oci::{GroupRecipe, LayerTar, Slice, tree};
+use fluvial_swu::rsync::{Magic, Signature, SignatureOptions, write_delta};
 use sha2::{Digest as _, Sha256};
 
 fn main() {
@@ -30,6 +31,7 @@ fn main() {
     programs(&corpus.join("predict"), &new);
     pairs(&corpus.join("diff_apply"), &new);
     bundles(&corpus.join("bundle"), &new);
+    librsync(&corpus, &new);
 }
 
 fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
@@ -223,6 +225,39 @@ fn pairs(folder: &Path, new: &[u8]) {
         seed.extend_from_slice(&(old.len() as u16).to_le_bytes());
         seed.extend_from_slice(&[old, new].concat());
         write(folder, name, &seed);
+    }
+}
+
+/// Signatures and deltas of librsync, of every magic.
+fn librsync(corpus: &Path, new: &[u8]) {
+    let (old, new) = (&OLD[..OLD.len().min(6_000)], &new[..new.len().min(6_000)]);
+    let counted = |bytes: &[u8]| (bytes.len() as u16).to_le_bytes();
+    for (place, magic) in Magic::ALL.into_iter().enumerate() {
+        for (block_len, strong_len) in [(64, 8), (700, magic.strong_len_max())] {
+            let name = format!("{:x}-{block_len}", magic.code());
+            let options = SignatureOptions { magic, block_len, strong_len };
+            let signature = Signature::make(&OLD, options, &|_| true).expect("it is signed");
+            let mut written = Vec::new();
+            signature.write(&mut written).expect("memory takes it");
+            let target = &new[..1_500];
+            let seed = [&counted(target)[..], target, &written].concat();
+            write(&corpus.join("rdiff_signature"), &name, &seed);
+
+            let mut delta = Vec::new();
+            write_delta(&signature, None, &new, &mut delta, &|_| true).expect("a delta is made");
+            let seed = [&counted(new)[..], &[0, 2], &delta[4..]].concat();
+            write(&corpus.join("rdiff_delta"), &name, &seed);
+
+            for (how, name, rest) in [
+                (place, "sums", new),
+                (place | 4, "base", new),
+                (place | 12, "edits", &[0, 2, 5, 0, 3, 1, 2, 3, 0, 8, 200, 0, 0][..]),
+            ] {
+                let [low, high] = (block_len as u16 - 1).to_le_bytes();
+                let seed = [&[how as u8, low, high], &counted(old)[..], old, rest].concat();
+                write(&corpus.join("rdiff_pair"), &format!("{name}-{:x}-{block_len}", magic.code()), &seed);
+            }
+        }
     }
 }
 

@@ -62,3 +62,18 @@ fn predict() {
 fn diff_apply() {
     corpus("diff_apply", crate::diff_apply::run);
 }
+
+#[test]
+fn rdiff_delta() {
+    corpus("rdiff_delta", crate::rdiff_delta::run);
+}
+
+#[test]
+fn rdiff_signature() {
+    corpus("rdiff_signature", crate::rdiff_signature::run);
+}
+
+#[test]
+fn rdiff_pair() {
+    corpus("rdiff_pair", crate::rdiff_pair::run);
+}

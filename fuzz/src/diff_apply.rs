@@ -54,7 +54,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 /// OLD with bytes left out and put in.
-fn edited(old: &[u8], mut edits: &[u8]) -> Vec<u8> {
+pub(crate) fn edited(old: &[u8], mut edits: &[u8]) -> Vec<u8> {
     let mut new = old.to_vec();
     while let [a, b, c, d, put, rest @ ..] = edits {
         let at = usize::from(u16::from_le_bytes([*a, *b])).min(new.len());

@@ -12,6 +12,9 @@ pub mod medium;
 pub mod patch;
 pub mod predict;
 pub mod prove;
+pub mod rdiff_delta;
+pub mod rdiff_pair;
+pub mod rdiff_signature;
 pub mod recipe;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use wait4::Wait4;
 use crate::command::{command, output, run, workspace_root};
 
 /// The targets of fuzz/ and the longest input of each, in bytes.
-const TARGETS: [(&str, u32); 8] = [
+const TARGETS: [(&str, u32); 11] = [
     ("bundle", 16384),
     ("patch", 8192),
     ("dissect", 16384),
@@ -21,6 +21,9 @@ const TARGETS: [(&str, u32); 8] = [
     ("prove", 4096),
     ("predict", 8192),
     ("diff_apply", 16384),
+    ("rdiff_delta", 4096),
+    ("rdiff_signature", 4096),
+    ("rdiff_pair", 16384),
 ];
 /// A run of the fuzzer takes so many seconds; processor time is counted between runs.
 const RUN_S: u64 = 300;
