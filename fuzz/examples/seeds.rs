@@ -27,6 +27,7 @@ fn main() {
     let new = fs::read(folder.join("seeds/new.tar")).expect("seeds/make.sh was run");
     let corpus = folder.join("corpus");
     patches(&corpus.join("patch"), &new);
+    artifacts(&corpus.join("artifacts"), &folder.join("../crates/artifacts/tests/seeds"));
     recipes(&corpus);
     programs(&corpus.join("predict"), &new);
     pairs(&corpus.join("diff_apply"), &new);
@@ -41,6 +42,18 @@ fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
     let options = DiffOptions { preset, ..DiffOptions::default() };
     diff(&old, &new, &Anatomist, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
     patch
+}
+
+/// Documents as the store writes them, and versions.
+fn artifacts(folder: &Path, documents: &Path) {
+    for (kind, name) in [(0, "build-info-1.json"), (1, "delta-info-1.json")] {
+        let document = fs::read(documents.join(name)).expect("a committed file");
+        write(folder, name, &[&[kind], &document[..]].concat());
+    }
+    let versions = ["1.9.0 1.10.0", "1.0.0-rc1 1.0.0", "v1.2-14-g0123456 1.2+git9", "1.0~beta2 1.0beta10"];
+    for (index, pair) in versions.iter().enumerate() {
+        write(folder, &format!("versions-{index}"), &[&[2], pair.as_bytes()].concat());
+    }
 }
 
 fn patches(folder: &Path, new: &[u8]) {

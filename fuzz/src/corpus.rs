@@ -22,6 +22,11 @@ fn corpus(target: &str, run: fn(&[u8])) {
 }
 
 #[test]
+fn artifacts() {
+    corpus("artifacts", crate::artifacts::run);
+}
+
+#[test]
 fn patch() {
     corpus("patch", crate::patch::run);
 }

@@ -4,6 +4,7 @@
 //! every committed input on a stable compiler, check the very same things. docs/fuzzing.md has the
 //! commands, what each target covers, and what was found.
 
+pub mod artifacts;
 pub mod bundle;
 pub mod decode;
 pub mod diff_apply;

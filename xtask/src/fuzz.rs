@@ -12,7 +12,8 @@ use wait4::Wait4;
 use crate::command::{command, output, run, workspace_root};
 
 /// The targets of fuzz/ and the longest input of each, in bytes.
-const TARGETS: [(&str, u32); 11] = [
+const TARGETS: [(&str, u32); 12] = [
+    ("artifacts", 4096),
     ("bundle", 16384),
     ("patch", 8192),
     ("dissect", 16384),
