@@ -1,5 +1,6 @@
 //! The command line.
 
+mod artifacts;
 mod bundle;
 mod image;
 mod key;
@@ -13,6 +14,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fluvial_delta::diff::{DiffOptions, Preset};
 
+pub use artifacts::{
+    ArtifactsAddArguments, ArtifactsArguments, ArtifactsCommand, ArtifactsListArguments,
+    ArtifactsPruneArguments, ArtifactsShowArguments, Named, StoreArguments,
+};
 pub use bundle::{
     BundleArguments, BundleCommand, BundleCreateArguments, BundleDeltaArguments, BundleInspectArguments,
     BundleVerifyArguments,
@@ -56,6 +61,8 @@ pub enum Command {
     Image(Box<ImageArguments>),
     /// Releases in one file, for devices with A/B slots.
     Bundle(Box<BundleArguments>),
+    /// The store of built images that deltas are made between.
+    Artifacts(ArtifactsArguments),
     /// Signs releases.
     Release(ReleaseArguments),
     /// The keys that releases are signed with.

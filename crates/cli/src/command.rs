@@ -1,6 +1,7 @@
 //! The commands.
 
 pub mod apply;
+pub mod artifacts;
 pub mod bundle;
 pub mod diff;
 pub mod image;

@@ -33,6 +33,9 @@ fn main() -> ExitCode {
         Command::Bundle(bundle) => {
             (bundle.json(), with_signals(|signals| command::bundle::run(bundle, signals)))
         }
+        Command::Artifacts(artifacts) => {
+            (artifacts.json(), with_signals(|signals| command::artifacts::run(artifacts, signals)))
+        }
         Command::Inspect(inspect) => (inspect.json, command::inspect::run(inspect)),
         Command::Release(release) => (release.json(), command::release::run(release)),
         Command::Key(key) => (key.json(), command::key::run(key)),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
+mod artifacts;
 mod fold;
 mod kind;
 mod trust;
@@ -125,6 +126,14 @@ fn usual_hint(kind: Kind) -> Option<&'static str> {
         Kind::Untrusted => "docs/trust.md tells what each refusal means",
         Kind::Registry => "`skopeo inspect` shows what others see; `docker login` or `podman login` signs in",
         Kind::NoRoute => "give the full bundle, or take another --route",
+        Kind::ArtifactExists => {
+            "versions are never overwritten: give it another version, or remove what is there"
+        }
+        Kind::NoArtifact => "`fluvial artifacts list` shows what there is",
+        Kind::DamagedArtifact => {
+            "take it from a copy of the store; an image built again is another, and no base for a delta"
+        }
+        Kind::UnfitPair => "docs/artifacts.md tells what two versions must have in common",
         Kind::Device => "docs/boot.md and docs/agent.md tell what a device has to have",
         Kind::Usage | Kind::Io | Kind::OverMemory | Kind::Refused | Kind::Cancelled => return None,
     })

@@ -1,6 +1,7 @@
 //! The real binary, on real files.
 #![expect(clippy::unwrap_used, reason = "what the tests share is test code too")]
 
+mod artifacts;
 mod cutting;
 mod damage;
 mod engine;
@@ -17,3 +18,4 @@ mod round_trip;
 mod simulate;
 mod support;
 mod text;
+mod yocto;

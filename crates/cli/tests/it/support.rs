@@ -49,6 +49,9 @@ impl Workplace {
     pub fn fluvial(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fluvial"));
         command.args(arguments).current_dir(self.folder.path()).env_remove("COLUMNS");
+        for name in ["FLUVIAL_ARTIFACTS", "BUILD_VERSION", "SOURCE_DATE_EPOCH"] {
+            command.env_remove(name);
+        }
         command
     }
 

@@ -47,6 +47,14 @@ pub enum Kind {
     NoRoute,
     /// The device's configuration, its state or its boot loader.
     Device,
+    /// The artifact store has this already.
+    ArtifactExists,
+    /// The artifact store lacks this.
+    NoArtifact,
+    /// Something in the artifact store is not what was added.
+    DamagedArtifact,
+    /// No delta may be made between two versions.
+    UnfitPair,
     /// Stopped by a signal.
     Cancelled,
 }
@@ -60,7 +68,7 @@ struct Row {
 }
 
 /// Every kind. 128 + 2 is what a shell makes of SIGINT, and clap ends with 2.
-const TABLE: [Row; 22] = [
+const TABLE: [Row; 26] = [
     row(Kind::Internal, "internal", 1, "a fault of this program"),
     row(Kind::Usage, "usage", 2, "the command line makes no sense"),
     row(Kind::Io, "io", 3, "reading or writing failed"),
@@ -82,6 +90,10 @@ const TABLE: [Row; 22] = [
     row(Kind::Refused, "refused", 25, "the release may not be installed on this device, or not now"),
     row(Kind::NoRoute, "no_route", 26, "the release cannot come to this device in a way that is allowed"),
     row(Kind::Device, "device", 27, "the device's configuration, its state or its boot loader"),
+    row(Kind::ArtifactExists, "artifact_exists", 28, "the artifact store has this version already"),
+    row(Kind::NoArtifact, "no_artifact", 29, "the artifact store has no such version"),
+    row(Kind::DamagedArtifact, "damaged_artifact", 30, "a version in the artifact store is damaged"),
+    row(Kind::UnfitPair, "unfit_pair", 31, "no delta may be made between these two versions"),
     row(Kind::Cancelled, "cancelled", 130, "stopped by a signal"),
 ];
 
