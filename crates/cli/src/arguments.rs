@@ -7,6 +7,7 @@ mod key;
 mod registry;
 mod release;
 mod simulate;
+mod swu;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -30,6 +31,10 @@ pub use key::{KeyArguments, KeyCommand, KeyInitArguments, KeyRotateArguments, Ke
 pub use registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArguments};
 pub use release::{ReleaseArguments, ReleaseCommand, ReleaseSignArguments};
 pub use simulate::{Method, SavingsArguments, SimulateArguments};
+pub use swu::{
+    CertPurpose, PackageArguments, SignatureKind, SwuArguments, SwuCommand, SwuCompression,
+    SwuDeltaArguments, SwuFullArguments,
+};
 
 /// Delta updates: makes, applies and inspects patches.
 #[derive(Debug, Parser)]
@@ -63,6 +68,8 @@ pub enum Command {
     Bundle(Box<BundleArguments>),
     /// The store of built images that deltas are made between.
     Artifacts(ArtifactsArguments),
+    /// Packages for devices that run `SWUpdate`.
+    Swu(SwuArguments),
     /// Signs releases.
     Release(ReleaseArguments),
     /// The keys that releases are signed with.

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Bundle(bundle) => {
             (bundle.json(), with_signals(|signals| command::bundle::run(bundle, signals)))
         }
+        Command::Swu(swu) => (swu.json(), with_signals(|signals| command::swu::run(swu, signals))),
         Command::Artifacts(artifacts) => {
             (artifacts.json(), with_signals(|signals| command::artifacts::run(artifacts, signals)))
         }

@@ -10,6 +10,7 @@ use thiserror::Error;
 mod artifacts;
 mod fold;
 mod kind;
+mod swu;
 mod trust;
 
 pub use kind::Kind;

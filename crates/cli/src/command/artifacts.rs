@@ -30,7 +30,7 @@ pub fn run(arguments: &ArtifactsArguments, interrupt: Interrupt) -> Result<(), F
 
 impl StoreArguments {
     /// The store.
-    fn open(&self) -> Store {
+    pub fn open(&self) -> Store {
         Store::at(&self.artifacts)
     }
 }
