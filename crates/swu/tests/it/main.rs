@@ -1,4 +1,5 @@
 //! Packages, signatures and archives against the real programs.
+#![expect(clippy::unwrap_used, reason = "what the tests share is test code too")]
 
 mod archive;
 mod faults;
