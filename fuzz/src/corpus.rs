@@ -62,3 +62,13 @@ fn predict() {
 fn diff_apply() {
     corpus("diff_apply", crate::diff_apply::run);
 }
+
+#[test]
+fn swu() {
+    corpus("swu", crate::swu::run);
+}
+
+#[test]
+fn sw_description() {
+    corpus("sw_description", crate::sw_description::run);
+}

@@ -13,6 +13,8 @@ pub mod patch;
 pub mod predict;
 pub mod prove;
 pub mod recipe;
+pub mod sw_description;
+pub mod swu;
 
 #[cfg(test)]
 mod corpus;

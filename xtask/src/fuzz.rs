@@ -12,7 +12,7 @@ use wait4::Wait4;
 use crate::command::{command, output, run, workspace_root};
 
 /// The targets of fuzz/ and the longest input of each, in bytes.
-const TARGETS: [(&str, u32); 8] = [
+const TARGETS: [(&str, u32); 10] = [
     ("bundle", 16384),
     ("patch", 8192),
     ("dissect", 16384),
@@ -21,6 +21,8 @@ const TARGETS: [(&str, u32); 8] = [
     ("prove", 4096),
     ("predict", 8192),
     ("diff_apply", 16384),
+    ("swu", 8192),
+    ("sw_description", 4096),
 ];
 /// A run of the fuzzer takes so many seconds; processor time is counted between runs.
 const RUN_S: u64 = 300;
