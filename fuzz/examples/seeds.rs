@@ -20,6 +20,11 @@ use fluvial_fuzz::patch::{OLD, disassemble};
 use fluvial_image::Anatomist;
 use fluvial_image::oci::{GroupRecipe, LayerTar, Slice, tree};
 use fluvial_swu::rsync::{Magic, Signature, SignatureOptions, write_delta};
+use fluvial_swu::description::{Compression, Variable};
+use fluvial_swu::package::{
+    Choice, Downgrade, FileSpec, Hardware, ImageDigest, PackageSpec, Partition, Place, write as write_package,
+};
+use fluvial_swu::sign::UnixSeconds;
 use sha2::{Digest as _, Sha256};
 
 fn main() {
@@ -33,6 +38,7 @@ fn main() {
     pairs(&corpus.join("diff_apply"), &new);
     bundles(&corpus.join("bundle"), &new);
     librsync(&corpus, &new);
+    packages(&corpus);
 }
 
 fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
@@ -87,6 +93,57 @@ fn from_many(new: &[u8]) -> Vec<u8> {
     let options = DiffOptions::default();
     diff(&old, &new, &Anatomist, &MemoryScratch, &options, &Unobserved, &mut patch).expect("a patch is made");
     patch
+}
+
+/// Packages for `SWUpdate`, and their descriptions.
+fn packages(corpus: &Path) {
+    let (content, other) = (&OLD[..100], &OLD[100..300]);
+    let image = |bytes: &[u8]| ImageDigest::of(&bytes).expect("memory is read");
+    let partition = |name: &str, base: Option<ImageDigest>| Partition {
+        name: name.into(),
+        file: FileSpec {
+            name: format!("{name}.packed"),
+            content: &content,
+            compression: Some(Compression::Zstd),
+        },
+        target: image(other),
+        base,
+    };
+    let place = |base: Option<&str>| Place { target: "/dev/b \"1\"".into(), base: base.map(Into::into) };
+    let choice = |mode: Option<&str>, place: Place| Choice {
+        set_and_mode: mode.map(|mode| ("stable".into(), mode.into())),
+        places: vec![place],
+        bootenv: vec![Variable { name: "slot".into(), value: "b".into() }],
+    };
+    let spec = |partition, choices, downgrade| PackageSpec {
+        version: "1.2-rc.1".into(),
+        name: "demo".into(),
+        text: "for \\people".into(),
+        hardware: Hardware { board: Some("board".into()), revisions: vec!["1".into(), "2".into()] },
+        partitions: vec![partition],
+        choices,
+        downgrade,
+    };
+    let refused = Downgrade::Refused { versions_file: "/etc/sw-versions".into(), component: "demo".into() };
+    let delta = partition("root", Some(image(content)));
+    let choices = ["copy1", "copy2"].map(|mode| choice(Some(mode), place(Some("/dev/a"))));
+    for (name, spec) in [
+        ("full", spec(partition("root", None), vec![choice(None, place(None))], refused)),
+        ("delta", spec(delta, choices.into(), Downgrade::Allowed)),
+    ] {
+        let mut package = vec![0];
+        let described = write_package(&spec, None, UnixSeconds(0), &mut package).expect("a package is made");
+        write(&corpus.join("swu"), name, &package);
+        let text = described.to_text().expect("it is written");
+        write(&corpus.join("sw_description"), name, text.as_bytes());
+    }
+    let text = b"# all of the format\n// that is read\nsoftware : { version = \"1\" /* x */ \"\\x41\\n\\q\", number = -0x;\n";
+    write(&corpus.join("sw_description"), "damaged", text);
+    let text = b"# all of the format\n// that is read\nsoftware : { version = \"1\" /* x */ \"\\x41\\q\", numbers = [ 0x1F, 2L, -3 ];
+        f = 1.5e3; empty = ( ); yes = TRUE; images: ( { filename = \"a\"; compressed = true; properties = { p = \"1\" } } );
+        files = ( { filename = \"b\"; path = \"/b\" } ); scripts = ( { filename = \"c\" }, { type = \"readback\" } );
+        uboot = ( { name = \"x\" } ); board = { set = { mode = { hardware-compatibility = [ \"#RE:^1\" ]; } } } }";
+    write(&corpus.join("sw_description"), "all", text);
 }
 
 /// Published payloads: the new archive, a part of the old one, programs.

@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 cd "$work"
 export LC_ALL=C
-for target in patch dissect decode recipe prove predict diff_apply; do mkdir -p "$corpus/$target"; done
+for target in patch dissect decode recipe prove predict diff_apply swu; do mkdir -p "$corpus/$target"; done
 # The first bytes of an input, in octal, then a file.
 input() { { printf "$1"; cat "$2"; } > "$3"; }
 
@@ -117,3 +117,15 @@ done
 # With a first byte that has the mark put in its place, see src/dissect.rs.
 input '\372' cpio "$corpus/dissect/marked-cpio"
 input '\361' gnu.tar "$corpus/dissect/marked-tar"
+
+# Signatures of src/swu.rs, and the certificate that it trusts. The key is not kept.
+printf 'software = { version = "1"; };\n' > content
+openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out "$here/swu.pem" -days 7300 -subj /CN=fuzz \
+    -addext extendedKeyUsage=emailProtection -addext keyUsage=digitalSignature
+for name in signature signature-alone; do
+    alone=
+    if [ $name = signature-alone ]; then alone='-keyid -nocerts'; fi
+    openssl cms -sign -in content -out signed -signer "$here/swu.pem" -inkey key.pem -outform DER -nosmimecap \
+        -binary $alone
+    input '\001' signed "$corpus/swu/$name"
+done

@@ -82,3 +82,13 @@ fn rdiff_signature() {
 fn rdiff_pair() {
     corpus("rdiff_pair", crate::rdiff_pair::run);
 }
+
+#[test]
+fn swu() {
+    corpus("swu", crate::swu::run);
+}
+
+#[test]
+fn sw_description() {
+    corpus("sw_description", crate::sw_description::run);
+}

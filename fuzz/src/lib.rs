@@ -17,6 +17,8 @@ pub mod rdiff_delta;
 pub mod rdiff_pair;
 pub mod rdiff_signature;
 pub mod recipe;
+pub mod sw_description;
+pub mod swu;
 
 #[cfg(test)]
 mod corpus;

@@ -12,7 +12,7 @@ use wait4::Wait4;
 use crate::command::{command, output, run, workspace_root};
 
 /// The targets of fuzz/ and the longest input of each, in bytes.
-const TARGETS: [(&str, u32); 12] = [
+const TARGETS: [(&str, u32); 14] = [
     ("artifacts", 4096),
     ("bundle", 16384),
     ("patch", 8192),
@@ -25,6 +25,8 @@ const TARGETS: [(&str, u32); 12] = [
     ("rdiff_delta", 4096),
     ("rdiff_signature", 4096),
     ("rdiff_pair", 16384),
+    ("swu", 8192),
+    ("sw_description", 4096),
 ];
 /// A run of the fuzzer takes so many seconds; processor time is counted between runs.
 const RUN_S: u64 = 300;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use fluvial_delta::structure::ReadAt;
 
+use super::write::SCRIPT_PREFIX;
 use super::{DESCRIPTION_NAME, ImageDigest, SIGNATURE_NAME, VersionOrder, WriteError, compare_versions};
 use crate::description::{Compression, Variable};
 use crate::limits::{CHOICES_MAX, PARTITION_BYTES_MAX, PARTITIONS_MAX};
@@ -129,6 +130,9 @@ impl PackageSpec<'_> {
                 if !name.0.insert(name.1) {
                     return Err(WriteError::Duplicate { name: name.1.clone() });
                 }
+            }
+            if partition.file.name.starts_with(SCRIPT_PREFIX) {
+                return Err(WriteError::Duplicate { name: partition.file.name.clone() });
             }
             let images = std::iter::once(&partition.target).chain(&partition.base);
             if images.into_iter().any(|image| !(1..=PARTITION_BYTES_MAX).contains(&image.size_bytes)) {

@@ -13,6 +13,9 @@ use crate::description::{Description, Image, ImageKind, Property, Script, Script
 use crate::limits::READBACK_BYTES_MAX;
 use crate::sign::{Signer, UnixSeconds};
 
+/// How the names of scripts begin.
+pub(super) const SCRIPT_PREFIX: &str = "fluvial-check-";
+
 /// A packed file, and what was found in it.
 struct Counted<'a, 'b> {
     partition: &'b Partition<'a>,
@@ -61,7 +64,7 @@ pub fn write<W: Write>(
 }
 
 fn script_name(index: usize) -> String {
-    format!("fluvial-check-{}.sh", index + 1)
+    format!("{SCRIPT_PREFIX}{}.sh", index + 1)
 }
 
 fn add<W: Write>(archive: &mut CpioWriter<W>, name: &str, bytes: &[u8]) -> Result<(), WriteError> {

@@ -168,9 +168,13 @@ impl Device {
         fs::write(etc.join("fw_env.config"), config).unwrap();
         fs::write(self.path("defaults"), "chosen=a\n").unwrap();
         fs::write(&environment, vec![0; 0x4000]).unwrap();
-        run(Command::new("fw_setenv")
-            .args([Path::new("-c"), &etc.join("fw_env.config"), Path::new("-f"), &self.path("defaults")])
-            .args(["chosen", "a"]));
+    }
+
+    /// Slot a is the one that counts as good.
+    fn reset_environment(&self) {
+        let (config, defaults) = (self.path("etc/fw_env.config"), self.path("defaults"));
+        let files = [Path::new("-c"), &config, Path::new("-f"), &defaults];
+        run(Command::new("fw_setenv").args(files).args(["chosen", "a"]));
     }
 
     pub fn environment(&self) -> String {
@@ -181,6 +185,7 @@ impl Device {
 
     /// Installs a package as a device would, with its own /etc and temporary folder.
     pub fn install(&self, package: &[u8], arguments: &[&str]) -> Installed {
+        self.reset_environment();
         let file = self.path("package.swu");
         fs::write(&file, package).unwrap();
         let temporary = tempfile::tempdir_in(self.folder.path()).unwrap();
