@@ -70,9 +70,10 @@ pub struct DeltaReport {
 /// was compared. Without it two blocks with the same sums make a wrong delta, as with `rdiff`: the strong sums of
 /// a signature from elsewhere should be long.
 ///
-/// Memory beside the signature: 13 to 18 bytes for each block. For each thread 5 segments (1 MiB each, or 4
-/// blocks if that is longer): one that it scans, 4 of which the literals wait; commands that wait take at most
-/// 64 KiB more for each segment. And 256 KiB for each thread with `base`.
+/// Memory beside the signature: 13 to 18 bytes for each block, and for each thread 6 segments at most: one that it
+/// scans, 4 whose literals wait to be written, and their commands. A segment is 1 MiB; 4 blocks where that is
+/// longer, 4096 blocks where that is shorter. So an image of 800 MiB in blocks of 1 KiB takes, with its signature
+/// and two threads, 56 MiB at most.
 ///
 /// # Errors
 /// `base` is of another length than the signature; whatever the base, the target and `out` report; or it was
@@ -223,5 +224,67 @@ impl<'a> DeltaWriter<'a> {
         self.flush_copy()?;
         self.report.delta_bytes += Command::End.write(self.out)? as u64;
         Ok(self.report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan::Piece;
+    use super::*;
+
+    fn written(puts: &[(u64, Scanned)]) -> (Vec<u8>, DeltaReport) {
+        let mut bytes = Vec::new();
+        let mut writer = DeltaWriter::new(&mut bytes);
+        for (start, scanned) in puts {
+            writer.put(*start, scanned).unwrap();
+        }
+        let report = writer.finish().unwrap();
+        (bytes, report)
+    }
+
+    fn piece(literal_len: u32, copy_len: u32, copy_offset: u64) -> Piece {
+        Piece { literal_len, copy_len, copy_offset }
+    }
+
+    #[test]
+    fn copies_of_neighbouring_segments_are_one_and_nothing_is_told_twice() {
+        let one = Scanned { pieces: vec![piece(3, 10, 1000)], literals: vec![1, 2, 3] };
+        // The copy before went two bytes into this one.
+        let two = Scanned { pieces: vec![piece(0, 6, 1008), piece(2, 1, 7)], literals: vec![4, 5] };
+        // And one that it covers wholly, then a literal of which it covers a part.
+        let three = Scanned { pieces: vec![piece(1, 4, 99), piece(4, 0, 0)], literals: vec![6, 7, 8, 9, 10] };
+        let (bytes, report) = written(&[(0, one), (11, two), (20, three)]);
+        assert_eq!(
+            bytes,
+            [3, 1, 2, 3, 0x49, 3, 0xe8, 14, 2, 4, 5, 0x45, 7, 1, 1, 6, 0x45, 99, 4, 4, 7, 8, 9, 10, 0]
+        );
+        assert_eq!(report.copies, 3);
+
+        let long = Scanned { pieces: vec![piece(0, 20, 50)], literals: Vec::new() };
+        let covered = Scanned { pieces: vec![piece(0, 4, 99), piece(9, 0, 0)], literals: (0..9).collect() };
+        let (bytes, _) = written(&[(0, long), (10, covered)]);
+        assert_eq!(bytes, [0x45, 50, 20, 3, 6, 7, 8, 0]);
+    }
+
+    #[test]
+    fn long_copies_are_parted_where_librsync_counts_with_32_bits() {
+        let mut bytes = Vec::new();
+        let mut writer = DeltaWriter::new(&mut bytes);
+        writer.copy(0, COPY_BYTES_MAX - 1).unwrap();
+        writer.copy(COPY_BYTES_MAX - 1, 5).unwrap();
+        writer.copy(COPY_BYTES_MAX + 4, 1).unwrap();
+        let report = writer.finish().unwrap();
+        assert_eq!(bytes, [0x47, 0, 0x40, 0, 0, 0, 0x4d, 0x40, 0, 0, 0, 5, 0]);
+        assert_eq!((report.copies, report.copied_bytes), (2, COPY_BYTES_MAX + 5));
+    }
+
+    #[test]
+    fn long_literals_are_parted() {
+        let bytes = vec![7; LITERAL_BYTES_MAX + 2];
+        let pieces = vec![piece(1, 0, 0), piece(bytes.len() as u32 - 1, 0, 0)];
+        let (delta, report) = written(&[(0, Scanned { pieces, literals: bytes.clone() })]);
+        assert_eq!(delta[..4], [0x42, 0xff, 0xff, 7]);
+        assert_eq!(delta[3 + LITERAL_BYTES_MAX..], [2, 7, 7, 0]);
+        assert_eq!(report.literal_bytes, bytes.len() as u64);
     }
 }

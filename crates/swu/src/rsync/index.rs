@@ -4,10 +4,12 @@ use rayon::prelude::*;
 
 use super::signature::Signature;
 
-/// Bits of the filter for each block, as a power of two: one window of eight to sixteen passes it by chance.
+/// Bits of the filter for each block, as a power of two; with two bits set, one window of 20 to 80 passes it by
+/// chance.
 const FILTER_BITS_LOG: u32 = 3;
+const WORD_BITS_LOG: u32 = u64::BITS.ilog2();
 
-/// A table of a signature's weak sums: a filter with a bit for each of some values, then buckets in order.
+/// A table of a signature's weak sums: a Bloom filter of which a sum looks into one word only, then buckets.
 /// Memory: 13 to 18 bytes for each block.
 pub(super) struct Index {
     filter: Vec<u64>,
@@ -30,6 +32,11 @@ fn key(weak: u32) -> u32 {
     weak.wrapping_mul(0x9e37_79b1)
 }
 
+/// The bits of a sum in its word of the filter.
+fn bits(key: u32) -> u64 {
+    (1 << ((key >> 10) % u64::BITS)) | (1 << ((key >> 4) % u64::BITS))
+}
+
 impl Index {
     /// Sorts the first `blocks` of a signature.
     pub(super) fn new(signature: &Signature, blocks: usize) -> Self {
@@ -44,15 +51,14 @@ impl Index {
         });
         entries.dedup_by(|later, kept| later.key == kept.key && strong(later) == strong(kept));
 
-        // At least two buckets, so that no shift is as long as the number.
-        let log = entries.len().max(2).next_power_of_two().ilog2();
-        let (bucket_shift, filter_shift) = (32 - log, 32 - log - FILTER_BITS_LOG);
+        // At least so many buckets that no shift is as long as the number.
+        let log = entries.len().next_power_of_two().ilog2().max(WORD_BITS_LOG - FILTER_BITS_LOG + 1);
+        let (bucket_shift, filter_shift) = (32 - log, 32 + WORD_BITS_LOG - log - FILTER_BITS_LOG);
         let mut starts = vec![0; (1 << log) + 1];
-        let mut filter = vec![0; (1 << (log + FILTER_BITS_LOG)) / 64 + 1];
+        let mut filter = vec![0; 1 << (log + FILTER_BITS_LOG - WORD_BITS_LOG)];
         for entry in &entries {
             starts[(entry.key >> bucket_shift) as usize + 1] += 1;
-            let bit = entry.key >> filter_shift;
-            filter[(bit / 64) as usize] |= 1 << (bit % 64);
+            filter[(entry.key >> filter_shift) as usize] |= bits(entry.key);
         }
         let mut start = 0;
         for count in &mut starts {
@@ -65,8 +71,8 @@ impl Index {
     /// Whether any block can have this weak sum. Never wrong where the answer is no.
     #[inline]
     pub(super) fn may_have(&self, weak: u32) -> bool {
-        let bit = key(weak) >> self.filter_shift;
-        self.filter[(bit / 64) as usize] >> (bit % 64) & 1 != 0
+        let key = key(weak);
+        !self.filter[(key >> self.filter_shift) as usize] & bits(key) == 0
     }
 
     /// The different blocks with this weak sum, in order of their strong sums.

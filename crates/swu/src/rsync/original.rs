@@ -14,23 +14,29 @@ const RESUME_BYTES_MIN: usize = 32;
 const PROBE_BYTES: usize = 16;
 const _: () = assert!(RESUME_BYTES_MIN >= 2 * PROBE_BYTES - 1);
 
-/// A base, and room to read some of it.
+/// A base, and what of it was read last: neighbouring changes are compared with the same bytes.
 pub(super) struct Original<'a> {
     base: &'a dyn ReadAt,
-    room: Vec<u8>,
+    held: Vec<u8>,
+    held_offset: u64,
 }
 
 impl<'a> Original<'a> {
     pub(super) fn new(base: &'a dyn ReadAt) -> Self {
-        Self { base, room: Vec::new() }
+        Self { base, held: Vec::new(), held_offset: 0 }
     }
 
     fn read(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
-        if self.room.len() < len {
-            self.room.resize(len, 0);
+        let ahead = offset.checked_sub(self.held_offset).and_then(|ahead| usize::try_from(ahead).ok());
+        let held = ahead.and_then(|ahead| Some(ahead..ahead.checked_add(len)?));
+        if let Some(held) = held.filter(|held| held.end <= self.held.len()) {
+            return Ok(&self.held[held]);
         }
-        self.base.read_at(offset, &mut self.room[..len])?;
-        Ok(&self.room[..len])
+        self.held.clear();
+        self.held.resize(len, 0);
+        self.base.read_at(offset, &mut self.held)?;
+        self.held_offset = offset;
+        Ok(&self.held)
     }
 
     /// How many of `bytes` the base has at `offset`.

@@ -13,6 +13,9 @@ const SHORT_COPY_BYTES_MAX: u32 = 4 << 10;
 /// So many bytes are compared with what follows the last copy in the base before the window moves over them.
 const RESUME_STEP_BYTES: usize = 4 << 10;
 
+/// Where the base goes on as the last copy did after at most so many bytes, no block is looked for before.
+const NEAR_BYTES: usize = 128;
+
 /// Bytes of the target that follow each other: first literals, then a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece {
@@ -124,10 +127,16 @@ impl Scan<'_> {
         from: usize,
     ) -> io::Result<Option<Found>> {
         let Segment { bytes, len, .. } = self.segment;
-        let mut window = Window::<W>::new(bytes, from, self.finder.block_len);
+        let block_len = self.finder.block_len;
+        let mut resumed = self.resume(original, from)?;
+        // A window over a whole block costs more than it can find in a few bytes.
+        let is_near = |found: &Found| found.at - from <= NEAR_BYTES;
+        if let Some(resumed) = resumed.filter(is_near) {
+            return self.extended(original, resumed).map(Some);
+        }
+        let mut window = Window::<W>::new(bytes, from, block_len);
         let mut at = from;
         while at < len {
-            let resumed = self.resume(original, at)?;
             // Where that begins, a block may be longer.
             let to = resumed.map_or(len.min(at + RESUME_STEP_BYTES), |found| found.at + 1);
             while let Some((at, weak)) = self.finder.seek(bytes, &mut window, to.min(self.windows_end())) {
@@ -140,6 +149,7 @@ impl Scan<'_> {
                 return self.extended(original, resumed).map(Some);
             }
             at = to;
+            resumed = self.resume(original, at)?;
         }
         self.last_with_base::<W>(original, from)
     }

@@ -251,6 +251,20 @@ fn with_the_base_a_changed_byte_costs_few_bytes() {
 }
 
 #[test]
+fn a_delta_is_the_same_on_any_number_of_threads() {
+    let (_, base, target) = pairs().swap_remove(1);
+    let signature = sign(&base, SignatureOptions { block_len: 60, ..SignatureOptions::default() });
+    for base_there in [None, Some(&base as &dyn ReadAt)] {
+        let on = [1, 3].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| (sign(&base, signature.options()), delta(&signature, base_there, &target).0))
+        });
+        assert!(on[0] == on[1]);
+        assert!(on[0].0 == signature);
+    }
+}
+
+#[test]
 fn another_base_is_refused() {
     let base = noise(13, 10_000);
     let signature = sign(&base, SignatureOptions::default());
@@ -258,13 +272,13 @@ fn another_base_is_refused() {
     for other in [noise(13, 10_241), noise(13, 8_192), Vec::new()] {
         for signature in [&signature, &read] {
             let made = write_delta(signature, Some(&other), &base, &mut Vec::new(), &|_| true);
-            assert!(matches!(made, Err(DeltaError::OtherBase { blocks: 5, .. })));
+            assert!(matches!(made, Err(DeltaError::OtherBase { blocks: 10, .. })));
         }
     }
     // As many blocks, another length: only the one that was made knows that.
     let other = noise(13, 9_999);
     let made = write_delta(&signature, Some(&other), &base, &mut Vec::new(), &|_| true);
-    assert!(matches!(made, Err(DeltaError::OtherBase { base_len: 9_999, blocks: 5 })));
+    assert!(matches!(made, Err(DeltaError::OtherBase { base_len: 9_999, blocks: 10 })));
 }
 
 #[test]
