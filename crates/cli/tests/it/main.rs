@@ -17,5 +17,6 @@ mod resume;
 mod round_trip;
 mod simulate;
 mod support;
+mod swu;
 mod text;
 mod yocto;
