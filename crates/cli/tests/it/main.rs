@@ -17,6 +17,6 @@ mod resume;
 mod round_trip;
 mod simulate;
 mod support;
-mod swu;
+mod swu_make;
 mod text;
 mod yocto;
