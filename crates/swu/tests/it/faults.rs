@@ -178,8 +178,8 @@ fn a_delta_that_makes_more_although_it_is_signed() {
     // Bytes behind the end are not applied.
     let delta = [&scene.delta[..], &[4], b"more", &[0]].concat();
     let package = crate::support::package(&delta_spec(&scene.device, &delta), &scene.device.keys);
-    scene.device.install(&package, &[]);
-    assert!(fs::read(&scene.device.slot_b).unwrap() == images().1);
+    let installed = scene.device.install(&package, &[]);
+    assert!(fs::read(&scene.device.slot_b).unwrap() == images().1, "{}", installed.output);
 }
 
 #[test]
