@@ -6,6 +6,7 @@ mod key;
 mod registry;
 mod release;
 mod simulate;
+mod swu;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -25,6 +26,10 @@ pub use key::{KeyArguments, KeyCommand, KeyInitArguments, KeyRotateArguments, Ke
 pub use registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArguments};
 pub use release::{ReleaseArguments, ReleaseCommand, ReleaseSignArguments};
 pub use simulate::{Method, SavingsArguments, SimulateArguments};
+pub use swu::{
+    SwuApplyArguments, SwuArguments, SwuCommand, SwuInspectArguments, SwuSignatureName, SwuTrustArguments,
+    SwuVerifyArguments,
+};
 
 /// Delta updates: makes, applies and inspects patches.
 #[derive(Debug, Parser)]
@@ -56,6 +61,8 @@ pub enum Command {
     Image(Box<ImageArguments>),
     /// Releases in one file, for devices with A/B slots.
     Bundle(Box<BundleArguments>),
+    /// Packages that SWUpdate installs (.swu).
+    Swu(Box<SwuArguments>),
     /// Signs releases.
     Release(ReleaseArguments),
     /// The keys that releases are signed with.
@@ -68,7 +75,10 @@ impl Command {
         let image = |image: &ImageArguments| {
             matches!(image.command, ImageCommand::Apply(_) | ImageCommand::Pull(_) | ImageCommand::Fetch(_))
         };
-        matches!(self, Self::Apply(_)) || matches!(self, Self::Image(arguments) if image(arguments))
+        let swu = |swu: &SwuArguments| matches!(swu.command, SwuCommand::Apply(_));
+        matches!(self, Self::Apply(_))
+            || matches!(self, Self::Swu(arguments) if swu(arguments))
+            || matches!(self, Self::Image(arguments) if image(arguments))
     }
 }
 

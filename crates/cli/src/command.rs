@@ -9,3 +9,4 @@ pub mod key;
 pub mod release;
 pub mod savings;
 pub mod simulate;
+pub mod swu;

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Simulate(simulate) => {
             (simulate.json, with_signals(|signals| command::simulate::run(simulate, signals)))
         }
+        Command::Swu(swu) => (swu.json(), with_signals(|signals| command::swu::run(swu, signals))),
         Command::Savings(savings) => (savings.json, command::savings::run(savings)),
     };
     finish(result, json)

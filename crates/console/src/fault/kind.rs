@@ -47,6 +47,8 @@ pub enum Kind {
     NoRoute,
     /// The device's configuration, its state or its boot loader.
     Device,
+    /// A package of `SWUpdate` is none, cut or changed.
+    DamagedPackage,
     /// Stopped by a signal.
     Cancelled,
 }
@@ -60,7 +62,7 @@ struct Row {
 }
 
 /// Every kind. 128 + 2 is what a shell makes of SIGINT, and clap ends with 2.
-const TABLE: [Row; 22] = [
+const TABLE: [Row; 23] = [
     row(Kind::Internal, "internal", 1, "a fault of this program"),
     row(Kind::Usage, "usage", 2, "the command line makes no sense"),
     row(Kind::Io, "io", 3, "reading or writing failed"),
@@ -82,6 +84,7 @@ const TABLE: [Row; 22] = [
     row(Kind::Refused, "refused", 25, "the release may not be installed on this device, or not now"),
     row(Kind::NoRoute, "no_route", 26, "the release cannot come to this device in a way that is allowed"),
     row(Kind::Device, "device", 27, "the device's configuration, its state or its boot loader"),
+    row(Kind::DamagedPackage, "damaged_package", 28, "the package (.swu) is none, cut or changed"),
     row(Kind::Cancelled, "cancelled", 130, "stopped by a signal"),
 ];
 
