@@ -32,8 +32,8 @@ pub use registry::{ImagePullArguments, ImagePushDeltaArguments, RegistryArgument
 pub use release::{ReleaseArguments, ReleaseCommand, ReleaseSignArguments};
 pub use simulate::{Method, SavingsArguments, SimulateArguments};
 pub use swu::{
-    CertPurpose, PackageArguments, SignatureKind, SwuArguments, SwuCommand, SwuCompression,
-    SwuDeltaArguments, SwuFullArguments,
+    PackageArguments, SwuApplyArguments, SwuArguments, SwuCommand, SwuCompression, SwuDeltaArguments,
+    SwuFullArguments, SwuInspectArguments, SwuSignatureName, SwuTrustArguments, SwuVerifyArguments,
 };
 
 /// Delta updates: makes, applies and inspects patches.
@@ -69,7 +69,7 @@ pub enum Command {
     /// The store of built images that deltas are made between.
     Artifacts(ArtifactsArguments),
     /// Packages for devices that run `SWUpdate`.
-    Swu(SwuArguments),
+    Swu(Box<SwuArguments>),
     /// Signs releases.
     Release(ReleaseArguments),
     /// The keys that releases are signed with.
@@ -82,7 +82,10 @@ impl Command {
         let image = |image: &ImageArguments| {
             matches!(image.command, ImageCommand::Apply(_) | ImageCommand::Pull(_) | ImageCommand::Fetch(_))
         };
-        matches!(self, Self::Apply(_)) || matches!(self, Self::Image(arguments) if image(arguments))
+        let swu = |swu: &SwuArguments| matches!(swu.command, SwuCommand::Apply(_));
+        matches!(self, Self::Apply(_))
+            || matches!(self, Self::Swu(arguments) if swu(arguments))
+            || matches!(self, Self::Image(arguments) if image(arguments))
     }
 }
 

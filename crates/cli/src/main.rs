@@ -33,7 +33,6 @@ fn main() -> ExitCode {
         Command::Bundle(bundle) => {
             (bundle.json(), with_signals(|signals| command::bundle::run(bundle, signals)))
         }
-        Command::Swu(swu) => (swu.json(), with_signals(|signals| command::swu::run(swu, signals))),
         Command::Artifacts(artifacts) => {
             (artifacts.json(), with_signals(|signals| command::artifacts::run(artifacts, signals)))
         }
@@ -43,6 +42,7 @@ fn main() -> ExitCode {
         Command::Simulate(simulate) => {
             (simulate.json, with_signals(|signals| command::simulate::run(simulate, signals)))
         }
+        Command::Swu(swu) => (swu.json(), with_signals(|signals| command::swu::run(swu, signals))),
         Command::Savings(savings) => (savings.json, command::savings::run(savings)),
     };
     finish(result, json)

@@ -124,6 +124,7 @@ fn usual_hint(kind: Kind) -> Option<&'static str> {
         Kind::Engine => "the engine's own log tells more; it has what it had before",
         Kind::Unreachable => "check the network and the name of the host, then run the same command again",
         Kind::DamagedBundle => "fetch the bundle again; `fluvial bundle verify` tells whether it is whole",
+        Kind::DamagedPackage => "fetch the package again; `fluvial swu verify` tells whether it is whole",
         Kind::Untrusted => "docs/trust.md tells what each refusal means",
         Kind::Registry => "`skopeo inspect` shows what others see; `docker login` or `podman login` signs in",
         Kind::NoRoute => "give the full bundle, or take another --route",

@@ -11,11 +11,13 @@
 mod certificate;
 mod cms;
 mod error;
+mod info;
 mod key;
 mod raw;
 
 pub use certificate::{Certificate, Purpose};
 pub use error::{KeyError, SignError, VerifyError};
+pub use info::SignatureInfo;
 pub use key::{PrivateKey, PublicKey};
 
 use crate::limits::SIGNATURE_BYTES_MAX;

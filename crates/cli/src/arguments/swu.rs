@@ -1,11 +1,13 @@
 //! `fluvial swu` on the command line.
 
 mod make;
+mod read;
 
 use clap::{Args, Subcommand};
 
-pub use make::{
-    CertPurpose, PackageArguments, SignatureKind, SwuCompression, SwuDeltaArguments, SwuFullArguments,
+pub use make::{PackageArguments, SwuCompression, SwuDeltaArguments, SwuFullArguments};
+pub use read::{
+    SwuApplyArguments, SwuInspectArguments, SwuSignatureName, SwuTrustArguments, SwuVerifyArguments,
 };
 
 /// `fluvial swu`.
@@ -23,6 +25,12 @@ pub enum SwuCommand {
     Delta(Box<SwuDeltaArguments>),
     /// Makes a package that has the whole images of a version.
     Full(Box<SwuFullArguments>),
+    /// Shows what a package installs, where, on which devices, and whether it guards itself.
+    Inspect(SwuInspectArguments),
+    /// Checks a package's signature, its files, its guards, and that its deltas are whole.
+    Verify(SwuVerifyArguments),
+    /// Installs a package as a device would, without SWUpdate. Its scripts are not run.
+    Apply(SwuApplyArguments),
 }
 
 impl SwuArguments {
@@ -31,6 +39,9 @@ impl SwuArguments {
         match &self.command {
             SwuCommand::Delta(delta) => delta.package.json,
             SwuCommand::Full(full) => full.package.json,
+            SwuCommand::Inspect(inspect) => inspect.json,
+            SwuCommand::Verify(verify) => verify.json,
+            SwuCommand::Apply(apply) => apply.json,
         }
     }
 }

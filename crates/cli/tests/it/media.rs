@@ -54,13 +54,13 @@ fn a_read_only_place_is_refused() {
 }
 
 /// A block device in a file, detached when it goes.
-struct Loop {
+pub struct Loop {
     device: PathBuf,
 }
 
 impl Loop {
     /// One of so many bytes; `None`, with a printed word, where none may be had.
-    fn new(work: &Workplace, name: &str, bytes: &[u8]) -> Option<Self> {
+    pub fn new(work: &Workplace, name: &str, bytes: &[u8]) -> Option<Self> {
         if !can("losetup", true) {
             return None;
         }
@@ -73,7 +73,8 @@ impl Loop {
         Some(Self { device: text(&output.stdout).trim().into() })
     }
 
-    fn path(&self) -> &str {
+    /// Where it stands.
+    pub fn path(&self) -> &str {
         self.device.to_str().unwrap()
     }
 }

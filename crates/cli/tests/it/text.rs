@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::packages::{self, Recipe};
 use crate::support::{Workplace, edited, text};
 
 /// Standard output and error, and the exit code. Digits of measured figures become `#`.
@@ -62,6 +63,12 @@ fn help() {
         &["artifacts", "show", "--help"],
         &["artifacts", "verify", "--help"],
         &["artifacts", "prune", "--help"],
+        &["swu", "--help"],
+        &["swu", "delta", "--help"],
+        &["swu", "full", "--help"],
+        &["swu", "inspect", "--help"],
+        &["swu", "verify", "--help"],
+        &["swu", "apply", "--help"],
         &["key", "--help"],
         &["key", "init", "--help"],
         &["key", "rotate", "--help"],
@@ -149,6 +156,52 @@ fn objects() {
         names(&work.json(arguments), "", &mut shown);
     }
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn packages_of_swupdate() {
+    let recipe = Recipe { has_boot: true, ..Recipe::delta(20_000) };
+    let work = packages::prepared(&recipe);
+    let here = ["--hardware-revision", "1.0", "--select", "stable,copy2"];
+    let commands: &[&[&str]] = &[
+        &["swu", "inspect", "X.swu"],
+        &["swu", "verify", "X.swu", "--cert", "sign.pem"],
+        &["swu", "verify", "X.swu"],
+        &["swu", "verify", "X.swu", "--cert", "sign.pem", "--at", "2200-01-01T00:00:00Z"],
+        &["swu", "verify", "a", "--cert", "sign.pem"],
+        &[&["swu", "apply", "X.swu"][..], &here].concat(),
+        &[
+            "swu",
+            "apply",
+            "X.swu",
+            "--allow-unsigned",
+            "--hardware-revision",
+            "7",
+            "--select",
+            "stable,copy2",
+        ],
+        &[&["swu", "apply", "X.swu", "--allow-unsigned", "--installed-version", "9"][..], &here].concat(),
+        &[&["swu", "apply", "X.swu", "--allow-unsigned", "--base", "rootfs=X.swu"][..], &here].concat(),
+        &[&["swu", "apply", "X.swu", "--allow-unsigned", "--target", "boot=boot.img"][..], &here].concat(),
+    ];
+    let mut all = String::new();
+    for arguments in commands {
+        let shown = shown(&work, arguments, false).replace(work.path("").to_str().unwrap(), "/here/");
+        let line = |line: &str| if line.starts_with("$ ") { format!("{line}\n") } else { masked(line) };
+        all.push_str(&shown.lines().map(line).collect::<String>());
+    }
+    insta::assert_snapshot!(without_digests(&all));
+
+    let mut shown = String::new();
+    for arguments in [
+        &["swu", "inspect", "X.swu"][..],
+        &["swu", "verify", "X.swu", "--cert", "sign.pem"],
+        &[&["swu", "apply", "X.swu", "--allow-unsigned"][..], &here].concat(),
+    ] {
+        writeln!(shown, "$ fluvial {} --json", arguments.join(" ")).unwrap();
+        names(&work.json(arguments), "", &mut shown);
+    }
+    insta::assert_snapshot!("packages_of_swupdate_objects", shown);
 }
 
 /// The names in an object, with the kinds of their values.

@@ -55,6 +55,8 @@ pub enum Kind {
     DamagedArtifact,
     /// No delta may be made between two versions.
     UnfitPair,
+    /// A package of `SWUpdate` is none, cut or changed.
+    DamagedPackage,
     /// Stopped by a signal.
     Cancelled,
 }
@@ -68,7 +70,7 @@ struct Row {
 }
 
 /// Every kind. 128 + 2 is what a shell makes of SIGINT, and clap ends with 2.
-const TABLE: [Row; 26] = [
+const TABLE: [Row; 27] = [
     row(Kind::Internal, "internal", 1, "a fault of this program"),
     row(Kind::Usage, "usage", 2, "the command line makes no sense"),
     row(Kind::Io, "io", 3, "reading or writing failed"),
@@ -94,6 +96,7 @@ const TABLE: [Row; 26] = [
     row(Kind::NoArtifact, "no_artifact", 29, "the artifact store has no such version"),
     row(Kind::DamagedArtifact, "damaged_artifact", 30, "a version in the artifact store is damaged"),
     row(Kind::UnfitPair, "unfit_pair", 31, "no delta may be made between these two versions"),
+    row(Kind::DamagedPackage, "damaged_package", 32, "the package (.swu) is none, cut or changed"),
     row(Kind::Cancelled, "cancelled", 130, "stopped by a signal"),
 ];
 

@@ -17,7 +17,7 @@ pub struct PackageReader<R> {
     archive: CpioReader<R>,
     pub(super) description: Description,
     text: Vec<u8>,
-    is_signed: bool,
+    signature: Option<Vec<u8>>,
     /// Files that are still to come.
     wanted: HashMap<String, [u8; 32]>,
     /// The file that was begun to see whether it is the signature.
@@ -72,8 +72,7 @@ impl<R: Read> PackageReader<R> {
         }
         let description = Description::read(&text)?;
         let wanted = wanted(&description)?;
-        let is_signed = signature.is_some();
-        Ok(Self { archive, description, text, is_signed, wanted, begun, current: None })
+        Ok(Self { archive, description, text, signature, wanted, begun, current: None })
     }
 
     /// The description as it stands in the package.
@@ -83,7 +82,12 @@ impl<R: Read> PackageReader<R> {
 
     /// Whether it has a signature, verified or not.
     pub fn is_signed(&self) -> bool {
-        self.is_signed
+        self.signature.is_some()
+    }
+
+    /// Its signature, verified or not.
+    pub fn signature(&self) -> Option<&[u8]> {
+        self.signature.as_deref()
     }
 
     /// The next file; nothing behind the last. What was left of the one before is read and checked.

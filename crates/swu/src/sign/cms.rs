@@ -118,6 +118,19 @@ pub(super) fn verify(
     certificate.check_trust(trusted, &certificates, purpose, time)
 }
 
+/// The certificate of whoever has signed, as far as the message says.
+///
+/// # Errors
+/// [`VerifyError::Message`] where it is none.
+pub(super) fn signer(message: &[u8]) -> Result<Option<Certificate>, VerifyError> {
+    let wrong = |_| VerifyError::Message;
+    let message = ContentInfo::from_der(message).map_err(wrong)?;
+    let data: SignedData = message.content.decode_as().map_err(wrong)?;
+    let [signer] = data.signer_infos.0.as_slice() else { return Err(VerifyError::Message) };
+    let certificates = certificates(data.certificates.as_ref())?;
+    Ok(certificates.into_iter().find(|one| is_named(one, &signer.sid)))
+}
+
 fn certificates(set: Option<&CertificateSet>) -> Result<Vec<Certificate>, VerifyError> {
     let choices = set.map_or(&[][..], |set| set.0.as_slice());
     if choices.len() > CERTIFICATES_MAX {

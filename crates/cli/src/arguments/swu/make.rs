@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use fluvial_artifacts::{ImageId, Key, Name, Patterns, Version};
 use fluvial_swu::rsync::{BLOCK_LEN_DEFAULT, BLOCK_LEN_MAX};
 
+use super::read::{SwuPurposeName, SwuSignatureName};
 use crate::arguments::StoreArguments;
 
 /// The file in which devices say which versions they have, as `SWUpdate` reads it too.
@@ -73,10 +74,10 @@ pub struct PackageArguments {
     pub sign_cert: Option<PathBuf>,
     /// How it is signed: as the devices' `SWUpdate` was built to verify.
     #[arg(long, value_name = "KIND", default_value = "cms")]
-    pub signature: SignatureKind,
+    pub signature: SwuSignatureName,
     /// What the certificate is for: as the devices' `SWUpdate` is told by its own option of this name.
-    #[arg(long, value_name = "PURPOSE", default_value = "email-protection")]
-    pub cert_purpose: CertPurpose,
+    #[arg(long, value_enum, value_name = "PURPOSE", default_value_t)]
+    pub cert_purpose: SwuPurposeName,
     /// Does not sign: whoever can bring a file to a device can then install anything.
     #[arg(long, conflicts_with = "sign_key")]
     pub allow_unsigned: bool,
@@ -117,26 +118,6 @@ impl PackageArguments {
     pub fn image_id(&self) -> ImageId {
         ImageId { machine: self.machine.clone(), image: self.image.clone() }
     }
-}
-
-/// A way of signing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SignatureKind {
-    /// CMS, with a certificate.
-    Cms,
-    /// RSA with PKCS#1 v1.5.
-    Rsa,
-    /// RSA with PSS.
-    Pss,
-}
-
-/// What a certificate is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CertPurpose {
-    /// What `SWUpdate` wants if it is told nothing else.
-    EmailProtection,
-    /// What it wants with `--cert-purpose codeSigning`.
-    CodeSigning,
 }
 
 /// A way of packing.

@@ -10,9 +10,9 @@ use fluvial_delta::structure::ReadAt as _;
 use fluvial_device::disk::Medium;
 use fluvial_swu::description::{Compression, Variable};
 use fluvial_swu::package::{Choice, Downgrade, Hardware, ImageDigest, Place};
-use fluvial_swu::sign::{Certificate, CmsSigner, PrivateKey, Purpose, Signer, UnixSeconds};
+use fluvial_swu::sign::{Certificate, CmsSigner, PrivateKey, Signer, UnixSeconds};
 
-use crate::arguments::{CertPurpose, PackageArguments, SignatureKind, SwuCompression};
+use crate::arguments::{PackageArguments, SwuCompression, SwuSignatureName};
 
 /// A revision where none is given: what examples of `SWUpdate` have.
 const REVISION: &str = "1.0";
@@ -67,19 +67,15 @@ pub fn signer(arguments: &PackageArguments) -> Result<Option<Signer>, Fault> {
     };
     let key = PrivateKey::from_pem(&read(path)?).map_err(|error| refused(path, &error))?;
     Ok(Some(match arguments.signature {
-        SignatureKind::Rsa => Signer::Rsa(key),
-        SignatureKind::Pss => Signer::Pss(key),
-        SignatureKind::Cms => {
+        SwuSignatureName::Rsa => Signer::Rsa(key),
+        SwuSignatureName::Pss => Signer::Pss(key),
+        SwuSignatureName::Cms => {
             let Some(path) = &arguments.sign_cert else {
                 let fault = Fault::new(Kind::Usage, "a CMS signature needs a certificate");
                 return Err(fault.hint("give it by --sign-cert, or sign with --signature rsa or pss"));
             };
             let certificates = Certificate::from_pem(&read(path)?).map_err(|error| refused(path, &error))?;
-            let purpose = match arguments.cert_purpose {
-                CertPurpose::EmailProtection => Purpose::EmailProtection,
-                CertPurpose::CodeSigning => Purpose::CodeSigning,
-            };
-            Signer::Cms(Box::new(CmsSigner::new(key, certificates, purpose)?))
+            Signer::Cms(Box::new(CmsSigner::new(key, certificates, arguments.cert_purpose.into())?))
         }
     }))
 }
