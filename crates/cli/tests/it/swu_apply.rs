@@ -13,6 +13,8 @@ use crate::support::{Workplace, can, noise, text, tool};
 const LEN: usize = 300_000;
 /// So much that progress is noted more than once (see src/disk/notary.rs of fluvial-device).
 const LONG: usize = 24 << 20;
+/// What a run may take, with its program. docs/cli.md says so.
+const MEMORY_KIB_MAX: u64 = 32 << 10;
 const PACKINGS: [Option<Compression>; 3] = [None, Some(Compression::Zlib), Some(Compression::Zstd)];
 const TRUST: [&str; 5] = ["swu", "apply", "X.swu", "--cert", "sign.pem"];
 const APPLY: [&str; 9] =
@@ -341,4 +343,46 @@ fn what_was_kept_and_changed_meanwhile_is_found() {
     let made = work.json(&arguments);
     assert_eq!(made["partitions"][0]["kept_bytes"], 0);
     assert!(fs::read(target.path()).unwrap()[..recipe.new.len()] == recipe.new);
+}
+
+#[test]
+fn memory_does_not_grow_with_the_image() {
+    // The largest window that is taken, all of it used.
+    let image = noise(11, 80 << 20);
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(24).unwrap();
+    encoder.write_all(&image).unwrap();
+    let content = encoder.finish().unwrap();
+    let recipe = Recipe { new: image, ..Recipe::image(LEN) };
+    let work = prepared(&recipe);
+    // Packed by hand: the description says so.
+    let mut changed = files(&work.read("X.swu"));
+    changed.last_mut().unwrap().1.clone_from(&content);
+    work.write("X.swu", &archive(&changed));
+    describe_again(&work, |description| {
+        for image in description.sections.iter_mut().flat_map(|section| &mut section.images) {
+            image.compression = Some(Compression::Zstd);
+            image.sha256 = Some(sha256(&content));
+        }
+    });
+    let arguments = [&["swu", "apply", "-"][..], &APPLY[3..], &["--state", "state"]].concat();
+    let mut child = work.fluvial(&arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let package = work.read("X.swu");
+    let (last, all_but_it) = package.split_last().unwrap();
+    input.write_all(all_but_it).unwrap();
+    // It waits for the last byte; what it has not read yet stands in a pipe.
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    input.write_all(&[*last]).unwrap();
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    assert!(work.read("b") == recipe.new);
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")).unwrap();
+    println!("{peak} KiB");
+    assert!(peak.parse::<u64>().unwrap() <= MEMORY_KIB_MAX, "{peak} KiB");
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    fluvial_swu::package::ImageDigest::of(&bytes).unwrap().sha256
 }

@@ -19,7 +19,7 @@ pub(super) enum Unpacked<R: Read> {
     /// As it is.
     Plain(R),
     /// gzip, one member.
-    Gzip(GzDecoder<BufReader<R>>),
+    Gzip(Box<GzDecoder<BufReader<R>>>),
     /// Zstandard, one frame or several.
     Zstd(Decoder<'static, BufReader<R>>),
 }
@@ -33,7 +33,7 @@ impl<R: Read> Unpacked<R> {
         let buffered = |packed| BufReader::with_capacity(STEP_BYTES, packed);
         Ok(match compression {
             None => Self::Plain(packed),
-            Some(Compression::Zlib) => Self::Gzip(GzDecoder::new(buffered(packed))),
+            Some(Compression::Zlib) => Self::Gzip(Box::new(GzDecoder::new(buffered(packed)))),
             Some(Compression::Zstd) => {
                 let mut decoder = Decoder::with_buffer(buffered(packed))?;
                 decoder.window_log_max(WINDOW_LOG_MAX)?;
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_or_goes_on_is_refused() {
-        let content: Vec<u8> = (0..100_000u32).flat_map(|number| number.to_le_bytes()).collect();
+        let content: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
         let packings = [
             (gzip(&content), Compression::Zlib),
             (zstd::encode_all(&content[..], 3).unwrap(), Compression::Zstd),
