@@ -320,8 +320,8 @@ fn librsync(corpus: &Path, new: &[u8]) {
 
             for (how, name, rest) in [
                 (place, "sums", new),
-                (place | 4, "base", new),
-                (place | 12, "edits", &[0, 2, 5, 0, 3, 1, 2, 3, 0, 8, 200, 0, 0][..]),
+                (place | 0b0100, "base", new),
+                (place | 0b1100, "edits", &[0, 2, 5, 0, 3, 1, 2, 3, 0, 8, 200, 0, 0][..]),
             ] {
                 let [low, high] = (block_len as u16 - 1).to_le_bytes();
                 let seed = [&[how as u8, low, high], &counted(old)[..], old, rest].concat();

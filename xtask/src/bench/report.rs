@@ -7,6 +7,9 @@ use super::images::pair as image_pair;
 use super::pair;
 use super::results::{Outcome, Results, Row, Turns};
 
+/// The section on deltas of librsync, which no task measures.
+const RDIFF: &str = include_str!("../../../bench/rdiff.md");
+
 /// Writes the whole report.
 pub fn write(results: &Results) -> String {
     let mut text = String::new();
@@ -38,6 +41,7 @@ pub fn write(results: &Results) -> String {
     if let Some(turns) = &results.turns {
         write_turns(&mut text, turns);
     }
+    text.push_str(RDIFF);
     write_identities(&mut text, results);
     text
 }
