@@ -19,11 +19,11 @@ use fluvial_fuzz::bundle::disassemble as disassemble_index;
 use fluvial_fuzz::patch::{OLD, disassemble};
 use fluvial_image::Anatomist;
 use fluvial_image::oci::{GroupRecipe, LayerTar, Slice, tree};
-use fluvial_swu::rsync::{Magic, Signature, SignatureOptions, write_delta};
 use fluvial_swu::description::{Compression, Variable};
 use fluvial_swu::package::{
     Choice, Downgrade, FileSpec, Hardware, ImageDigest, PackageSpec, Partition, Place, write as write_package,
 };
+use fluvial_swu::rsync::{Magic, Signature, SignatureOptions, write_delta};
 use fluvial_swu::sign::UnixSeconds;
 use sha2::{Digest as _, Sha256};
 
