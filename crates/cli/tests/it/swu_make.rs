@@ -44,7 +44,10 @@ fn slot(work: &Workplace) -> String {
 fn swupdate(work: &Workplace, package: &Path) -> String {
     let temporary = work.path("temporary");
     fs::create_dir_all(&temporary).unwrap();
-    // The part of `swupdate -i` that waits for the end sometimes takes the time before the start for it.
+    // The part of `swupdate -i` that waits for the end sometimes takes the time before the start for a good one, and
+    // stops the other, whose failure means nothing then.
+    let success = ["SWUPDATE successful", "SWUpdate was successful"];
+    let failure = ["SWUPDATE failed [1]", "SWUpdate *failed*"];
     for _ in 0..RUNS_MAX {
         let mut command = Command::new("swupdate");
         command
@@ -54,7 +57,7 @@ fn swupdate(work: &Workplace, package: &Path) -> String {
             .arg(package);
         let output = command.env("TMPDIR", &temporary).output().unwrap();
         let words = text(&output.stdout) + &text(&output.stderr);
-        if ["SWUPDATE successful", "SWUPDATE failed [1]"].iter().any(|verdict| words.contains(verdict)) {
+        if [success, failure].iter().any(|verdict| verdict.iter().all(|part| words.contains(part))) {
             return words;
         }
     }

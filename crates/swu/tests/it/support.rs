@@ -124,10 +124,13 @@ impl Drop for Loop {
 }
 
 /// Runs until one comes to a verdict. The part of `swupdate -i` that waits for the end sometimes looks before the
-/// other part has begun, takes that for the end, and the program stops in the middle: more often under load.
+/// other part has begun, takes that for a good end, and stops the program in the middle, its temporary files
+/// removed: more often under load.
 const RUNS_MAX: usize = 10;
-/// How both verdicts begin.
-const VERDICTS: [&str; 2] = ["SWUPDATE successful", "SWUPDATE failed [1]"];
+/// What the part that installs says, and then the one that waits for it.
+const SUCCESS: [&str; 2] = ["SWUPDATE successful", "SWUpdate was successful"];
+/// The same where it failed. A failure that only the first speaks of may be due to the other.
+const FAILURE: [&str; 2] = ["SWUPDATE failed [1]", "SWUpdate *failed*"];
 
 /// What a run of `swupdate` came to.
 #[derive(Debug)]
@@ -193,7 +196,8 @@ impl Device {
     pub fn install(&self, package: &[u8], arguments: &[&str]) -> Installed {
         for _ in 0..RUNS_MAX {
             let installed = self.run(package, arguments);
-            if VERDICTS.iter().any(|words| installed.output.contains(words)) {
+            let is_said = |words: [&str; 2]| words.iter().all(|words| installed.output.contains(words));
+            if is_said(SUCCESS) || is_said(FAILURE) {
                 return installed;
             }
             assert!(!installed.is_good, "good without a verdict: {}", installed.output);
@@ -219,7 +223,7 @@ impl Device {
             .unwrap();
         let output =
             [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        let is_success = output.contains(VERDICTS[0]);
+        let is_success = output.contains(SUCCESS[0]);
         let is_good = self.environment().lines().any(|line| line == GOOD);
         Installed { output, is_success, is_good }
     }
