@@ -117,6 +117,25 @@ impl Draft {
         self.is_published = true;
         sync_folder(folder_of(to))
     }
+
+    /// Gives it its name like [`Self::publish`], at once in the place of what has that name; the old is removed then.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub(crate) fn replace(self, to: &Path) -> io::Result<()> {
+        self.lock.sync_all()?;
+        match renameat_with(CWD, &self.path, CWD, to, RenameFlags::EXCHANGE) {
+            // Where this one stood is the old one now: it is dropped like a draft that came to nothing.
+            Ok(()) => sync_folder(folder_of(to)),
+            Err(Errno::NOENT) => self.publish(to),
+            // A file system that cannot; there is a moment then without either.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                remove_folder(to)?;
+                self.publish(to)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 impl Drop for Draft {

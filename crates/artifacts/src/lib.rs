@@ -39,7 +39,7 @@ pub use store::{
     AddError, Damage, Decision, Entry, Fate, Filter, ImageId, ImageReport, KeepReason, NewImage, NewVersion,
     PruneOptions, Removal, Store, StoreError, Stored, StoredDelta, VerifyReport, VersionId,
 };
-pub use update::{UpdateDraft, UpdateError};
+pub use update::{Existing, UpdateDraft, UpdateError};
 pub use version::Version;
 
 /// The name and version of this program, as documents tell by whom they were made.

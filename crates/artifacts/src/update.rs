@@ -28,14 +28,6 @@ pub enum UpdateError {
         /// The target.
         to: Version,
     },
-    /// There is none between the two versions.
-    #[error("the store has no delta from {from} to {to}")]
-    Missing {
-        /// The base.
-        from: Version,
-        /// The target.
-        to: Version,
-    },
     /// The store is being pruned.
     #[error("{0} is in use by another run of fluvial")]
     Busy(ImageId),
@@ -69,6 +61,15 @@ pub enum UpdateError {
     },
 }
 
+/// What becomes of a delta that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and no other is made.
+    Kept,
+    /// It stays until the new one is finished, which then takes its place at once.
+    Replaced,
+}
+
 /// The folder of a delta in the making. It is removed unless it is finished.
 ///
 /// Nothing of the image is pruned as long as it lives.
@@ -77,6 +78,7 @@ pub struct UpdateDraft {
     draft: Draft,
     to: PathBuf,
     pair: Pair,
+    existing: Existing,
     /// Held, not used: whoever prunes needs it alone.
     _lock: File,
 }
@@ -86,7 +88,7 @@ impl Store {
     ///
     /// # Errors
     /// [`UpdateError`].
-    pub fn begin_update(&self, pair: Pair) -> Result<UpdateDraft, UpdateError> {
+    pub fn begin_update(&self, pair: Pair, existing: Existing) -> Result<UpdateDraft, UpdateError> {
         let (from, to) = (pair.base.version.clone(), pair.target.version.clone());
         let folder = self.update_folder(&pair.of, &from, &to);
         let failed = |source| UpdateError::Write { path: folder.clone(), source };
@@ -98,13 +100,13 @@ impl Store {
                 return Err(UpdateError::Changed(manifest.version.clone()));
             }
         }
-        if folder.symlink_metadata().is_ok() {
+        if existing == Existing::Kept && folder.symlink_metadata().is_ok() {
             return Err(UpdateError::Exists { from, to });
         }
         let updates = self.version_folder(&pair.of.version(&to)).join(UPDATES);
         disk::sweep(&updates).map_err(failed)?;
         let draft = Draft::create(&updates, Temporary::Making).map_err(failed)?;
-        Ok(UpdateDraft { draft, to: folder, pair, _lock: lock })
+        Ok(UpdateDraft { draft, to: folder, pair, existing, _lock: lock })
     }
 
     /// Opens the image of a partition, to read.
@@ -116,20 +118,6 @@ impl Store {
         let of = ImageId { machine: machine.clone(), image: image.clone() };
         let path = self.version_folder(&of.version(version)).join(crate::manifest::file_name(partition));
         disk::open(&path).map_err(|source| StoreError::Read { path, source })
-    }
-
-    /// Removes a delta, to make it again or to let its base go.
-    ///
-    /// # Errors
-    /// [`UpdateError::Missing`], [`UpdateError::Write`].
-    pub fn remove_update(&self, of: &ImageId, from: &Version, to: &Version) -> Result<(), UpdateError> {
-        let path = self.update_folder(of, from, to);
-        match disk::remove_folder(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(UpdateError::Missing { from: from.clone(), to: to.clone() })
-            }
-            result => result.map_err(|source| UpdateError::Write { path, source }),
-        }
     }
 }
 
@@ -148,7 +136,7 @@ impl UpdateDraft {
     /// and gives the folder its name once everything is on the disk; answers where it is.
     ///
     /// # Errors
-    /// [`UpdateError`]; nothing is left behind then.
+    /// [`UpdateError`]; nothing is left behind then, and what was there is there.
     pub fn finish(self, info: &DeltaInfo, patterns: &Patterns) -> Result<PathBuf, UpdateError> {
         self.check(info)?;
         let document = info.to_bytes()?;
@@ -158,8 +146,12 @@ impl UpdateDraft {
         let failed = |source| UpdateError::Write { path: folder.clone(), source };
         self.draft.write(DeltaInfo::FILE_NAME, &document).map_err(failed)?;
         self.draft.write(Manifest::TEXT_NAME, &info.shell_text()).map_err(failed)?;
-        let Self { draft, to, pair, .. } = self;
-        match draft.publish(&to) {
+        let Self { draft, to, pair, existing, .. } = self;
+        let published = match existing {
+            Existing::Kept => draft.publish(&to),
+            Existing::Replaced => draft.replace(&to),
+        };
+        match published {
             Ok(()) => Ok(to),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(UpdateError::Exists { from: pair.base.version, to: pair.target.version })

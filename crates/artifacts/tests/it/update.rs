@@ -4,9 +4,9 @@ use std::fs;
 use std::num::NonZeroUsize;
 
 use fluvial_artifacts::{
-    Algorithm, Compression, DeltaFile, DeltaInfo, FORMAT_VERSION, FileInfo, Filter, PackedFile, PackedInfo,
-    Pair, PartitionUpdate, Patterns, PruneOptions, Sha256Digest, StoreError, UpdateDraft, UpdateError,
-    UpdateKind, Why, creator,
+    Algorithm, Compression, DeltaFile, DeltaInfo, Existing, FORMAT_VERSION, FileInfo, Filter, PackedFile,
+    PackedInfo, Pair, PartitionUpdate, Patterns, PruneOptions, Sha256Digest, StoreError, UpdateDraft,
+    UpdateError, UpdateKind, Why, creator,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -72,7 +72,11 @@ pub fn info_of(pair: &Pair, package: &[u8]) -> DeltaInfo {
 
 /// A folder with a package and what else a delta leaves.
 pub fn begin(depot: &Depot, from: &str, to: &str) -> (UpdateDraft, DeltaInfo) {
-    let draft = depot.store.begin_update(depot.pair(from, to)).unwrap();
+    begin_with(depot, (from, to), Existing::Kept)
+}
+
+fn begin_with(depot: &Depot, (from, to): (&str, &str), existing: Existing) -> (UpdateDraft, DeltaInfo) {
+    let draft = depot.store.begin_update(depot.pair(from, to), existing).unwrap();
     let package = format!("the package from {from} to {to}");
     let info = info_of(draft.pair(), package.as_bytes());
     fs::write(draft.path().join(info.swu.name.as_str()), package).unwrap();
@@ -145,12 +149,31 @@ fn a_delta_is_there_at_once_or_not_at_all() {
     fs::create_dir_all(left.join("more")).unwrap();
     make(&depot, "0.1.0", "0.2.0");
     assert!(!left.exists());
-    let again = depot.store.begin_update(depot.pair("0.1.0", "0.2.0"));
+    let again = depot.store.begin_update(depot.pair("0.1.0", "0.2.0"), Existing::Kept);
     assert!(matches!(again, Err(UpdateError::Exists { .. })), "{again:?}");
-    depot.store.remove_update(&depot.of, &version("0.1.0"), &version("0.2.0")).unwrap();
-    let twice = depot.store.remove_update(&depot.of, &version("0.1.0"), &version("0.2.0"));
-    assert!(matches!(twice, Err(UpdateError::Missing { .. })), "{twice:?}");
-    make(&depot, "0.1.0", "0.2.0");
+}
+
+#[test]
+fn a_delta_stays_until_another_takes_its_place() {
+    let depot = Depot::new();
+    depot.add("0.1.0");
+    depot.add("0.2.0");
+    let replace = |patterns: &str, change: fn(&mut DeltaInfo)| {
+        let (draft, mut info) = begin_with(&depot, ("0.1.0", "0.2.0"), Existing::Replaced);
+        change(&mut info);
+        draft.finish(&info, &patterns.parse().unwrap())
+    };
+    // There is none, which is no harm.
+    let folder = replace("*.swu", |_| {}).unwrap();
+    let before = depot.files();
+    let result = replace("*", |info| info.swu.size_bytes += 1);
+    assert!(matches!(result, Err(UpdateError::Package { source: None, .. })), "{result:?}");
+    assert_eq!(depot.files(), before);
+    replace("*.swu *.delta", |info| info.time_unix_s = None).unwrap();
+    assert_eq!(names_in(&folder).len(), 4);
+    assert_eq!(names_in(folder.parent().unwrap()), ["from_0.1.0"], "the old one is gone");
+    let document = fs::read(folder.join(DeltaInfo::FILE_NAME)).unwrap();
+    assert_eq!(DeltaInfo::read(&document).unwrap().time_unix_s, None);
 }
 
 #[test]
@@ -184,15 +207,15 @@ fn nothing_is_pruned_while_a_delta_is_made_and_nothing_made_of_what_changed() {
     let prune =
         || depot.store.prune(&Filter::default(), PruneOptions { keep, deltas: false, dry_run: false });
     // Two deltas at a time are no harm.
-    let first = depot.store.begin_update(pair.clone()).unwrap();
-    let second = depot.store.begin_update(pair.clone()).unwrap();
+    let first = depot.store.begin_update(pair.clone(), Existing::Kept).unwrap();
+    let second = depot.store.begin_update(pair.clone(), Existing::Kept).unwrap();
     assert!(matches!(prune(), Err(StoreError::Busy(_))));
     drop(first);
     assert!(matches!(prune(), Err(StoreError::Busy(_))));
     drop(second);
     prune().unwrap();
     assert_eq!(depot.versions(), ["0.2.0"]);
-    let gone = depot.store.begin_update(pair);
+    let gone = depot.store.begin_update(pair, Existing::Kept);
     assert!(matches!(gone, Err(UpdateError::Store(StoreError::NoVersion { .. }))), "{gone:?}");
 
     depot.add("0.1.0");
@@ -201,6 +224,6 @@ fn nothing_is_pruned_while_a_delta_is_made_and_nothing_made_of_what_changed() {
     changed.time_unix_s = Some(5);
     let path = depot.store.version_folder(&depot.id("0.1.0")).join("build-info.json");
     overwrite(&path, &changed.to_bytes().unwrap());
-    let result = depot.store.begin_update(pair);
+    let result = depot.store.begin_update(pair, Existing::Kept);
     assert!(matches!(&result, Err(UpdateError::Changed(found)) if *found == version("0.1.0")), "{result:?}");
 }

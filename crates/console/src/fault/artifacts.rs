@@ -95,7 +95,6 @@ impl From<UpdateError> for Fault {
     fn from(error: UpdateError) -> Self {
         let (kind, hint) = match &error {
             UpdateError::Exists { .. } => (Kind::ArtifactExists, None),
-            UpdateError::Missing { .. } => (Kind::NoArtifact, None),
             UpdateError::Busy(_) => (Kind::Busy, Some(RUN_AGAIN)),
             UpdateError::Changed(_) => (Kind::DamagedArtifact, Some(WHAT_THERE_IS)),
             UpdateError::Store(source) => (kind_of_store(source), None),

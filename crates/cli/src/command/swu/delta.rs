@@ -6,28 +6,26 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fluvial_artifacts::{
-    Algorithm, Compression, DeltaFile, DeltaInfo, Endpoint, FORMAT_VERSION, FileInfo, FileName, Manifest,
-    PackedFile, PackedInfo, Pair, PairOptions, Partition as Stored, PartitionUpdate, Sha256Digest, Store,
-    UpdateDraft, UpdateKind, Why, creator,
+    Algorithm, Compression, DeltaFile, DeltaInfo, Endpoint, Existing, FORMAT_VERSION, FileInfo, FileName,
+    Manifest, PackedFile, PackedInfo, Pair, PairOptions, Partition as Stored, PartitionUpdate, Sha256Digest,
+    Store, UpdateDraft, UpdateKind, Why, creator,
 };
 use fluvial_console::{Fault, Interrupt, Kind, Progress, say};
-use fluvial_delta::hash::sha256_of;
-use fluvial_delta::structure::ReadAt as _;
-use fluvial_device::disk::Medium;
 use fluvial_swu::package::{FileSpec, PackageSpec, Partition, write};
 use fluvial_swu::rsync::{Signature, SignatureOptions, write_delta};
 use indicatif::HumanBytes;
 
 use super::make::{choices, compression, digest, downgrade, hardware, image, signer, time};
-use super::packing::{pack, suffix};
+use super::packing::{Content, pack, pack_below, suffix};
 use crate::arguments::{SwuCompression, SwuDeltaArguments};
+use crate::command::bundle::hash;
 
 /// What a partition comes as.
 struct Made {
     update: PartitionUpdate,
     /// What is packed: its name in the archive, and its bytes.
     name: String,
-    file: Medium,
+    file: Content,
 }
 
 /// Makes a package of deltas, and puts it into the store.
@@ -60,10 +58,8 @@ pub fn run(arguments: &SwuDeltaArguments, interrupt: Interrupt) -> Result<(), Fa
     let named = |stored: &Stored| (stored.name.to_string(), true);
     let partitions: Vec<(String, bool)> = pair.target.partitions.iter().map(named).collect();
     choices(package, &partitions)?;
-    if arguments.replace && store.update_folder(&of, &arguments.from, &to).exists() {
-        store.remove_update(&of, &arguments.from, &to)?;
-    }
-    let draft = store.begin_update(pair)?;
+    let existing = if arguments.replace { Existing::Replaced } else { Existing::Kept };
+    let draft = store.begin_update(pair, existing)?;
 
     let Pair { base, target, .. } = draft.pair();
     let mut made = Vec::new();
@@ -87,7 +83,11 @@ pub fn run(arguments: &SwuDeltaArguments, interrupt: Interrupt) -> Result<(), Fa
             .zip(digests)
             .map(|(one, (name, target, base))| Partition {
                 name: one.update.name.to_string(),
-                file: FileSpec { name, content: &one.file, compression: compression(package.compression) },
+                file: FileSpec {
+                    name,
+                    content: &one.file.medium,
+                    compression: compression(package.compression),
+                },
                 target,
                 base,
             })
@@ -101,7 +101,7 @@ pub fn run(arguments: &SwuDeltaArguments, interrupt: Interrupt) -> Result<(), Fa
     let mut out = BufWriter::new(File::create_new(&path).map_err(failed)?);
     write(&spec, signer.as_ref(), time(package), &mut out)?;
     out.flush().map_err(failed)?;
-    let swu = file_info(&path, &progress)?;
+    let swu = info_of(&Content::open(path)?, &progress)?;
 
     let info = DeltaInfo {
         format_version: FORMAT_VERSION,
@@ -131,15 +131,10 @@ fn file_name(name: &str) -> Result<FileName, Fault> {
     name.parse().map_err(|error: fluvial_artifacts::NameError| Fault::new(Kind::Usage, error))
 }
 
-fn file_info(path: &Path, progress: &Progress) -> Result<FileInfo, Fault> {
-    let medium = Medium::open(path).map_err(|error| Fault::reading(path, error))?;
-    info_of(&medium, progress)
-}
-
-fn info_of(medium: &Medium, progress: &Progress) -> Result<FileInfo, Fault> {
-    let sha256 =
-        sha256_of(medium, &mut |_| progress.advance(0)).map_err(|error| Fault::new(Kind::Io, error))?;
-    Ok(FileInfo { size_bytes: medium.len(), sha256: Sha256Digest(sha256) })
+fn info_of(content: &Content, progress: &Progress) -> Result<FileInfo, Fault> {
+    progress.phase("hashing", content.len());
+    let sha256 = Sha256Digest(hash(&content.path, &content.medium, progress)?);
+    Ok(FileInfo { size_bytes: content.len(), sha256 })
 }
 
 /// Makes the delta of a partition; takes the whole image where that is not larger.
@@ -153,24 +148,23 @@ fn partition(
 ) -> Result<Made, Fault> {
     let kind = arguments.package.compression;
     let (old_image, new_image) = (image(store, base, old, progress)?, image(store, target, new, progress)?);
-    let file = |suffix: &str| draft.path().join(format!("{}{suffix}", new.name));
-    let delta_path = file(".delta");
-    make_delta(arguments, (&old_image, &new_image), (&file(".signature"), &delta_path), progress)?;
-    let delta = Medium::open(&delta_path).map_err(|error| Fault::reading(&delta_path, error))?;
+    let path = |suffix: &str| draft.path().join(format!("{}{suffix}", new.name));
+    let delta =
+        make_delta(arguments, (&old_image, &new_image), (&path(".signature"), path(".delta")), progress)?;
     let delta_info = info_of(&delta, progress)?;
     let name = format!("{}.delta{}", new.name, suffix(kind));
-    // Not packed it is there already.
-    let packed = if kind == SwuCompression::None {
-        delta
+    let (unpacked, packed) = if kind == SwuCompression::None {
+        (None, delta)
     } else {
         progress.phase("packing", delta.len());
-        let packed = pack(&delta, &draft.path().join(&name), kind, u64::MAX, progress)?;
-        packed.ok_or_else(|| Fault::new(Kind::Internal, "a delta has no end"))?
+        let packed = pack(&delta, draft.path().join(&name), kind, progress)?;
+        (Some(delta), packed)
     };
-    // Packing is given up as soon as it is no less than the delta.
     progress.phase("comparing", new_image.len());
     let full_name = format!("{}.img{}", new.name, suffix(kind));
-    let full = pack(&new_image, &draft.path().join(&full_name), kind, packed.len() + 1, progress)?;
+    let full_path = draft.path().join(&full_name);
+    // Given up as soon as it is longer than the delta.
+    let full = pack_below(packed.len() + 1, &new_image, full_path, kind, progress)?;
     let info = |size_bytes, sha256| FileInfo { size_bytes, sha256 };
     let mut update = PartitionUpdate {
         name: new.name.clone(),
@@ -189,17 +183,10 @@ fn partition(
     if let Some(full) = full {
         let FileInfo { size_bytes, sha256 } = info_of(&full, progress)?;
         (update.kind, update.why) = (UpdateKind::Full, Why::DeltaNotSmaller);
-        let packed = PackedInfo { compression, compressed_size_bytes: size_bytes, compressed_sha256: sha256 };
-        update.full = Some(packed);
+        update.full =
+            Some(PackedInfo { compression, compressed_size_bytes: size_bytes, compressed_sha256: sha256 });
         // Nobody is to take it for what is installed.
-        for path in [delta_path, draft.path().join(&name)] {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Fault::writing(&path, error));
-                }
-                _ => {}
-            }
-        }
+        unpacked.into_iter().chain([packed]).try_for_each(Content::remove)?;
         return Ok(Made { update, name: full_name, file: full });
     }
     let FileInfo { size_bytes, sha256 } = info_of(&packed, progress)?;
@@ -218,24 +205,24 @@ fn partition(
 /// Writes the signature of the old image, and the delta to the new one.
 fn make_delta(
     arguments: &SwuDeltaArguments,
-    (old, new): (&Medium, &Medium),
-    (signature_path, delta_path): (&PathBuf, &PathBuf),
+    (old, new): (&Content, &Content),
+    (signature_path, delta_path): (&Path, PathBuf),
     progress: &Progress,
-) -> Result<(), Fault> {
-    let create = |path: &PathBuf| {
-        File::create_new(path).map(BufWriter::new).map_err(|error| Fault::writing(path, error))
-    };
+) -> Result<Content, Fault> {
+    let create =
+        |path: &Path| File::create_new(path).map(BufWriter::new).map_err(|error| Fault::writing(path, error));
     let advance = |bytes| progress.advance(bytes);
     progress.phase("signature", old.len());
     let options = SignatureOptions { block_len: arguments.block_len, ..SignatureOptions::default() };
-    let signature = Signature::make(old, options, &advance)?;
+    let signature = Signature::make(&old.medium, options, &advance)?;
     let mut out = create(signature_path)?;
     let written = signature.write(&mut out).and_then(|()| out.flush());
     written.map_err(|error| Fault::writing(signature_path, error))?;
     progress.phase("delta", new.len());
-    let mut out = create(delta_path)?;
-    write_delta(&signature, Some(old), new, &mut out, &advance)?;
-    out.flush().map_err(|error| Fault::writing(delta_path, error))
+    let mut out = create(&delta_path)?;
+    write_delta(&signature, Some(&old.medium), &new.medium, &mut out, &advance)?;
+    out.flush().map_err(|error| Fault::writing(&delta_path, error))?;
+    Content::open(delta_path)
 }
 
 fn show(

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use fluvial_console::{Fault, Interrupt, Progress, say};
-use fluvial_delta::structure::ReadAt as _;
 use fluvial_device::disk::durable::folder_of;
 use fluvial_swu::package::{FileSpec, PackageSpec, Partition, write};
 use indicatif::HumanBytes;
@@ -37,9 +36,8 @@ pub fn run(arguments: &SwuFullArguments, interrupt: Interrupt) -> Result<(), Fau
         let image = image(&store, &manifest, partition, &progress)?;
         let name = format!("{}.img{}", partition.name, suffix(package.compression));
         progress.phase("packing", image.len());
-        let file = pack(&image, &folder.path().join(&name), package.compression, u64::MAX, &progress)?;
-        // Nothing is longer than that.
-        packed.extend(file.map(|file| (name, file)));
+        let path = folder.path().join(&name);
+        packed.push((name, pack(&image, path, package.compression, &progress)?));
     }
     let spec = PackageSpec {
         version: arguments.version.to_string(),
@@ -53,7 +51,7 @@ pub fn run(arguments: &SwuFullArguments, interrupt: Interrupt) -> Result<(), Fau
                 name: stored.name.to_string(),
                 file: FileSpec {
                     name: name.clone(),
-                    content: file,
+                    content: &file.medium,
                     compression: compression(package.compression),
                 },
                 target: digest(stored),

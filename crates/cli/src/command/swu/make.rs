@@ -1,18 +1,20 @@
 //! What packages of both kinds have.
 
-use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
 
 use fluvial_artifacts::{Manifest, Partition as Stored, Sha256Digest, Store};
 use fluvial_console::{Fault, Kind, Progress};
-use fluvial_delta::hash::{HashError, sha256_of};
 use fluvial_delta::structure::ReadAt as _;
 use fluvial_device::disk::Medium;
 use fluvial_swu::description::{Compression, Variable};
 use fluvial_swu::package::{Choice, Downgrade, Hardware, ImageDigest, Place};
 use fluvial_swu::sign::{Certificate, CmsSigner, PrivateKey, Signer, UnixSeconds};
 
+use super::input::now;
+use super::packing::Content;
+use super::trust::read;
 use crate::arguments::{PackageArguments, SwuCompression, SwuSignatureName};
+use crate::command::bundle::hash;
 
 /// A revision where none is given: what examples of `SWUpdate` have.
 const REVISION: &str = "1.0";
@@ -25,23 +27,20 @@ pub fn image(
     manifest: &Manifest,
     partition: &Stored,
     progress: &Progress,
-) -> Result<Medium, Fault> {
+) -> Result<Content, Fault> {
     let file = store.open_image(manifest, &partition.name)?;
     let name = format!("the image of {} in {}", partition.name, manifest.version);
-    let read = |error| Fault::reading(Path::new(&name), error);
-    let image = Medium::new(file).map_err(read)?;
-    progress.phase("hashing", image.len());
-    let sha256 = sha256_of(&image, &mut |bytes| progress.advance(bytes)).map_err(|error| match error {
-        HashError::Read(source) => read(source),
-        HashError::Cancelled => Fault::new(Kind::Cancelled, error),
-    })?;
-    if (image.len(), Sha256Digest(sha256)) != (partition.size_bytes, partition.sha256) {
+    let path = PathBuf::from(&name);
+    let medium = Medium::new(file).map_err(|error| Fault::reading(&path, error))?;
+    progress.phase("hashing", medium.len());
+    let sha256 = Sha256Digest(hash(&path, &medium, progress)?);
+    if (medium.len(), sha256) != (partition.size_bytes, partition.sha256) {
         let fault = Fault::new(Kind::DamagedArtifact, format!("{name} is not what was added"));
         return Err(
             fault.hint("`fluvial artifacts verify` tells which are; build that version again from a copy")
         );
     }
-    Ok(image)
+    Ok(Content { path, medium })
 }
 
 /// What a partition holds.
@@ -61,11 +60,7 @@ pub fn compression(compression: SwuCompression) -> Option<Compression> {
 /// Who signs; nobody only where that was asked for. Keys are read before any work is done.
 pub fn signer(arguments: &PackageArguments) -> Result<Option<Signer>, Fault> {
     let Some(path) = &arguments.sign_key else { return Ok(None) };
-    let read = |path: &Path| std::fs::read(path).map_err(|error| Fault::reading(path, error));
-    let refused = |path: &Path, error: &dyn std::fmt::Display| {
-        Fault::new(Kind::Usage, format!("{} cannot be used: {error}", path.display()))
-    };
-    let key = PrivateKey::from_pem(&read(path)?).map_err(|error| refused(path, &error))?;
+    let key = read(path, PrivateKey::from_pem)?;
     Ok(Some(match arguments.signature {
         SwuSignatureName::Rsa => Signer::Rsa(key),
         SwuSignatureName::Pss => Signer::Pss(key),
@@ -74,7 +69,7 @@ pub fn signer(arguments: &PackageArguments) -> Result<Option<Signer>, Fault> {
                 let fault = Fault::new(Kind::Usage, "a CMS signature needs a certificate");
                 return Err(fault.hint("give it by --sign-cert, or sign with --signature rsa or pss"));
             };
-            let certificates = Certificate::from_pem(&read(path)?).map_err(|error| refused(path, &error))?;
+            let certificates = read(path, Certificate::from_pem)?;
             Signer::Cms(Box::new(CmsSigner::new(key, certificates, arguments.cert_purpose.into())?))
         }
     }))
@@ -82,8 +77,7 @@ pub fn signer(arguments: &PackageArguments) -> Result<Option<Signer>, Fault> {
 
 /// When it is signed.
 pub fn time(arguments: &PackageArguments) -> UnixSeconds {
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    UnixSeconds(arguments.source_date_epoch.unwrap_or_else(now))
+    arguments.source_date_epoch.map_or_else(now, UnixSeconds)
 }
 
 /// Which devices it fits.

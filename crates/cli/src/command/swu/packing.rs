@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 use fluvial_console::{Fault, Kind, Progress};
@@ -24,60 +24,101 @@ pub fn suffix(compression: SwuCompression) -> &'static str {
     }
 }
 
-/// Packs `content` to a file at `path`, unless that takes more than `bytes_max`: then nothing is left of it. Devices
-/// unpack it in 8 MiB.
-pub fn pack(
-    content: &Medium,
-    path: &Path,
-    compression: SwuCompression,
-    bytes_max: u64,
-    progress: &Progress,
-) -> Result<Option<Medium>, Fault> {
-    let failed = |error| Fault::writing(path, error);
-    let mut limited =
-        Limited { file: BufWriter::new(File::create_new(path).map_err(failed)?), left: bytes_max };
-    let packed = match compression {
-        SwuCompression::Zlib => {
-            let mut encoder = GzEncoder::new(&mut limited, flate2::Compression::best());
-            copy(content, &mut encoder, progress).and_then(|()| encoder.finish().map(|_| ()).map_err(failed))
-        }
-        SwuCompression::Zstd => {
-            zstd::Encoder::new(&mut limited, ZSTD_LEVEL).map_err(failed).and_then(|mut encoder| {
-                copy(content, &mut encoder, progress)?;
-                encoder.finish().map(|_| ()).map_err(failed)
-            })
-        }
-        SwuCompression::None => copy(content, &mut limited, progress),
-    };
-    let is_over = limited.left == 0;
-    match packed {
-        Err(_) if is_over => {
-            std::fs::remove_file(path).map_err(failed)?;
-            Ok(None)
-        }
-        Err(fault) => Err(fault),
-        Ok(()) => {
-            let file = limited.file.into_inner().map_err(|error| failed(error.into_error()))?;
-            drop(file);
-            Medium::open(path).map(Some).map_err(failed)
-        }
+/// A file that is packed, or what came of it.
+pub struct Content {
+    /// Where it is, for messages and to be removed.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub medium: Medium,
+}
+
+impl Content {
+    /// Opens a file.
+    pub fn open(path: PathBuf) -> Result<Self, Fault> {
+        let medium = Medium::open(&path).map_err(|error| Fault::reading(&path, error))?;
+        Ok(Self { path, medium })
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        self.medium.len()
+    }
+
+    /// Removes the file.
+    pub fn remove(self) -> Result<(), Fault> {
+        std::fs::remove_file(&self.path).map_err(|error| Fault::writing(&self.path, error))
     }
 }
 
-fn copy(content: &Medium, out: &mut dyn Write, progress: &Progress) -> Result<(), Fault> {
-    let failed = |error| Fault::writing(Path::new("the package"), error);
+/// Packs `content` to a file at `path`. Devices unpack it in 8 MiB.
+pub fn pack(
+    content: &Content,
+    path: PathBuf,
+    compression: SwuCompression,
+    progress: &Progress,
+) -> Result<Content, Fault> {
+    let file = File::create_new(&path).map_err(|error| Fault::writing(&path, error))?;
+    pack_to(&mut BufWriter::new(file), content, &path, compression, progress)?;
+    Content::open(path)
+}
+
+/// Does the same, unless that takes `bytes_end` or more: then nothing is left of it.
+pub fn pack_below(
+    bytes_end: u64,
+    content: &Content,
+    path: PathBuf,
+    compression: SwuCompression,
+    progress: &Progress,
+) -> Result<Option<Content>, Fault> {
+    let failed = |error| Fault::writing(&path, error);
+    let mut limited =
+        Limited { file: BufWriter::new(File::create_new(&path).map_err(failed)?), left: bytes_end };
+    let packed = pack_to(&mut limited, content, &path, compression, progress);
+    if limited.left == 0 {
+        std::fs::remove_file(&path).map_err(failed)?;
+        return Ok(None);
+    }
+    packed?;
+    Content::open(path).map(Some)
+}
+
+fn pack_to(
+    out: &mut dyn Write,
+    content: &Content,
+    path: &Path,
+    compression: SwuCompression,
+    progress: &Progress,
+) -> Result<(), Fault> {
+    let failed = |error| Fault::writing(path, error);
+    match compression {
+        SwuCompression::Zlib => {
+            let mut encoder = GzEncoder::new(&mut *out, flate2::Compression::best());
+            copy(content, &mut encoder, path, progress)?;
+            encoder.finish().map_err(failed)?;
+        }
+        SwuCompression::Zstd => {
+            let mut encoder = zstd::Encoder::new(&mut *out, ZSTD_LEVEL).map_err(failed)?;
+            copy(content, &mut encoder, path, progress)?;
+            encoder.finish().map_err(failed)?;
+        }
+        SwuCompression::None => copy(content, out, path, progress)?,
+    }
+    out.flush().map_err(failed)
+}
+
+fn copy(content: &Content, out: &mut dyn Write, path: &Path, progress: &Progress) -> Result<(), Fault> {
     let mut buf = vec![0; STEP_BYTES.min(content.len() as usize)];
     let mut at = 0;
     while at < content.len() {
         let step = (content.len() - at).min(buf.len() as u64) as usize;
-        content.read_at(at, &mut buf[..step]).map_err(failed)?;
-        out.write_all(&buf[..step]).map_err(failed)?;
+        content.medium.read_at(at, &mut buf[..step]).map_err(|error| Fault::reading(&content.path, error))?;
+        out.write_all(&buf[..step]).map_err(|error| Fault::writing(path, error))?;
         at += step as u64;
         if !progress.advance(step as u64) {
             return Err(Fault::new(Kind::Cancelled, "cancelled"));
         }
     }
-    out.flush().map_err(failed)
+    Ok(())
 }
 
 /// Takes so many bytes, then nothing more.
@@ -113,16 +154,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("content");
         std::fs::write(&path, (0..200_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>()).unwrap();
-        let content = Medium::open(&path).unwrap();
+        let content = Content::open(path).unwrap();
         let progress = Progress::new(Interrupt::listen().unwrap(), true);
         for compression in [SwuCompression::Zlib, SwuCompression::Zstd, SwuCompression::None] {
-            let packed = folder.path().join("packed");
-            assert!(pack(&content, &packed, compression, 1000, &progress).unwrap().is_none());
-            assert!(!packed.exists());
-            let len = pack(&content, &packed, compression, u64::MAX, &progress).unwrap().unwrap().len();
+            let path = folder.path().join("packed");
+            let below = |end| pack_below(end, &content, path.clone(), compression, &progress).unwrap();
+            assert!(below(1000).is_none());
+            assert!(!path.exists());
+            let packed = pack(&content, path.clone(), compression, &progress).unwrap();
+            let len = packed.len();
             assert!(len <= content.len());
-            std::fs::remove_file(&packed).unwrap();
-            assert!(pack(&content, &packed, compression, len, &progress).unwrap().is_none(), "not smaller");
+            packed.remove().unwrap();
+            assert!(below(len).is_none(), "not smaller");
+            below(len + 1).unwrap().remove().unwrap();
         }
     }
 }

@@ -49,7 +49,8 @@ fn public_key(path: &Path) -> Result<PublicKey, Fault> {
     read(path, PublicKey::from_pem)
 }
 
-fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, KeyError>) -> Result<T, Fault> {
+/// Reads a file of keys or certificates.
+pub(super) fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, KeyError>) -> Result<T, Fault> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(KEY_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
