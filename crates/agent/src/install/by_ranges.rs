@@ -226,7 +226,7 @@ fn assemble(
         whole::write(work, job, bundle, target)?;
         return Ok((choice, tally, false));
     }
-    let made = old.copy_packed(&contents, target, index.hash)?;
+    let made = old.copy_packed(&contents, target, index.hash);
     let mut is_packed = false;
     let mut pack = |progress: &dyn Fn(u64) -> bool| {
         if !std::mem::replace(&mut is_packed, true) {

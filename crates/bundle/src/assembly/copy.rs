@@ -76,26 +76,19 @@ struct Goal<'a> {
     there: Arc<[AtomicU8]>,
 }
 
-impl Goal<'_> {
-    fn again(&self) -> Self {
-        Self { index: self.index, order: Arc::clone(&self.order), there: Arc::clone(&self.there) }
-    }
-}
-
 /// What is left to be copied of old streams, and zeros, in the order of the payloads: it can be made on another
 /// thread while what is missing is fetched. Memory: 16 bytes for each run of the payloads, and the
 /// longest of them.
 pub struct Copies<'a> {
     old: Arc<Have<'a>>,
     hash: HashKind,
-    goals: Vec<Goal<'a>>,
+    goals: Arc<[Goal<'a>]>,
     list: Vec<LostRun>,
 }
 
 impl Copies<'_> {
     /// What goes behind the payloads, and what goes to the payloads themselves.
     pub fn split(mut self) -> (Self, Self) {
-        let goals = self.goals.iter().map(Goal::again).collect();
         let is_behind = |one: &LostRun| {
             let goal = &self.goals[one.payload as usize];
             let place = goal.order.place_of(goal.index.runs[one.run as usize].offset);
@@ -103,8 +96,10 @@ impl Copies<'_> {
         };
         let (behind, list) = self.list.iter().partition(|one| is_behind(one));
         self.list = list;
-        (Self { old: Arc::clone(&self.old), hash: self.hash, goals, list: behind }, self)
+        let (old, goals) = (Arc::clone(&self.old), Arc::clone(&self.goals));
+        (Self { old, hash: self.hash, goals, list: behind }, self)
     }
+
     fn info(&self, one: &LostRun) -> RunInfo {
         self.goals[one.payload as usize].index.runs[one.run as usize]
     }

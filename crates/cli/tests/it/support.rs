@@ -86,6 +86,48 @@ impl Workplace {
     pub fn start(&self, arguments: &[&str]) -> Child {
         self.fluvial(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
+
+    /// Kills a run at each of its system calls that write, early and late, and runs it again; its result `name` must
+    /// be `expected` whenever it is there, and nothing else is left in the end.
+    pub fn kill_at_writes(&self, arguments: &[&str], name: &str, expected: &[u8]) {
+        if !can("strace", false) {
+            return;
+        }
+        let moments = [
+            ("pwrite64", &[1, 20, 77, 150][..]),
+            ("fdatasync", &[1, 2, 4]),
+            ("fsync", &[1, 2, 3, 6]),
+            ("rename", &[1, 2, 3, 4]),
+            ("unlink", &[1]),
+            ("fallocate", &[1]),
+        ];
+        let before = self.names();
+        let all = moments.iter().flat_map(|(call, whens)| whens.iter().map(move |when| (call, when)));
+        for (call, when) in all {
+            let mut strace = Command::new("strace");
+            strace
+                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
+                .args(["-e", &format!("inject={call}:signal=KILL:when={when}")])
+                .arg(env!("CARGO_BIN_EXE_fluvial"))
+                .args(arguments)
+                .current_dir(self.path(""));
+            let output = strace.output().unwrap();
+            if text(&output.stderr).contains("Operation not permitted") {
+                println!("skipped: no tracing here");
+                return;
+            }
+            let take = || {
+                assert!(self.read(name) == expected, "{call} {when}: the result differs");
+                fs::remove_file(self.path(name)).unwrap();
+            };
+            if self.path(name).exists() {
+                take();
+            }
+            self.json(arguments);
+            take();
+            assert_eq!(self.names(), before, "{call} {when}");
+        }
+    }
 }
 
 /// Bytes as text, for messages.

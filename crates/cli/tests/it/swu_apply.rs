@@ -282,44 +282,9 @@ fn a_run_that_is_stopped_goes_on_where_it_was() {
 
 #[test]
 fn killed_at_any_system_call_that_writes_it_still_arrives() {
-    if !can("strace", false) {
-        return;
-    }
     let recipe = Recipe::delta(LONG);
     let work = prepared(&recipe);
-    let moments = [
-        ("pwrite64", &[1, 20, 150][..]),
-        ("fdatasync", &[1, 2, 4]),
-        ("fsync", &[1, 2, 3, 6]),
-        ("rename", &[1, 2, 3]),
-        ("unlink", &[1]),
-        ("fallocate", &[1]),
-    ];
-    for (call, whens) in moments {
-        for when in whens {
-            let mut strace = Command::new("strace");
-            strace
-                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
-                .args(["-e", &format!("inject={call}:signal=KILL:when={when}")])
-                .arg(env!("CARGO_BIN_EXE_fluvial"))
-                .args(APPLY)
-                .current_dir(work.path(""));
-            let output = strace.output().unwrap();
-            if text(&output.stderr).contains("Operation not permitted") {
-                println!("skipped: no tracing here");
-                return;
-            }
-            // Whatever stands under the name of the result is right.
-            if work.path("b").exists() {
-                assert!(work.read("b") == recipe.new, "{call} {when}: the result differs");
-                fs::remove_file(work.path("b")).unwrap();
-            }
-            work.json(&APPLY);
-            assert!(work.read("b") == recipe.new, "{call} {when}: the result differs");
-            assert_eq!(work.names(), AFTER, "{call} {when}");
-            fs::remove_file(work.path("b")).unwrap();
-        }
-    }
+    work.kill_at_writes(&APPLY, "b", &recipe.new);
 }
 
 #[test]

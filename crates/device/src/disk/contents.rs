@@ -53,7 +53,8 @@ impl Contents {
                 Ok(contents) => {
                     unpacked.len += contents.len;
                     streams.extend(contents.streams);
-                    unpacked.digests.push(digest_of(&Gathered::new(image, &file.extents), hash)?);
+                    let packed = Gathered::new(image, &file.extents);
+                    unpacked.digests.push(digest_of(&packed, hash, &mut |_, _| Ok(()))?);
                     unpacked.files.push(file.extents);
                 }
                 // A full disk is no fault of the file's.
@@ -107,38 +108,24 @@ impl Contents {
 
     /// Copies the packed files that an old image has to where they stand in the payload; answers for each whether
     /// it was copied and is what it should be. What is told of the old image is not believed, its bytes are hashed.
-    ///
-    /// # Errors
-    /// What writing reports.
+    /// What cannot be read or written is left to [`Self::pack`], which reports it.
     pub fn copy_packed(
         &self,
         (old, old_image): (&Unpacked, &dyn ReadAt),
         target: &dyn Target,
         hash: HashKind,
-    ) -> io::Result<Vec<bool>> {
+    ) -> Vec<bool> {
         let by_digest: HashMap<RunDigest, &Vec<Extent>> =
             old.digests.iter().copied().zip(&old.files).collect();
         let copy = |(extents, digest): (&Vec<Extent>, &RunDigest)| {
-            let Some(old_extents) = by_digest.get(digest) else { return Ok(false) };
+            let Some(old_extents) = by_digest.get(digest) else { return false };
             let from = Gathered::new(old_image, old_extents);
             let to = Scatter::new(target, extents.iter().copied());
             if from.len() != to.len() {
-                return Ok(false);
+                return false;
             }
-            let mut hasher = hash.hasher();
-            let mut at = 0;
-            let mut buf = vec![0; STEP_BYTES.min(to.len() as usize)];
-            while at < to.len() {
-                let step = (to.len() - at).min(buf.len() as u64) as usize;
-                // An old image that cannot be read has nothing.
-                if from.read_at(at, &mut buf[..step]).is_err() {
-                    return Ok(false);
-                }
-                hasher.update(&buf[..step]);
-                to.write_at(at, &buf[..step])?;
-                at += step as u64;
-            }
-            Ok(RunDigest::of_all(hasher) == *digest)
+            let copied = digest_of(&from, hash, &mut |at, bytes| to.write_at(at, bytes));
+            copied.is_ok_and(|found| found == *digest)
         };
         self.unpacked.files.iter().zip(&self.unpacked.digests).map(copy).collect()
     }
@@ -237,8 +224,12 @@ impl Target for Place<'_> {
     }
 }
 
-/// The digest of a stream.
-fn digest_of(stream: &dyn ReadAt, hash: HashKind) -> io::Result<RunDigest> {
+/// The digest of a stream, whose bytes `take` gets too, with their offsets.
+fn digest_of(
+    stream: &dyn ReadAt,
+    hash: HashKind,
+    take: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<RunDigest> {
     let mut hasher = hash.hasher();
     let mut at = 0;
     let mut buf = vec![0; STEP_BYTES.min(stream.len() as usize)];
@@ -246,6 +237,7 @@ fn digest_of(stream: &dyn ReadAt, hash: HashKind) -> io::Result<RunDigest> {
         let step = (stream.len() - at).min(buf.len() as u64) as usize;
         stream.read_at(at, &mut buf[..step])?;
         hasher.update(&buf[..step]);
+        take(at, &buf[..step])?;
         at += step as u64;
     }
     Ok(RunDigest::of_all(hasher))
@@ -367,7 +359,7 @@ mod tests {
         new.unpacked.packing = packing(&new, &new_image);
 
         let target = MemoryTarget::new(new_image.len() as usize);
-        let made = new.copy_packed((&old.unpacked, &old_image), &target, hash).unwrap();
+        let made = new.copy_packed((&old.unpacked, &old_image), &target, hash);
         let is_second = |file: &Vec<Extent>| read(&Gathered::new(&new_image, file)) == packed[1];
         assert_eq!(made, new.unpacked.files.iter().map(is_second).collect::<Vec<bool>>());
         assert_eq!(made.iter().filter(|&&is_made| is_made).count(), 1);
@@ -384,10 +376,10 @@ mod tests {
         for byte in &mut wrong {
             *byte ^= 1;
         }
-        let made = new.copy_packed((&old.unpacked, &wrong), &target, hash).unwrap();
+        let made = new.copy_packed((&old.unpacked, &wrong), &target, hash);
         assert_eq!(made, [false, false]);
         let short = vec![0; 1000];
-        assert_eq!(new.copy_packed((&old.unpacked, &short), &target, hash).unwrap(), [false, false]);
+        assert_eq!(new.copy_packed((&old.unpacked, &short), &target, hash), [false, false]);
     }
 
     /// The patch that makes the packed files of an image.

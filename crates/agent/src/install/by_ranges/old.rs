@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::slice;
 
-use fluvial_bundle::{AssembleError, Assembly, Behind, HashKind, Index, Offer, Scatter, between};
+use fluvial_bundle::{Assembly, Behind, HashKind, Index, Offer, Scatter, between};
 use fluvial_console::Fault;
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::{Extent, Gathered, ReadAt};
@@ -122,14 +122,8 @@ impl OldSlot {
     }
 
     /// Copies the packed files that it has as they are; answers which.
-    pub fn copy_packed(
-        &self,
-        wanted: &Contents,
-        target: &dyn Target,
-        hash: HashKind,
-    ) -> Result<Vec<bool>, Fault> {
-        let old = (&self.contents.unpacked, &self.medium as &dyn ReadAt);
-        Ok(wanted.copy_packed(old, target, hash).map_err(AssembleError::Write)?)
+    pub fn copy_packed(&self, wanted: &Contents, target: &dyn Target, hash: HashKind) -> Vec<bool> {
+        wanted.copy_packed((&self.contents.unpacked, &self.medium), target, hash)
     }
 
     /// Forgets its index, which tells what is not there: it is made anew the next time.
