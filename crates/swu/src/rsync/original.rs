@@ -1,6 +1,7 @@
 //! The base itself, compared with the target.
 
 use std::io;
+use std::ops::Range;
 
 use fluvial_delta::structure::ReadAt;
 
@@ -14,29 +15,63 @@ const RESUME_BYTES_MIN: usize = 32;
 const PROBE_BYTES: usize = 16;
 const _: () = assert!(RESUME_BYTES_MIN >= 2 * PROBE_BYTES - 1);
 
+/// So many are read where the target is compared step by step with what follows in the base.
+const AHEAD_BYTES: usize = 32 << 10;
+
 /// A base, and what of it was read last: neighbouring changes are compared with the same bytes.
 pub(super) struct Original<'a> {
     base: &'a dyn ReadAt,
-    held: Vec<u8>,
-    held_offset: u64,
+    /// One for each way to guess where the base goes on, and one for what is compared but once.
+    held: [Held; 3],
+}
+
+/// Bytes of the base.
+#[derive(Default)]
+struct Held {
+    bytes: Vec<u8>,
+    offset: u64,
+}
+
+impl Held {
+    /// Where such bytes stand in it.
+    fn place(&self, offset: u64, len: usize) -> Option<Range<usize>> {
+        let start = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
+        let end = start.checked_add(len)?;
+        (end <= self.bytes.len()).then_some(start..end)
+    }
+}
+
+/// Why bytes of the base are read.
+#[derive(Clone, Copy)]
+pub(super) enum Reading {
+    /// The base may go on as the last copy did.
+    OnDiagonal,
+    /// The base may have them where the target has them.
+    InPlace,
+    /// A block may be like.
+    Once,
 }
 
 impl<'a> Original<'a> {
     pub(super) fn new(base: &'a dyn ReadAt) -> Self {
-        Self { base, held: Vec::new(), held_offset: 0 }
+        Self { base, held: Default::default() }
     }
 
-    fn read(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
-        let ahead = offset.checked_sub(self.held_offset).and_then(|ahead| usize::try_from(ahead).ok());
-        let held = ahead.and_then(|ahead| Some(ahead..ahead.checked_add(len)?));
-        if let Some(held) = held.filter(|held| held.end <= self.held.len()) {
-            return Ok(&self.held[held]);
+    /// `len` bytes at `offset`, all of which the base has.
+    fn read(&mut self, reading: Reading, offset: u64, len: usize) -> io::Result<&[u8]> {
+        let found = self.held.iter().position(|held| held.place(offset, len).is_some());
+        let held = &mut self.held[found.unwrap_or(reading as usize)];
+        if found.is_none() {
+            let left = usize::try_from(self.base.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+            let ahead = if matches!(reading, Reading::Once) { len } else { len.max(AHEAD_BYTES.min(left)) };
+            // Should reading fail, nothing is held.
+            held.offset = u64::MAX;
+            held.bytes.resize(ahead, 0);
+            self.base.read_at(offset, &mut held.bytes)?;
+            held.offset = offset;
         }
-        self.held.clear();
-        self.held.resize(len, 0);
-        self.base.read_at(offset, &mut self.held)?;
-        self.held_offset = offset;
-        Ok(&self.held)
+        let start = (offset - held.offset) as usize;
+        Ok(&held.bytes[start..start + len])
     }
 
     /// How many of `bytes` the base has at `offset`.
@@ -45,7 +80,7 @@ impl<'a> Original<'a> {
         let (mut have, mut step) = (0, READ_BYTES_MIN);
         while have < len {
             let bytes = &bytes[have..len.min(have + step)];
-            let same = common_front(self.read(offset + have as u64, bytes.len())?, bytes);
+            let same = common_front(self.read(Reading::Once, offset + have as u64, bytes.len())?, bytes);
             have += same;
             if same < bytes.len() {
                 break;
@@ -62,7 +97,10 @@ impl<'a> Original<'a> {
         while have < len {
             let end = bytes.len() - have;
             let bytes = &bytes[end - step.min(len - have)..end];
-            let same = common_back(self.read(offset - (have + bytes.len()) as u64, bytes.len())?, bytes);
+            let same = common_back(
+                self.read(Reading::Once, offset - (have + bytes.len()) as u64, bytes.len())?,
+                bytes,
+            );
             have += same;
             if same < bytes.len() {
                 break;
@@ -73,7 +111,12 @@ impl<'a> Original<'a> {
     }
 
     /// The first place in `bytes` where a row of them stands in the base at `offset` and as much further.
-    pub(super) fn first_row(&mut self, offset: i64, bytes: &[u8]) -> io::Result<Option<usize>> {
+    pub(super) fn first_row(
+        &mut self,
+        reading: Reading,
+        offset: i64,
+        bytes: &[u8],
+    ) -> io::Result<Option<usize>> {
         let skipped = offset.min(0).unsigned_abs();
         let Ok(skipped) = usize::try_from(skipped) else { return Ok(None) };
         let offset = offset.max(0) as u64;
@@ -82,7 +125,7 @@ impl<'a> Original<'a> {
         if len < RESUME_BYTES_MIN {
             return Ok(None);
         }
-        let base = self.read(offset, len)?;
+        let base = self.read(reading, offset, len)?;
         Ok(first_row(base, &bytes[..len]).map(|at| skipped + at))
     }
 }
@@ -153,10 +196,13 @@ mod tests {
         other[9_000] ^= 1;
         assert_eq!(original.common_front(0, &other).unwrap(), 9_000);
         assert_eq!(original.common_back(20_000, &other).unwrap(), 10_999);
-        assert_eq!(original.first_row(-7, &[&[9; 7], &base[..64]].concat()).unwrap(), Some(7));
-        assert_eq!(original.first_row(19_960, &base[19_960..]).unwrap(), Some(0));
-        assert_eq!(original.first_row(19_980, &base[19_980..]).unwrap(), None);
-        assert_eq!(original.first_row(i64::MAX, &base).unwrap(), None);
-        assert_eq!(original.first_row(i64::MIN, &base).unwrap(), None);
+        assert_eq!(
+            original.first_row(Reading::InPlace, -7, &[&[9; 7], &base[..64]].concat()).unwrap(),
+            Some(7)
+        );
+        assert_eq!(original.first_row(Reading::InPlace, 19_960, &base[19_960..]).unwrap(), Some(0));
+        assert_eq!(original.first_row(Reading::InPlace, 19_980, &base[19_980..]).unwrap(), None);
+        assert_eq!(original.first_row(Reading::InPlace, i64::MAX, &base).unwrap(), None);
+        assert_eq!(original.first_row(Reading::InPlace, i64::MIN, &base).unwrap(), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::find::{Finder, Window};
-use super::original::Original;
+use super::original::{Original, Reading};
 use super::weak::Weak;
 
 /// Blocks with equal weak sums, but different bytes, that are compared with the base.
@@ -179,11 +179,11 @@ impl Scan<'_> {
         let Segment { bytes, len, .. } = self.segment;
         let step = &bytes[at..bytes.len().min(len.min(at + RESUME_STEP_BYTES) + RESUME_STEP_BYTES / 2)];
         let mut first: Option<Found> = None;
-        for (place, diagonal) in [self.diagonal, 0].into_iter().enumerate() {
-            if place == 1 && diagonal == self.diagonal {
+        for (reading, diagonal) in [(Reading::OnDiagonal, self.diagonal), (Reading::InPlace, 0)] {
+            if matches!(reading, Reading::InPlace) && diagonal == self.diagonal {
                 break;
             }
-            let Some(ahead) = original.first_row(self.offset(at, diagonal), step)? else { continue };
+            let Some(ahead) = original.first_row(reading, self.offset(at, diagonal), step)? else { continue };
             let at = at + ahead;
             if at < len && first.is_none_or(|first| at < first.at) {
                 let offset = self.offset(at, diagonal) as u64;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use fluvial_artifacts::{
@@ -15,7 +16,7 @@ use fluvial_swu::package::{FileSpec, PackageSpec, Partition, write};
 use fluvial_swu::rsync::{Signature, SignatureOptions, write_delta};
 use indicatif::HumanBytes;
 
-use super::make::{choices, compression, digest, downgrade, hardware, image, signer, time};
+use super::make::{choices, compression, digest, downgrade, hardware, images, signer, time};
 use super::packing::{Content, pack, pack_below, suffix};
 use crate::arguments::{SwuCompression, SwuDeltaArguments};
 use crate::command::bundle::hash;
@@ -147,24 +148,36 @@ fn partition(
     progress: &Progress,
 ) -> Result<Made, Fault> {
     let kind = arguments.package.compression;
-    let (old_image, new_image) = (image(store, base, old, progress)?, image(store, target, new, progress)?);
+    let [old_image, new_image] = images(store, [(base, old), (target, new)], progress)?;
     let path = |suffix: &str| draft.path().join(format!("{}{suffix}", new.name));
     let delta =
         make_delta(arguments, (&old_image, &new_image), (&path(".signature"), path(".delta")), progress)?;
     let delta_info = info_of(&delta, progress)?;
+
     let name = format!("{}.delta{}", new.name, suffix(kind));
-    let (unpacked, packed) = if kind == SwuCompression::None {
-        (None, delta)
-    } else {
-        progress.phase("packing", delta.len());
-        let packed = pack(&delta, draft.path().join(&name), kind, progress)?;
-        (Some(delta), packed)
-    };
-    progress.phase("comparing", new_image.len());
     let full_name = format!("{}.img{}", new.name, suffix(kind));
-    let full_path = draft.path().join(&full_name);
-    // Given up as soon as it is longer than the delta.
-    let full = pack_below(packed.len() + 1, &new_image, full_path, kind, progress)?;
+    progress.phase("packing", delta.len() + new_image.len());
+    // The whole image is given up as soon as it takes more than the delta.
+    let end = AtomicU64::new(u64::MAX);
+    let pack_delta = || {
+        let packed = match kind {
+            SwuCompression::None => Ok((None, delta)),
+            _ => pack(&delta, draft.path().join(&name), kind, progress).map(|packed| (Some(delta), packed)),
+        };
+        end.store(packed.as_ref().map_or(0, |(_, packed)| packed.len() + 1), Ordering::Relaxed);
+        packed
+    };
+    let pack_full = || pack_below(&end, &new_image, draft.path().join(&full_name), kind, progress);
+    let (packed, full) = rayon::join(pack_delta, pack_full);
+    let (unpacked, packed) = packed?;
+    let full = match full? {
+        // It was through before the delta was.
+        Some(full) if full.len() > packed.len() => {
+            full.remove()?;
+            None
+        }
+        full => full,
+    };
     let info = |size_bytes, sha256| FileInfo { size_bytes, sha256 };
     let mut update = PartitionUpdate {
         name: new.name.clone(),
@@ -189,7 +202,8 @@ fn partition(
         unpacked.into_iter().chain([packed]).try_for_each(Content::remove)?;
         return Ok(Made { update, name: full_name, file: full });
     }
-    let FileInfo { size_bytes, sha256 } = info_of(&packed, progress)?;
+    let FileInfo { size_bytes, sha256 } =
+        if unpacked.is_some() { info_of(&packed, progress)? } else { delta_info };
     update.delta = Some(DeltaFile {
         algorithm: Algorithm::Rdiff,
         block_len_bytes: arguments.block_len as u32,

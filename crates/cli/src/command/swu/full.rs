@@ -8,7 +8,7 @@ use fluvial_device::disk::durable::folder_of;
 use fluvial_swu::package::{FileSpec, PackageSpec, Partition, write};
 use indicatif::HumanBytes;
 
-use super::make::{choices, compression, digest, downgrade, hardware, image, signer, time};
+use super::make::{choices, compression, digest, downgrade, hardware, images, signer, time};
 use super::packing::{pack, suffix};
 use crate::arguments::SwuFullArguments;
 use crate::command::diff::write_patch;
@@ -33,7 +33,7 @@ pub fn run(arguments: &SwuFullArguments, interrupt: Interrupt) -> Result<(), Fau
 
     let mut packed = Vec::new();
     for partition in &manifest.partitions {
-        let image = image(&store, &manifest, partition, &progress)?;
+        let [image] = images(&store, [(&manifest, partition)], &progress)?;
         let name = format!("{}.img{}", partition.name, suffix(package.compression));
         progress.phase("packing", image.len());
         let path = folder.path().join(&name);

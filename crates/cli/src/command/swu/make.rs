@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use fluvial_artifacts::{Manifest, Partition as Stored, Sha256Digest, Store};
 use fluvial_console::{Fault, Kind, Progress};
-use fluvial_delta::structure::ReadAt as _;
 use fluvial_device::disk::Medium;
 use fluvial_swu::description::{Compression, Variable};
 use fluvial_swu::package::{Choice, Downgrade, Hardware, ImageDigest, Place};
 use fluvial_swu::sign::{Certificate, CmsSigner, PrivateKey, Signer, UnixSeconds};
+use rayon::prelude::*;
 
 use super::input::now;
 use super::packing::Content;
@@ -21,26 +21,31 @@ const REVISION: &str = "1.0";
 /// Where partitions are found by their labels.
 const BY_LABEL: &str = "/dev/disk/by-partlabel";
 
-/// The image of a partition, which is read and compared with what was added.
-pub fn image(
+/// The images of a partition in several versions, which are read and compared with what was added.
+pub fn images<const COUNT: usize>(
     store: &Store,
-    manifest: &Manifest,
-    partition: &Stored,
+    of: [(&Manifest, &Stored); COUNT],
     progress: &Progress,
-) -> Result<Content, Fault> {
-    let file = store.open_image(manifest, &partition.name)?;
-    let name = format!("the image of {} in {}", partition.name, manifest.version);
-    let path = PathBuf::from(&name);
-    let medium = Medium::new(file).map_err(|error| Fault::reading(&path, error))?;
-    progress.phase("hashing", medium.len());
-    let sha256 = Sha256Digest(hash(&path, &medium, progress)?);
-    if (medium.len(), sha256) != (partition.size_bytes, partition.sha256) {
-        let fault = Fault::new(Kind::DamagedArtifact, format!("{name} is not what was added"));
-        return Err(
-            fault.hint("`fluvial artifacts verify` tells which are; build that version again from a copy")
-        );
+) -> Result<[Content; COUNT], Fault> {
+    let mut images = Vec::with_capacity(COUNT);
+    for (manifest, partition) in of {
+        let file = store.open_image(manifest, &partition.name)?;
+        let path = PathBuf::from(format!("the image of {} in {}", partition.name, manifest.version));
+        let medium = Medium::new(file).map_err(|error| Fault::reading(&path, error))?;
+        images.push(Content { path, medium });
     }
-    Ok(Content { path, medium })
+    progress.phase("hashing", images.iter().map(Content::len).sum());
+    let check = |(image, (_, partition)): (&Content, &(&Manifest, &Stored))| {
+        let sha256 = Sha256Digest(hash(&image.path, &image.medium, progress)?);
+        if (image.len(), sha256) == (partition.size_bytes, partition.sha256) {
+            return Ok(());
+        }
+        let message = format!("{} is not what was added", image.path.display());
+        Err(Fault::new(Kind::DamagedArtifact, message)
+            .hint("`fluvial artifacts verify` tells which are; build that version again from a copy"))
+    };
+    images.par_iter().zip(of.par_iter()).try_for_each(check)?;
+    images.try_into().map_err(|_| Fault::new(Kind::Internal, "an image was lost"))
 }
 
 /// What a partition holds.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::write::GzEncoder;
 use fluvial_console::{Fault, Kind, Progress};
@@ -62,19 +63,20 @@ pub fn pack(
     Content::open(path)
 }
 
-/// Does the same, unless that takes `bytes_end` or more: then nothing is left of it.
+/// Does the same, unless that takes `end` bytes or more: then nothing is left of it. Whoever learns meanwhile that it
+/// has to be less lowers `end`.
 pub fn pack_below(
-    bytes_end: u64,
+    end: &AtomicU64,
     content: &Content,
     path: PathBuf,
     compression: SwuCompression,
     progress: &Progress,
 ) -> Result<Option<Content>, Fault> {
     let failed = |error| Fault::writing(&path, error);
-    let mut limited =
-        Limited { file: BufWriter::new(File::create_new(&path).map_err(failed)?), left: bytes_end };
+    let file = BufWriter::new(File::create_new(&path).map_err(failed)?);
+    let mut limited = Limited { file, written: 0, end, is_over: false };
     let packed = pack_to(&mut limited, content, &path, compression, progress);
-    if limited.left == 0 {
+    if limited.is_over {
         std::fs::remove_file(&path).map_err(failed)?;
         return Ok(None);
     }
@@ -121,20 +123,22 @@ fn copy(content: &Content, out: &mut dyn Write, path: &Path, progress: &Progress
     Ok(())
 }
 
-/// Takes so many bytes, then nothing more.
-struct Limited {
+/// Takes fewer bytes than `end`, then nothing more.
+struct Limited<'a> {
     file: BufWriter<File>,
-    left: u64,
+    written: u64,
+    end: &'a AtomicU64,
+    is_over: bool,
 }
 
-impl Write for Limited {
+impl Write for Limited<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() as u64 >= self.left {
-            self.left = 0;
+        if self.written + bytes.len() as u64 >= self.end.load(Ordering::Relaxed) {
+            self.is_over = true;
             return Err(io::Error::other("it is longer than something else"));
         }
         let written = self.file.write(bytes)?;
-        self.left -= written as u64;
+        self.written += written as u64;
         Ok(written)
     }
 
@@ -158,7 +162,9 @@ mod tests {
         let progress = Progress::new(Interrupt::listen().unwrap(), true);
         for compression in [SwuCompression::Zlib, SwuCompression::Zstd, SwuCompression::None] {
             let path = folder.path().join("packed");
-            let below = |end| pack_below(end, &content, path.clone(), compression, &progress).unwrap();
+            let below = |end| {
+                pack_below(&AtomicU64::new(end), &content, path.clone(), compression, &progress).unwrap()
+            };
             assert!(below(1000).is_none());
             assert!(!path.exists());
             let packed = pack(&content, path.clone(), compression, &progress).unwrap();
