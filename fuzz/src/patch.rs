@@ -102,7 +102,7 @@ fn assemble(bytes: &[u8]) -> Result<(Vec<u8>, usize), WireError> {
     }
     let mut packed_map = WireWriter::default();
     write_stream(map, Effort::Zstd(1), &mut packed_map);
-    let check = SourceCheck::Whole { sha256: Sha256::digest(OLD).into(), blake3: None };
+    let check = SourceCheck::Whole { sha256: Sha256::digest(OLD).into(), large: None };
     let source = SourceInfo { name: "old".into(), size: OLD.len() as u64, check };
     let header = Header {
         context: Vec::new(),

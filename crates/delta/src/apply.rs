@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::frame::FrameError;
-use crate::hash::{HashError, blake3_of, sha256_of};
+use crate::hash::{HashError, blake3_of, sha256_of, start_of};
 use crate::header::{Header, HeaderError, SourceCheck, SourceInfo, StreamInfo};
 use crate::layout::{Node, Root};
 use crate::limits::STREAM_DICTIONARY_BYTES_MAX;
@@ -426,7 +426,28 @@ fn wrong_source(info: &SourceInfo, difference: String) -> ApplyError {
     ApplyError::WrongSource { name: info.name.clone(), difference }
 }
 
-/// Reads all sources and compares them with what the header says: first their sizes, then each by its
+/// Compares the sizes of sources, and how large ones start, with what the header says: what passes may still be
+/// something else, but another version of an image rarely does.
+///
+/// # Errors
+/// [`ApplyError::WrongSource`], [`ApplyError::ReadSource`], [`ApplyError::Arity`].
+pub fn check_starts(sources: &[&dyn ReadAt], header: &Header) -> Result<(), ApplyError> {
+    check_arity("sources", header.sources.len(), sources.len())?;
+    for (source, info) in sources.iter().zip(&header.sources) {
+        check_size(source.len(), info)?;
+    }
+    for (source, info) in sources.iter().zip(&header.sources) {
+        let SourceCheck::Whole { large: Some(large), .. } = &info.check else { continue };
+        let start =
+            start_of(*source).map_err(|source| ApplyError::ReadSource { name: info.name.clone(), source })?;
+        if start != large.start {
+            return Err(wrong_source(info, "it starts differently, so it is another version".into()));
+        }
+    }
+    Ok(())
+}
+
+/// Reads all sources and compares them with what the header says: first as [`check_starts`], then each by its
 /// BLAKE3 where that is known. On processors without instructions for SHA-256 this is several times as
 /// fast. `progress` hears how many bytes have been read since its last call, and cancels by answering
 /// `false`.
@@ -439,10 +460,7 @@ pub fn check_sources(
     header: &Header,
     progress: &mut (dyn FnMut(u64) -> bool + Send),
 ) -> Result<(), ApplyError> {
-    check_arity("sources", header.sources.len(), sources.len())?;
-    for (source, info) in sources.iter().zip(&header.sources) {
-        check_size(source.len(), info)?;
-    }
+    check_starts(sources, header)?;
     let mut all = blake3::Hasher::new();
     for (source, info) in sources.iter().zip(&header.sources) {
         let failed = |error| match error {
@@ -450,10 +468,10 @@ pub fn check_sources(
             HashError::Read(source) => ApplyError::ReadSource { name: info.name.clone(), source },
         };
         let (is_right, hash) = match &info.check {
-            SourceCheck::Whole { blake3: Some(blake3), .. } => {
-                (blake3_of(*source, progress).map_err(failed)? == *blake3, "BLAKE3")
+            SourceCheck::Whole { large: Some(large), .. } => {
+                (blake3_of(*source, progress).map_err(failed)? == large.blake3, "BLAKE3")
             }
-            SourceCheck::Whole { sha256, blake3: None } => {
+            SourceCheck::Whole { sha256, large: None } => {
                 (sha256_of(*source, progress).map_err(failed)? == *sha256, "SHA-256")
             }
             SourceCheck::Brief(brief) => {

@@ -14,9 +14,10 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::apply::{ApplyError, base_memory_bytes};
-use crate::hash::{HashError, both_of, sha256_of};
+use crate::hash::{HashError, both_of, sha256_of, start_of};
 use crate::header::{
-    BRIEF_BYTES, Blake3Digest, Header, Sha256Digest, SourceCheck, SourceInfo, StreamInfo, WHOLE_SOURCES_MAX,
+    BRIEF_BYTES, Blake3Digest, Header, LargeCheck, Sha256Digest, SourceCheck, SourceInfo, StreamInfo,
+    WHOLE_SOURCES_MAX,
 };
 use crate::limits::CONTEXT_BYTES_MAX;
 use crate::map::{PatchMap, SourceBlock};
@@ -71,9 +72,9 @@ const PACKED_AT_A_TIME: u64 = 4;
 /// Streams of a frame that it may unpack ahead.
 const UNPACKED_AHEAD: u64 = 3;
 
-/// Sources of so many bytes and more are checked by their BLAKE3; for others it is not worth its place in
-/// the header.
-const BLAKE3_FROM_BYTES: u64 = 1 << 20;
+/// Sources of so many bytes and more are checked by their start and BLAKE3; for others these are not worth their place
+/// in the header.
+const LARGE_FROM_BYTES: u64 = 1 << 20;
 
 /// Blocks of a file up to this length, in bytes, are kept together.
 const FILE_KEPT_BYTES_MAX: u64 = 64 << 20;
@@ -421,7 +422,7 @@ struct Hashed {
     name: String,
     size: u64,
     sha256: Sha256Digest,
-    blake3: Blake3Digest,
+    large: LargeCheck,
 }
 
 fn source_infos(old: &[Named<'_>], observer: &dyn DiffObserver) -> Result<Vec<Hashed>, DiffError> {
@@ -429,7 +430,8 @@ fn source_infos(old: &[Named<'_>], observer: &dyn DiffObserver) -> Result<Vec<Ha
         let advance = &mut |bytes| observer.advance(bytes);
         let (sha256, blake3) =
             both_of(stream.bytes, advance).map_err(|error| hashing(error, DiffError::ReadOld))?;
-        Ok(Hashed { name: stream.name.to_owned(), size: stream.bytes.len(), sha256, blake3 })
+        let large = LargeCheck { start: start_of(stream.bytes).map_err(DiffError::ReadOld)?, blake3 };
+        Ok(Hashed { name: stream.name.to_owned(), size: stream.bytes.len(), sha256, large })
     };
     old.iter().map(info).collect()
 }
@@ -449,12 +451,12 @@ fn sources_memory_bytes(sources: &[Hashed]) -> u64 {
 fn named(sources: Vec<Hashed>) -> (Vec<SourceInfo>, Option<Blake3Digest>) {
     let are_many = sources.len() > WHOLE_SOURCES_MAX;
     let mut all = blake3::Hasher::new();
-    let info = |Hashed { name, size, sha256, blake3 }| {
-        all.update(&blake3);
+    let info = |Hashed { name, size, sha256, large }| {
+        all.update(&large.blake3);
         let mut brief = [0; BRIEF_BYTES];
-        brief.copy_from_slice(&blake3[..BRIEF_BYTES]);
-        let blake3 = (size >= BLAKE3_FROM_BYTES).then_some(blake3);
-        let check = if are_many { SourceCheck::Brief(brief) } else { SourceCheck::Whole { sha256, blake3 } };
+        brief.copy_from_slice(&large.blake3[..BRIEF_BYTES]);
+        let large = (size >= LARGE_FROM_BYTES).then_some(large);
+        let check = if are_many { SourceCheck::Brief(brief) } else { SourceCheck::Whole { sha256, large } };
         SourceInfo { name, size, check }
     };
     let sources = sources.into_iter().map(info).collect();

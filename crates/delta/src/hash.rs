@@ -9,7 +9,7 @@ use blake3::hazmat::{
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use crate::header::{Blake3Digest, Sha256Digest};
+use crate::header::{Blake3Digest, START_BYTES, START_DIGEST_BYTES, Sha256Digest};
 use crate::structure::{Extent, ReadAt};
 
 /// How many bytes are hashed at a time: they are still in the processor's cache when they are.
@@ -88,6 +88,15 @@ fn hash_part(
         hash.update(bytes);
     })?;
     Ok(hash)
+}
+
+/// What tells most streams apart that are alike in length: see [`LargeCheck::start`](crate::header::LargeCheck::start).
+pub(crate) fn start_of(stream: &dyn ReadAt) -> io::Result<[u8; START_DIGEST_BYTES]> {
+    let mut bytes = vec![0; stream.len().min(START_BYTES as u64) as usize];
+    stream.read_at(0, &mut bytes)?;
+    let mut start = [0; START_DIGEST_BYTES];
+    start.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..START_DIGEST_BYTES]);
+    Ok(start)
 }
 
 pub(crate) fn both_of(

@@ -30,6 +30,10 @@ pub type Blake3Digest = [u8; 32];
 /// system, each has the first bytes of its BLAKE3, enough to tell which one differs, and all have one
 /// digest together: thousands of digests would be larger than many a patch.
 pub const WHOLE_SOURCES_MAX: usize = 16;
+/// So many bytes of a large source are its start: what most changes of an image change.
+pub const START_BYTES: usize = 64 << 10;
+/// Bytes of the BLAKE3 of a start.
+pub const START_DIGEST_BYTES: usize = 4;
 /// Bytes of its BLAKE3 that one of many sources has.
 pub const BRIEF_BYTES: usize = 2;
 
@@ -62,11 +66,21 @@ pub enum SourceCheck {
     Whole {
         /// The SHA-256 of all of it.
         sha256: Sha256Digest,
-        /// The BLAKE3 of all of it, by which a large source is checked faster.
-        blake3: Option<Blake3Digest>,
+        /// By what a large source is checked faster.
+        large: Option<LargeCheck>,
     },
     /// One of many: the first bytes of its BLAKE3. [`Header::sources_blake3`] tells the rest.
     Brief([u8; BRIEF_BYTES]),
+}
+
+/// By what a large source is recognised, or refused, faster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LargeCheck {
+    /// The first bytes of the BLAKE3 of its first [`START_BYTES`] bytes, or of all of it if it is shorter. File systems
+    /// and disks begin with what nearly every change changes: another version is refused without being read.
+    pub start: [u8; START_DIGEST_BYTES],
+    /// The BLAKE3 of all of it.
+    pub blake3: Blake3Digest,
 }
 
 /// One frame: a run of operations that is fetched, checked, decoded and repaired on its own.
@@ -264,11 +278,12 @@ fn write_sources(body: &mut WireWriter, sources: &[SourceInfo], all: Option<&Bla
         for source in sources {
             body.string(source.name.as_bytes());
             body.number(source.size);
-            if let SourceCheck::Whole { sha256, blake3 } = &source.check {
+            if let SourceCheck::Whole { sha256, large } = &source.check {
                 body.raw(sha256);
-                body.number(u64::from(blake3.is_some()));
-                if let Some(blake3) = blake3 {
-                    body.raw(blake3);
+                body.number(u64::from(large.is_some()));
+                if let Some(large) = large {
+                    body.raw(&large.start);
+                    body.raw(&large.blake3);
                 }
             }
         }
@@ -302,9 +317,9 @@ fn parse_sources(reader: &mut WireReader<'_>) -> Result<(Vec<SourceInfo>, Option
             let name = reader.name(NAME_BYTES_MAX)?;
             let size = reader.limited("a source's size", STREAM_SIZE_MAX)?;
             let sha256 = digest(reader)?;
-            let has_blake3 = reader.limited("whether there is a BLAKE3", 1)? == 1;
-            let blake3 = if has_blake3 { Some(digest(reader)?) } else { None };
-            sources.push(SourceInfo { name, size, check: SourceCheck::Whole { sha256, blake3 } });
+            let is_large = reader.limited("whether a source is large", 1)? == 1;
+            let large = if is_large { Some(large_check(reader)?) } else { None };
+            sources.push(SourceInfo { name, size, check: SourceCheck::Whole { sha256, large } });
         }
         return Ok((sources, None));
     }
@@ -339,6 +354,11 @@ fn parse_sources(reader: &mut WireReader<'_>) -> Result<(Vec<SourceInfo>, Option
         source.check = SourceCheck::Brief(brief);
     }
     Ok((sources, Some(digest(reader)?)))
+}
+
+fn large_check(reader: &mut WireReader<'_>) -> Result<LargeCheck, WireError> {
+    let start = reader.raw(START_DIGEST_BYTES)?.try_into().map_err(|_| WireError::Truncated)?;
+    Ok(LargeCheck { start, blake3: digest(reader)? })
 }
 
 fn digest(reader: &mut WireReader<'_>) -> Result<Sha256Digest, WireError> {
@@ -376,8 +396,9 @@ mod tests {
                 if are_many {
                     SourceCheck::Brief([digest[0], digest[1]])
                 } else {
-                    let blake3 = (digest[0] & 1 == 1).then_some(digest);
-                    SourceCheck::Whole { sha256: digest, blake3 }
+                    let start = [digest[1], digest[2], digest[3], digest[4]];
+                    let large = (digest[0] & 1 == 1).then_some(LargeCheck { start, blake3: digest });
+                    SourceCheck::Whole { sha256: digest, large }
                 }
             };
             let sources =

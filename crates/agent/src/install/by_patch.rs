@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fluvial_bundle::PartKind;
 use fluvial_console::{Fault, Kind, Progress, open};
-use fluvial_delta::apply::{ApplyError, Patch, check_sources};
+use fluvial_delta::apply::{ApplyError, Patch, check_sources, check_starts};
 use fluvial_delta::header::{Header, HeaderError, SourceCheck};
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::{
@@ -31,14 +31,10 @@ struct Fitting<'a> {
 pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
     let before = work.bundle.site.counters().bytes;
     let Fitting { mut staged, header, old } = fit(work, job)?;
-    let is_known = is_known(work, job, &header);
-    if !is_known {
-        check(work, &header, &old)?;
-    }
     let whole_len = staged.whole_len();
     work.progress.phase("fetching", whole_len - staged.len());
     staged.fetch(whole_len, work.progress)?;
-    let made = apply(work, job, &staged, &old, is_known);
+    let made = apply(work, job, &staged, &old);
     if let Err(fault) = &made
         && [Kind::DamagedPatch, Kind::WrongTarget].contains(&fault.kind)
     {
@@ -114,7 +110,7 @@ fn read_header(staged: &mut Staged<'_>, work: &Work<'_>) -> Result<(Header, u64)
     }
 }
 
-/// The running slot, as long as what the patch was made from.
+/// The running slot, as long as what the patch was made from, and starting like it.
 fn source(work: &Work<'_>, job: &Job<'_>, header: &Header) -> Result<Medium, Fault> {
     let [source] = header.sources.as_slice() else {
         return Err(Fault::new(Kind::WrongSource, "the patch is made of other things than one slot"));
@@ -124,28 +120,19 @@ fn source(work: &Work<'_>, job: &Job<'_>, header: &Header) -> Result<Medium, Fau
         let message = format!("{} is shorter than what the patch was made from", job.active.name);
         return Err(Fault::new(Kind::WrongSource, message));
     }
-    Ok(old.shortened(source.size))
+    let old = old.shortened(source.size);
+    // Of another version this is seen at once, and nothing is fetched.
+    match source.check {
+        SourceCheck::Whole { large: Some(_), .. } => check_starts(&[&old as &dyn ReadAt], header)?,
+        _ => check(work, header, &old)?,
+    }
+    Ok(old)
 }
 
 /// Compares the running slot with what the patch was made from.
 fn check(work: &Work<'_>, header: &Header, old: &Medium) -> Result<(), Fault> {
     work.progress.phase("checking", old.len());
     Ok(check_sources(&[old as &dyn ReadAt], header, &mut |bytes| work.progress.advance(bytes))?)
-}
-
-/// Whether the slot database says that the running slot is what the patch was made from: then it is compared while
-/// the patch is applied. Should it be something else after all, nothing is lost but time.
-fn is_known(work: &Work<'_>, job: &Job<'_>, header: &Header) -> bool {
-    let (Some(content), [source]) = (work.device.state.whole(&job.active.name), header.sources.as_slice())
-    else {
-        return false;
-    };
-    match source.check {
-        SourceCheck::Whole { sha256, .. } => {
-            (&content.sha256, content.size_bytes) == (&hex::encode(sha256), source.size)
-        }
-        SourceCheck::Brief(_) => false,
-    }
 }
 
 /// Stops applying where the source turns out to be something else.
@@ -164,7 +151,8 @@ impl MakeObserver for Checking<'_> {
     }
 }
 
-/// Applies the patch, and compares what it is made from meanwhile.
+/// Applies the patch, and compares what it is made from meanwhile. Its start was seen to be right: should the rest be
+/// something else after all, some time is lost, and what other routes would have found in the slot that is written.
 fn run_checking(
     work: &Work<'_>,
     making: &mut Making<'_>,
@@ -198,14 +186,7 @@ pub fn forget_progress(work: &Work<'_>, job: &Job<'_>) -> Result<(), Fault> {
     durable::remove(&path).map_err(|error| Fault::writing(&path, error))
 }
 
-/// With `is_known` the source was not compared yet.
-fn apply(
-    work: &Work<'_>,
-    job: &Job<'_>,
-    staged: &Staged<'_>,
-    old: &Medium,
-    is_known: bool,
-) -> Result<(), Fault> {
+fn apply(work: &Work<'_>, job: &Job<'_>, staged: &Staged<'_>, old: &Medium) -> Result<(), Fault> {
     let bytes = staged.medium()?;
     let (_, map_start) = Header::read(&bytes).map_err(ApplyError::Header)?;
     let patch = Patch::open(&bytes)?;
@@ -216,12 +197,7 @@ fn apply(
         Journal::new(journal_path(work, job), header_sha256(&bytes, map_start)?, destination.inode()?);
     let sources: [&dyn ReadAt; 1] = [old];
     let mut making = Making::begin(&patch, &sources, destination, journal, folder)?;
-    let made = if is_known {
-        run_checking(work, &mut making, &patch.header, old)
-    } else {
-        making.run(work.progress)
-    };
-    if let Err(error) = made {
+    if let Err(error) = run_checking(work, &mut making, &patch.header, old) {
         let frame = making.clean_up(&error);
         if matches!(&error, MakeError::Apply(ApplyError::WrongSource { .. })) {
             // What was made of a wrong source is nothing to go on from.

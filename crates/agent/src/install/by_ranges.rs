@@ -219,7 +219,7 @@ fn assemble(
     // Frames are written as a whole: nothing else writes where they go.
     let has_room = || work.arguments.route != RouteChoice::Full && target.has_room();
     old.note(work, &mut assembly, &has_room)?;
-    let choice = choose(work, job, bundle, &assembly)?;
+    let mut choice = choose(work, job, bundle, &assembly)?;
     if choice.route == Route::Full {
         let tally = assembly.tally();
         drop(assembly);
@@ -234,11 +234,14 @@ fn assemble(
         }
         Ok(())
     };
-    let route = choice.route;
     loop {
-        let lost = fill(work, job, (bundle, index), route, &mut assembly, target, &mut pack)?;
+        let lost = fill(work, job, (bundle, index), &mut assembly, target, &mut pack)?;
         if lost.is_empty() {
             break;
+        }
+        if choice.route == Route::None {
+            let reason = "the running slot lacks what its index tells of".into();
+            choice = Choice { route: Route::Dynamic, reason, bytes: assembly.chunk_bytes_max() };
         }
         old.forget();
         assembly.lose(&lost);

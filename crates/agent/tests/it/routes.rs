@@ -351,3 +351,21 @@ fn a_running_slot_that_is_not_what_the_database_says_makes_no_patch_fit() {
     assert_eq!(output["slots"][0]["route"], "dynamic", "{output}");
     assert!(device.read("a.img") == newer);
 }
+
+/// The slot that is written lacks a block, and so does the running slot, whose index tells that it has it.
+#[test]
+fn what_only_the_index_of_the_running_slot_has_is_fetched() {
+    let (operator, _, new, device) = pair();
+    device.installed(&operator.publish("1.fluvial", Release::full(1, &new)), &[], &new);
+    assert_eq!(device.restart(), "b");
+    device.done(&["system", "commit"]);
+    let second = operator.publish("2.fluvial", Release::full(2, &new));
+    for name in ["a.img", "b.img"] {
+        let mut slot = new.clone();
+        slot[LEN / 2] ^= 1;
+        device.write(name, slot);
+    }
+    let output = device.done(&["install", &second]);
+    assert_eq!(output["slots"][0]["route"], "dynamic", "{output}");
+    assert!(device.read("a.img") == new);
+}

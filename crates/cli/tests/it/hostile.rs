@@ -31,7 +31,7 @@ const NEW_BYTES: u64 = 50_000;
 
 impl Forger {
     fn new(old: &[u8]) -> Self {
-        let check = SourceCheck::Whole { sha256: Sha256::digest(old).into(), blake3: None };
+        let check = SourceCheck::Whole { sha256: Sha256::digest(old).into(), large: None };
         let new = &old[..NEW_BYTES as usize];
         let header = Header {
             context: Vec::new(),

@@ -1,10 +1,11 @@
 //! `apply(diff(old, new), old) = new`, for any bytes.
 
-use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, check_sources, check_target};
+use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, check_sources, check_starts, check_target};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
+use fluvial_delta::header::{Header, START_BYTES};
 use fluvial_delta::memory::MemoryTarget;
 use fluvial_delta::scratch::MemoryScratch;
-use fluvial_delta::structure::Opaque;
+use fluvial_delta::structure::{Opaque, ReadAt};
 use proptest::prelude::*;
 
 fn make(old: &[u8], new: &[u8], preset: Preset) -> Vec<u8> {
@@ -134,13 +135,46 @@ fn any_flipped_bit_is_noticed() {
 #[test]
 fn another_source_is_refused_by_the_header_alone() {
     let (mut old, _, patch) = sample();
-    let (header, _) = fluvial_delta::header::Header::read(&patch).unwrap();
+    let (header, _) = Header::read(&patch).unwrap();
     old[777] ^= 1;
     let error = check_sources(&[&old], &header, &mut |_| true).unwrap_err();
     assert!(matches!(error, ApplyError::WrongSource { .. }), "{error}");
     old.pop();
     let error = check_sources(&[&old], &header, &mut |_| true).unwrap_err();
     assert!(matches!(error, ApplyError::WrongSource { .. }), "{error}");
+}
+
+/// Bytes of which only the first may be read.
+struct StartOf<'a>(&'a [u8]);
+
+impl ReadAt for StartOf<'_> {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<()> {
+        assert!(offset + buf.len() as u64 <= START_BYTES as u64, "more than the start is read");
+        self.0.read_at(offset, buf)
+    }
+}
+
+#[test]
+fn another_version_is_refused_by_its_start() {
+    let old = noise(5, 1 << 20);
+    let patch = make(&old, &old[5000..], Preset::Fast);
+    let (header, _) = Header::read(&patch).unwrap();
+    check_starts(&[&StartOf(&old)], &header).unwrap();
+    for at in [0, START_BYTES - 1] {
+        let mut other = old.clone();
+        other[at] ^= 1;
+        let source = StartOf(&other);
+        for error in [
+            check_starts(&[&source], &header).unwrap_err(),
+            check_sources(&[&source], &header, &mut |_| true).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("starts differently"), "{error}");
+        }
+    }
 }
 
 #[test]

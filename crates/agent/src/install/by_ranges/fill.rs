@@ -9,7 +9,7 @@ use fluvial_device::disk::Verifier;
 use fluvial_fetch::{FetchObserver, FetchPhase, Store, complete};
 
 use crate::bundle::Bundle;
-use crate::install::{Job, Route, Work};
+use crate::install::{Job, Work};
 
 /// Makes packed files of what they hold; hears whether to go on by telling how many bytes are made.
 pub type Pack<'a> = dyn FnMut(&dyn Fn(u64) -> bool) -> Result<(), Fault> + 'a;
@@ -39,13 +39,12 @@ impl FetchObserver for Both<'_> {
     }
 }
 
-/// Copies what was found, and fetches the rest by `route`. What packed files are made of comes first: they are made
+/// Copies what was found, and fetches chunks for the rest. What packed files are made of comes first: they are made
 /// by `pack` as soon as it is there, while the rest is copied. Answers what was not found after all.
 pub fn fill(
     work: &Work<'_>,
     job: &Job<'_>,
     (bundle, index): (&Bundle, &Index),
-    route: Route,
     assembly: &mut Assembly<'_>,
     target: &Verifier,
     pack: &mut Pack<'_>,
@@ -66,7 +65,7 @@ pub fn fill(
             };
             both.heard(copy())
         });
-        let fetched = fetch(work, job, (bundle, index), route, assembly, &both).and_then(|()| {
+        let fetched = fetch(work, job, (bundle, index), assembly, &both).and_then(|()| {
             if contents_here.recv() == Ok(true) { pack(&|_| both.advance(0)) } else { Ok(()) }
         });
         let fetched = both.heard(fetched);
@@ -86,12 +85,10 @@ fn fetch(
     work: &Work<'_>,
     job: &Job<'_>,
     (bundle, index): (&Bundle, &Index),
-    route: Route,
     assembly: &mut Assembly<'_>,
     observer: &Both<'_>,
 ) -> Result<(), Fault> {
-    let chunks = bundle.header.part(job.component, PartKind::Chunks);
-    let (Route::Dynamic, Some(chunks)) = (route, chunks) else { return Ok(()) };
+    let Some(chunks) = bundle.header.part(job.component, PartKind::Chunks) else { return Ok(()) };
     let folder = work.staging().join(hex::encode(index.sha256));
     let store = Store::open(&folder, std::slice::from_ref(index))?;
     complete(assembly, &bundle.site, &[bundle.chunk_file(chunks)], &store, observer)?;
