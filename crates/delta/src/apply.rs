@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::frame::FrameError;
-use crate::hash::{HashError, blake3_of, sha256_of, start_of};
-use crate::header::{Header, HeaderError, SourceCheck, SourceInfo, StreamInfo};
+use crate::hash::{HashError, OnBytes, blake3_alone, blake3_of, sha256_of, start_of};
+use crate::header::{Blake3Digest, Header, HeaderError, SourceCheck, SourceInfo, StreamInfo};
 use crate::layout::{Node, Root};
 use crate::limits::STREAM_DICTIONARY_BYTES_MAX;
 use crate::map::{MapError, PatchMap, SourceBlock};
@@ -459,6 +459,27 @@ pub fn check_sources(
     sources: &[&dyn ReadAt],
     header: &Header,
     progress: &mut (dyn FnMut(u64) -> bool + Send),
+) -> Result<(), ApplyError> {
+    compare_sources(sources, header, progress, blake3_of)
+}
+
+/// Does the same on the thread that calls alone, while others apply the patch.
+///
+/// # Errors
+/// As [`check_sources`].
+pub fn check_sources_beside(
+    sources: &[&dyn ReadAt],
+    header: &Header,
+    progress: &mut (dyn FnMut(u64) -> bool + Send),
+) -> Result<(), ApplyError> {
+    compare_sources(sources, header, progress, blake3_alone)
+}
+
+fn compare_sources(
+    sources: &[&dyn ReadAt],
+    header: &Header,
+    progress: &mut (dyn FnMut(u64) -> bool + Send),
+    blake3_of: fn(&dyn ReadAt, OnBytes<'_>) -> Result<Blake3Digest, HashError>,
 ) -> Result<(), ApplyError> {
     check_starts(sources, header)?;
     let mut all = blake3::Hasher::new();

@@ -56,6 +56,12 @@ pub(crate) fn blake3_of(stream: &dyn ReadAt, progress: OnBytes<'_>) -> Result<Bl
     Ok(merge_subtrees_root(&left?, &right?, Mode::Hash).into())
 }
 
+/// Hashes on the thread that calls: others may be at work.
+pub(crate) fn blake3_alone(stream: &dyn ReadAt, progress: OnBytes<'_>) -> Result<Blake3Digest, HashError> {
+    let whole = Extent { offset: 0, len: stream.len() };
+    Ok(hash_part(stream, whole, &Mutex::new(progress))?.finalize().into())
+}
+
 /// What the tree has at the top of a part.
 fn subtree(
     stream: &dyn ReadAt,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fluvial_bundle::PartKind;
 use fluvial_console::{Fault, Kind, Progress, open};
-use fluvial_delta::apply::{ApplyError, Patch, check_sources, check_starts};
+use fluvial_delta::apply::{ApplyError, Patch, check_sources, check_sources_beside, check_starts};
 use fluvial_delta::header::{Header, HeaderError, SourceCheck};
 use fluvial_delta::structure::ReadAt;
 use fluvial_device::disk::{
@@ -162,7 +162,8 @@ fn run_checking(
     let checking = Checking { progress: work.progress, is_wrong: AtomicBool::new(false) };
     std::thread::scope(|scope| {
         let check = scope.spawn(|| {
-            let result = check_sources(&[old as &dyn ReadAt], header, &mut |_| work.progress.advance(0));
+            let result =
+                check_sources_beside(&[old as &dyn ReadAt], header, &mut |_| work.progress.advance(0));
             checking.is_wrong.store(result.is_err(), Ordering::Relaxed);
             result
         });
