@@ -260,7 +260,8 @@ impl ScriptKind {
     fn from_name(name: String) -> Self {
         match &name[..] {
             "shellscript" => Self::Shell,
-            "lua" => Self::Lua,
+            // Nothing is as good as no type (`parser.c` of SWUpdate).
+            "lua" | "" => Self::Lua,
             "readback" => Self::Readback,
             _ => Self::Other(name),
         }

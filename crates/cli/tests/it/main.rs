@@ -20,6 +20,8 @@ mod simulate;
 mod support;
 mod swu;
 mod swu_apply;
+mod swu_faults;
 mod swu_make;
+mod swu_versions;
 mod text;
 mod yocto;

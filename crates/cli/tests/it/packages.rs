@@ -189,3 +189,19 @@ pub fn describe_again(work: &Workplace, change: impl FnOnce(&mut Description)) -
     (files[0].1, files[1].1) = (text, signature);
     work.write("X.swu", &archive(&files))
 }
+
+/// Packs something else as the last file of the package `X.swu`, and signs that.
+pub fn pack_again(work: &Workplace, content: &[u8], compression: Option<Compression>) {
+    let mut changed = files(&work.read("X.swu"));
+    let (name, bytes) = changed.last_mut().unwrap();
+    *bytes = content.to_vec();
+    let name = name.clone();
+    work.write("X.swu", &archive(&changed));
+    let sha256 = Some(ImageDigest::of(&content).unwrap().sha256);
+    describe_again(work, |description| {
+        let images = description.sections.iter_mut().flat_map(|section| &mut section.images);
+        for image in images.filter(|image| image.filename == name) {
+            (image.compression, image.sha256) = (compression, sha256);
+        }
+    });
+}

@@ -1,77 +1,16 @@
 //! `fluvial swu delta` and `full`: what they make is installed by the real `swupdate`.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
-
-use crate::support::{Workplace, noise, text};
-
-const IMAGE: [&str; 6] = ["--artifacts", "store", "--machine", "demo", "--image", "prod"];
-const SIGN: [&str; 4] = ["--sign-key", "key.pem", "--sign-cert", "cert.pem"];
-const LEN: usize = 1 << 20;
-/// Runs of `swupdate` until one comes to a verdict.
-const RUNS_MAX: usize = 10;
-
-/// Two versions in a store, the second a bit longer inside, keys, and slots: the first holds the first version.
-fn prepared() -> (Workplace, Vec<u8>, Vec<u8>) {
-    let work = Workplace::new();
-    let old = noise(1, LEN);
-    let mut new = [&old[..300_000], b"something new", &old[300_000..]].concat();
-    new.truncate(LEN);
-    work.write("old.img", &old);
-    work.write("new.img", &new);
-    for (version, file) in [("0.1.0", "rootfs=old.img"), ("0.2.0", "rootfs=new.img")] {
-        work.json(&[&["artifacts", "add"][..], &IMAGE, &["--version", version, file]].concat());
-    }
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=signer"]);
-    openssl.args(["-keyout", "key.pem", "-out", "cert.pem", "-addext", "extendedKeyUsage=emailProtection"]);
-    let made =
-        openssl.args(["-addext", "keyUsage=digitalSignature"]).current_dir(work.path(".")).output().unwrap();
-    assert!(made.status.success(), "{}", text(&made.stderr));
-    work.write("a.img", &old);
-    work.write("b.img", &vec![0; LEN]);
-    (work, old, new)
-}
-
-fn slot(work: &Workplace) -> String {
-    format!("rootfs={},base={}", work.path("b.img").display(), work.path("a.img").display())
-}
-
-/// What `swupdate` says to a package, on a device of this hardware.
-fn swupdate(work: &Workplace, package: &Path) -> String {
-    let temporary = work.path("temporary");
-    fs::create_dir_all(&temporary).unwrap();
-    // The part of `swupdate -i` that waits for the end sometimes takes the time before the start for a good one, and
-    // stops the other, whose failure means nothing then.
-    let success = ["SWUPDATE successful", "SWUpdate was successful"];
-    let failure = ["SWUPDATE failed [1]", "SWUpdate *failed*"];
-    for _ in 0..RUNS_MAX {
-        let mut command = Command::new("swupdate");
-        command
-            .args(["-l", "3", "-k"])
-            .arg(work.path("cert.pem"))
-            .args(["-H", "demo:1.0", "-i"])
-            .arg(package);
-        let output = command.env("TMPDIR", &temporary).output().unwrap();
-        let words = text(&output.stdout) + &text(&output.stderr);
-        if [success, failure].iter().any(|verdict| verdict.iter().all(|part| words.contains(part))) {
-            return words;
-        }
-    }
-    panic!("none of {RUNS_MAX} runs came to an end");
-}
-
-fn package(said: &Value) -> &Path {
-    Path::new(said["swu"].as_str().unwrap())
-}
+use crate::support::{noise, text};
+use crate::swu_versions::{IMAGE, LEN, SIGN, Versions};
 
 #[test]
 fn a_delta_is_made_once_kept_in_the_store_and_installed() {
-    let (work, _, new) = prepared();
-    let slot = slot(&work);
+    let versions = Versions::new();
+    let Versions { work, new, .. } = &versions;
+    let slot = versions.slot();
     let ours = ["--from", "0.1.0", "--to", "0.2.0", "--slot", &slot];
     let delta = [&["swu", "delta"][..], &IMAGE, &SIGN, &ours].concat();
     let said = work.json(&delta);
@@ -86,9 +25,7 @@ fn a_delta_is_made_once_kept_in_the_store_and_installed() {
     assert_eq!((&update["kind"], &update["why"]), (&"delta".into(), &"delta_smaller".into()));
     assert!(update["delta"]["compressed_size_bytes"].as_u64().unwrap() < 4096);
 
-    let package = work.path(package(&said).to_str().unwrap());
-    let (words, hash) = (swupdate(&work, &package), work.read("b.img") == new);
-    assert!(words.contains("SWUPDATE successful") && hash, "{words}");
+    versions.assert_installed(said["swu"].as_str().unwrap(), new);
 
     // It is there now; another one is made where that is asked for, with all that belongs to it.
     assert_eq!(work.fault(&delta), ("artifact_exists".into(), 28));
@@ -102,12 +39,12 @@ fn a_delta_is_made_once_kept_in_the_store_and_installed() {
         assert!(output.status.success(), "{}", text(&output.stderr));
     };
     rdiff(&["patch", "old.img", &format!("{folder}/rootfs.delta"), "made.img"]);
-    assert!(work.read("made.img") == new);
+    assert!(work.read("made.img") == *new);
 }
 
 #[test]
 fn the_environment_of_a_build_serves() {
-    let (work, ..) = prepared();
+    let Versions { work, .. } = Versions::new();
     let mut command = work.fluvial(&[&["swu", "delta"][..], &IMAGE, &SIGN, &["--json"]].concat());
     command.envs([
         ("VERSION_FROM", "0.1.0"),
@@ -122,35 +59,35 @@ fn the_environment_of_a_build_serves() {
 
 #[test]
 fn a_delta_that_is_not_smaller_is_not_made() {
-    let (work, ..) = prepared();
+    let versions = Versions::new();
+    let work = &versions.work;
     let other = noise(7, LEN);
     work.write("other.img", &other);
     work.json(&[&["artifacts", "add"][..], &IMAGE, &["--version", "0.3.0", "rootfs=other.img"]].concat());
-    let slot = slot(&work);
+    let slot = versions.slot();
     let ours = ["--from", "0.1.0", "--to", "0.3.0", "--slot", &slot, "--compression", "none"];
     let said = work.json(&[&["swu", "delta"][..], &IMAGE, &SIGN, &ours].concat());
     let update = &said["delta_info"]["partitions"][0];
     assert_eq!((&update["kind"], &update["why"]), (&"full".into(), &"delta_not_smaller".into()));
-    let words = swupdate(&work, &work.path(package(&said).to_str().unwrap()));
-    assert!(words.contains("SWUPDATE successful") && work.read("b.img") == other, "{words}");
+    versions.assert_installed(said["swu"].as_str().unwrap(), &other);
 }
 
 #[test]
 fn whole_images_are_installed() {
-    let (work, _, new) = prepared();
-    let slot = slot(&work);
+    let versions = Versions::new();
+    let Versions { work, new, .. } = &versions;
+    let slot = versions.slot();
     for (compression, name) in [("zlib", "one.swu"), ("none", "two.swu")] {
         work.write("b.img", &vec![0; LEN]);
         let ours = ["--version", "0.2.0", "--slot", &slot, "--compression", compression, "-o", name];
         work.json(&[&["swu", "full"][..], &IMAGE, &SIGN, &ours].concat());
-        let words = swupdate(&work, &work.path(name));
-        assert!(words.contains("SWUPDATE successful") && work.read("b.img") == new, "{words}");
+        versions.assert_installed(name, new);
     }
 }
 
 #[test]
 fn what_cannot_be_made_is_told_before_any_work() {
-    let (work, ..) = prepared();
+    let Versions { work, .. } = Versions::new();
     let make = |more: &[&str]| work.fault(&[&["swu", "delta"][..], &IMAGE, more].concat());
     let versions = ["--from", "0.1.0", "--to", "0.2.0"];
     let usage = ("usage".to_owned(), 2);
@@ -160,9 +97,9 @@ fn what_cannot_be_made_is_told_before_any_work() {
     );
     assert_eq!(make(&[&SIGN[..], &["--from", "0.2.0", "--to", "0.1.0"]].concat()), ("unfit_pair".into(), 31));
     assert_eq!(make(&[&SIGN[..], &["--from", "0.1.0"]].concat()), usage);
-    assert_eq!(make(&[&versions[..], &["--sign-key", "key.pem"]].concat()), usage, "no certificate");
+    assert_eq!(make(&[&versions[..], &["--sign-key", "sign.key"]].concat()), usage, "no certificate");
     assert_eq!(
-        make(&[&versions[..], &["--sign-key", "cert.pem", "--sign-cert", "cert.pem"]].concat()),
+        make(&[&versions[..], &["--sign-key", "sign.pem", "--sign-cert", "sign.pem"]].concat()),
         usage
     );
     let boot = ["--slot", "boot=/dev/b,base=/dev/a"];

@@ -104,6 +104,16 @@ fn the_recipe_of_the_manual_is_read() {
 }
 
 #[test]
+fn a_script_without_a_type_is_run_by_lua() {
+    for setting in ["", "type = \"\";", "type = \"lua\";"] {
+        let text =
+            format!("software = {{ version = \"1\"; scripts: ( {{ filename = \"f\"; {setting} }} ); }}");
+        let read = Description::read(text.as_bytes()).unwrap();
+        assert_eq!(read.lists_for(&DeviceChoice::default()).scripts[0].kind, ScriptKind::Lua, "{setting}");
+    }
+}
+
+#[test]
 fn each_setting_is_of_its_type() {
     let error = |inside: &str| {
         Description::read(format!("software = {{ version = \"1\"; {inside} }}").as_bytes()).unwrap_err()

@@ -137,13 +137,17 @@ impl OpenError {
     }
 }
 
+fn hardware(fits: &str) -> String {
+    if fits.is_empty() { "other boards".into() } else { format!("hardware {fits}") }
+}
+
 /// Why a package is not for a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RefusalError {
     /// It fits other hardware.
-    #[error("the package is for hardware {fits}, this is {revision}")]
+    #[error("the package is for {}, this is {revision}", hardware(fits))]
     Hardware {
-        /// What it fits.
+        /// What it fits; empty where it names nothing for this board.
         fits: String,
         /// What the device is.
         revision: String,

@@ -203,10 +203,14 @@ impl<'a> Applier<'a> {
             return Err(ApplyError::TooShort { have: self.target_offset, target_len: self.target_len });
         }
         let mut byte = [0];
-        match delta.read_exact(&mut byte) {
-            Ok(()) => Err(ApplyError::TrailingBytes),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-            Err(error) => Err(ApplyError::ReadDelta(error)),
+        loop {
+            // Not `read_exact`: that does not tell the end from the fault of a reader that was cut behind END.
+            match delta.read(&mut byte) {
+                Ok(0) => return Ok(()),
+                Ok(_) => return Err(ApplyError::TrailingBytes),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ApplyError::ReadDelta(error)),
+            }
         }
     }
 

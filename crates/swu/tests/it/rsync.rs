@@ -1,6 +1,7 @@
 //! Signatures and deltas, with the real `rdiff`, and of any bytes.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -308,6 +309,27 @@ fn an_applier_goes_on_where_another_one_stopped() {
         applier.apply(&mut &delta[..], &mut rest, &|_| true).unwrap();
         assert!(rest == target[from.min(len)..], "from {from}");
     }
+}
+
+/// A packed stream whose own end was cut off.
+struct CutBehind<'a>(&'a [u8]);
+
+impl io::Read for CutBehind<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buf)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => Ok(count),
+        }
+    }
+}
+
+#[test]
+fn a_fault_behind_the_end_is_not_the_end() {
+    let (base, delta) = (noise(16, 10), b"rs\x02\x36\x01x\0");
+    let made = Applier::new(&base, 1).apply(&mut CutBehind(delta), &mut Vec::new(), &|_| true);
+    assert!(
+        matches!(made, Err(ApplyError::ReadDelta(error)) if error.kind() == io::ErrorKind::UnexpectedEof)
+    );
 }
 
 #[test]

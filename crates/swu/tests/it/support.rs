@@ -12,10 +12,8 @@ use fluvial_swu::package::{
     Choice, Downgrade, FileSpec, Hardware, ImageDigest, PackageSpec, Partition, Place, write,
 };
 use fluvial_swu::sign::{Certificate, CmsSigner, PrivateKey, Purpose, Signer, UnixSeconds, Verifier};
+use fluvial_testing::{Installed, SwupdateDevice};
 use tempfile::TempDir;
-
-/// What stands in the boot loader's environment once a slot counts as good.
-pub const GOOD: &str = "chosen=b";
 
 /// Runs a program, which must succeed.
 pub fn run(command: &mut Command) -> Output {
@@ -123,31 +121,13 @@ impl Drop for Loop {
     }
 }
 
-/// Runs until one comes to a verdict. The part of `swupdate -i` that waits for the end sometimes looks before the
-/// other part has begun, takes that for a good end, and stops the program in the middle, its temporary files
-/// removed: more often under load.
-const RUNS_MAX: usize = 10;
-/// What the part that installs says, and then the one that waits for it.
-const SUCCESS: [&str; 2] = ["SWUPDATE successful", "SWUpdate was successful"];
-/// The same where it failed. A failure that only the first speaks of may be due to the other.
-const FAILURE: [&str; 2] = ["SWUPDATE failed [1]", "SWUpdate *failed*"];
-
-/// What a run of `swupdate` came to.
-#[derive(Debug)]
-pub struct Installed {
-    pub output: String,
-    /// Whether the words stand there. The exit status is wrong now and then.
-    pub is_success: bool,
-    /// Whether the boot loader was told.
-    pub is_good: bool,
-}
-
 /// A device with two slots in files, slot a holding the base.
 pub struct Device {
     pub folder: TempDir,
     pub keys: Keys,
     pub slot_a: PathBuf,
     pub slot_b: PathBuf,
+    swupdate: SwupdateDevice,
 }
 
 impl Device {
@@ -157,75 +137,18 @@ impl Device {
         let (slot_a, slot_b) = (folder.path().join("slot a.img"), folder.path().join("slot'b.img"));
         fs::write(&slot_a, images().0).unwrap();
         fs::write(&slot_b, b"").unwrap();
-        let device = Self { folder, keys, slot_a, slot_b };
-        device.make_environment();
-        device
+        Self { folder, keys, slot_a, slot_b, swupdate: SwupdateDevice::new().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A folder in place of /etc, with an environment of U-Boot in a file.
-    fn make_environment(&self) {
-        let (etc, environment) = (self.path("etc"), self.path("uboot.env"));
-        fs::create_dir(&etc).unwrap();
-        for name in ["passwd", "group"] {
-            fs::copy(Path::new("/etc").join(name), etc.join(name)).unwrap();
-        }
-        let config = format!("{} 0x0 0x4000\n", environment.display());
-        fs::write(etc.join("fw_env.config"), config).unwrap();
-        fs::write(self.path("defaults"), "chosen=a\n").unwrap();
-        fs::write(&environment, vec![0; 0x4000]).unwrap();
-    }
-
-    /// Slot a is the one that counts as good.
-    fn reset_environment(&self) {
-        let (config, defaults) = (self.path("etc/fw_env.config"), self.path("defaults"));
-        let files = [Path::new("-c"), &config, Path::new("-f"), &defaults];
-        run(Command::new("fw_setenv").args(files).args(["chosen", "a"]));
-    }
-
-    pub fn environment(&self) -> String {
-        let config = self.path("etc/fw_env.config");
-        let output = run(Command::new("fw_printenv").args([Path::new("-c"), &config]));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
     /// Installs a package as a device would.
     pub fn install(&self, package: &[u8], arguments: &[&str]) -> Installed {
-        for _ in 0..RUNS_MAX {
-            let installed = self.run(package, arguments);
-            let is_said = |words: [&str; 2]| words.iter().all(|words| installed.output.contains(words));
-            if is_said(SUCCESS) || is_said(FAILURE) {
-                return installed;
-            }
-            assert!(!installed.is_good, "good without a verdict: {}", installed.output);
-        }
-        panic!("none of {RUNS_MAX} runs came to an end");
-    }
-
-    /// One run, with its own /etc and temporary folder.
-    fn run(&self, package: &[u8], arguments: &[&str]) -> Installed {
-        self.reset_environment();
         let file = self.path("package.swu");
         fs::write(&file, package).unwrap();
-        let temporary = tempfile::tempdir_in(self.folder.path()).unwrap();
-        let script = "mount --bind \"$1\" /etc && shift && exec swupdate \"$@\"";
-        let output = Command::new("unshare")
-            .args(["--mount", "sh", "-c", script, "sh"])
-            .arg(self.path("etc"))
-            .args(["-l", "5", "-B", "uboot", "-H", "demo-board:1.0"])
-            .args([Path::new("-k"), &self.keys.certificate, Path::new("-i"), &file])
-            .args(arguments)
-            .env("TMPDIR", temporary.path())
-            .output()
-            .unwrap();
-        let output =
-            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        let is_success = output.contains(SUCCESS[0]);
-        let is_good = self.environment().lines().any(|line| line == GOOD);
-        Installed { output, is_success, is_good }
+        self.swupdate.install(&file, &self.keys.certificate, arguments).unwrap()
     }
 
     pub fn place(&self) -> Place {

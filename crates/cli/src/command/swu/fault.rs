@@ -101,7 +101,7 @@ pub(super) fn of_reader(path: &Path, name: &str, error: io::Error) -> Fault {
 /// A file of a package is not what it should be.
 pub(super) fn of_content(name: &str, source: impl std::error::Error + Send + Sync + 'static) -> Fault {
     Fault::new(Kind::DamagedPackage, FileError { name: name.to_owned(), source })
-        .hint("whoever made the package has to make it again: its hash is as described, its content is wrong")
+        .hint("fetch the package again; if it is the same, whoever made it has to make it again")
 }
 
 /// A delta is not carried out, but for reading the base and writing the target.
