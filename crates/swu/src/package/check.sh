@@ -42,6 +42,15 @@ check_base() {
   check_digest "$1" base "$2" "$4" "$5" "$6"
 }
 
+# spoil PARTITION FILE OFFSET TEXT: puts what no right image has at its end. So a delta that was cut is not taken for
+# whole because what it lacks stood there before.
+spoil() {
+  if [ -b "$2" ] || [ -f "$2" ]; then
+    printf '%s' "$4" | dd of="$2" bs=1 seek="$3" conv=notrunc 2>/dev/null ||
+      fail "$1" "target $2 cannot be written, or is too short"
+  fi
+}
+
 # check_written PARTITION FILE exact|least SIZE MEBIBYTES BYTES [SHA256]
 check_written() {
   sync || fail "$1" "what was written could not be synced"

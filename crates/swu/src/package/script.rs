@@ -22,6 +22,8 @@ pub(super) fn script(spec: &PackageSpec<'_>, choice: &Choice) -> String {
         call("check_free", &[&partition.name, &place.target, base])
     }));
     before.extend(pairs().filter_map(|(partition, place)| base_check(partition, place)));
+    // Once nothing speaks against it any more.
+    before.extend(pairs().map(|(partition, place)| spoil(partition, place)));
     let after: Vec<String> = pairs().map(|(partition, place)| target_check(partition, place)).collect();
     let [before, after] = [before, after].map(|lines| lines.join("\n    "));
     format!(
@@ -42,6 +44,15 @@ fn target_check(partition: &Partition<'_>, place: &Place) -> String {
     let length = if partition.base.is_some() { "exact" } else { "least" };
     let digest = if partition.target.size_bytes > READBACK_BYTES_MAX { &sha256 } else { "" };
     call("check_written", &[&partition.name, &place.target, length, &size, &blocks, &rest, digest])
+}
+
+/// An image does not end with its own digest.
+fn spoil(partition: &Partition<'_>, place: &Place) -> String {
+    let ImageDigest { size_bytes, sha256 } = &partition.target;
+    let mut text = hex::encode(sha256);
+    text.truncate(usize::try_from(*size_bytes).unwrap_or(usize::MAX).min(text.len()));
+    let offset = size_bytes - text.len() as u64;
+    call("spoil", &[&partition.name, &place.target, &offset.to_string(), &text])
 }
 
 /// Length, whole blocks of it, the rest, digest. A shell may count in 32 bits: so nothing is left to it.

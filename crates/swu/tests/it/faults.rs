@@ -168,6 +168,22 @@ fn a_delta_that_ends_early_on_a_block_device() {
 }
 
 #[test]
+fn a_delta_that_ends_early_where_the_right_bytes_stand_already() {
+    let mut scene = Scene::new();
+    let mut content = images().1;
+    content.resize(2 << 20, 0);
+    fs::write(&scene.device.slot_b, &content).unwrap();
+    let slot = Loop::attach(&scene.device.slot_b, &[]);
+    let whole = scene.delta.clone();
+    for len in [whole.len() / 2, whole.len() - 2] {
+        scene.delta = whole[..len].to_vec();
+        let mut spec = scene.spec();
+        spec.choices[0].places[0].target.clone_from(&slot.device);
+        scene.assert_refused(&package(&spec, &scene.device.keys), &[], "Readback verification failed");
+    }
+}
+
+#[test]
 fn a_delta_that_makes_more_although_it_is_signed() {
     let scene = Scene::new();
     let (end, commands) = scene.delta.split_last().unwrap();

@@ -128,6 +128,14 @@ fn bases_are_checked_to_the_byte() {
             assert!(refused(ask(&bytes[1..], "preinst"), "bytes, not"), "{name:?}: {len}");
             assert!(refused(ask(&[&bytes[..], b"x"].concat(), "preinst"), "bytes, not"), "{name:?}: {len}");
             assert!(refused(ask(&bytes, "anything"), "called with anything"), "{name:?}");
+            // A refusal has written nothing; what it is content with has no right end any more.
+            fs::write(&target, [&bytes[..], b"rest"].concat()).unwrap();
+            ask(&flipped, "preinst");
+            assert!(fs::read(&target).unwrap().starts_with(&bytes));
+            ask(&bytes, "preinst");
+            let (spoilt, start) = (fs::read(&target).unwrap(), len - len.min(64));
+            assert!(spoilt[..start] == bytes[..start] && spoilt[len..] == *b"rest");
+            assert!(spoilt[len - 1] != bytes[len - 1], "{name:?}: {len}");
             fs::write(&target, &bytes).unwrap();
             assert_eq!(ask(b"", "postinst"), (true, String::new()), "{name:?}: {len}");
             fs::write(&target, b"").unwrap();
