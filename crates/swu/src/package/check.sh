@@ -51,6 +51,16 @@ spoil() {
   fi
 }
 
+# check_packed PARTITION NAME SIZE MEBIBYTES BYTES SHA256: SWUpdate compares a file with the description; this is for a
+# description that was changed as well. It has the file beside the folder of scripts, or else somewhere unknown.
+check_packed() {
+  packed=${0%/*}/../$2
+  [ -f "$packed" ] || return 0
+  size=$(size_of "$packed") || fail "$1" "$2 cannot be read"
+  [ "$size" = "$3" ] || fail "$1" "$2 has $size bytes, not $3"
+  check_digest "$1" "$2 at" "$packed" "$4" "$5" "$6"
+}
+
 # check_written PARTITION FILE exact|least SIZE MEBIBYTES BYTES [SHA256]
 check_written() {
   sync || fail "$1" "what was written could not be synced"

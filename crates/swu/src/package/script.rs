@@ -9,8 +9,8 @@ const FUNCTIONS: &str = include_str!("check.sh");
 /// Bytes that `dd` reads at a time.
 const BLOCK_BYTES: u64 = 1 << 20;
 
-/// Writes the script for one choice of slots.
-pub(super) fn script(spec: &PackageSpec<'_>, choice: &Choice) -> String {
+/// Writes the script for one choice of slots, with what was found in the packed file of each partition.
+pub(super) fn script(spec: &PackageSpec<'_>, choice: &Choice, packed: &[ImageDigest]) -> String {
     let mut before = Vec::new();
     if let Downgrade::Refused { versions_file, component } = &spec.downgrade {
         before.push(call("refuse_older", &[versions_file, component, &spec.version]));
@@ -21,6 +21,9 @@ pub(super) fn script(spec: &PackageSpec<'_>, choice: &Choice) -> String {
         let base = place.base.as_deref().unwrap_or_default();
         call("check_free", &[&partition.name, &place.target, base])
     }));
+    before.extend(
+        spec.partitions.iter().zip(packed).map(|(partition, packed)| packed_check(partition, packed)),
+    );
     before.extend(pairs().filter_map(|(partition, place)| base_check(partition, place)));
     // Once nothing speaks against it any more.
     before.extend(pairs().map(|(partition, place)| spoil(partition, place)));
@@ -30,6 +33,11 @@ pub(super) fn script(spec: &PackageSpec<'_>, choice: &Choice) -> String {
         "{FUNCTIONS}\ncase \"${{1-}}\" in\n  preinst)\n    {before}\n    ;;\n  postinst)\n    {after}\n    ;;\n  \
          postfailure)\n    ;;\n  *)\n    fail package \"called with ${{1-nothing}}\"\n    ;;\nesac\nexit 0\n"
     )
+}
+
+fn packed_check(partition: &Partition<'_>, packed: &ImageDigest) -> String {
+    let [size, blocks, rest, sha256] = numbers(packed);
+    call("check_packed", &[&partition.name, &partition.file.name, &size, &blocks, &rest, &sha256])
 }
 
 fn base_check(partition: &Partition<'_>, place: &Place) -> Option<String> {

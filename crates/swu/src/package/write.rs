@@ -35,16 +35,17 @@ pub fn write<W: Write>(
     out: W,
 ) -> Result<Description, WriteError> {
     spec.check()?;
-    let mut files = Vec::new();
+    let (mut files, mut packed) = (Vec::new(), Vec::new());
     for partition in &spec.partitions {
         let (digest, checksum) = ImageDigest::and_checksum(partition.file.content)?;
         files.push(Counted { partition, sha256: digest.sha256, checksum });
+        packed.push(digest);
     }
     let scripts: Vec<(String, String)> = spec
         .choices
         .iter()
         .enumerate()
-        .map(|(index, choice)| (script_name(index), script(spec, choice)))
+        .map(|(index, choice)| (script_name(index), script(spec, choice, &packed)))
         .collect();
     let description = describe(spec, &files, &scripts)?;
     let text = description.to_text()?;
