@@ -30,7 +30,7 @@ pub enum SwuCommand {
     /// Checks a package's signature, its files, its guards, and that its deltas are whole.
     Verify(SwuVerifyArguments),
     /// Installs a package as a device would, without SWUpdate. Its scripts are not run.
-    Apply(SwuApplyArguments),
+    Apply(Box<SwuApplyArguments>),
 }
 
 impl SwuArguments {

@@ -342,8 +342,9 @@ fn a_downgrade() {
     {
         scene.versions.work.write("sw-versions", format!("other 0.1\nprod {installed}\n").as_bytes());
         scene.assert_swupdate_refuses(installed, &[], words);
-        let arguments = [&HERE[..], &["--installed-version", installed]].concat();
-        scene.assert_apply_says(installed, &arguments, refused(installed));
+        for told in [["--installed-version", installed], ["--versions-file", "sw-versions"]] {
+            scene.assert_apply_says(installed, &[&HERE[..], &told].concat(), refused(installed));
+        }
     }
     fs::remove_file(scene.versions.work.path("sw-versions")).unwrap();
     // What it is told itself.

@@ -11,7 +11,7 @@ use super::read::{SwuPurposeName, SwuSignatureName};
 use crate::arguments::StoreArguments;
 
 /// The file in which devices say which versions they have, as `SWUpdate` reads it too.
-const VERSIONS_FILE: &str = "/etc/sw-versions";
+pub(super) const VERSIONS_FILE: &str = "/etc/sw-versions";
 
 /// `fluvial swu delta`.
 #[derive(Debug, Args)]

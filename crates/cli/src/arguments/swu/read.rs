@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use fluvial_swu::sign::Purpose;
 
+use super::make::VERSIONS_FILE;
+
 /// `fluvial swu inspect`.
 #[derive(Debug, Args)]
 pub struct SwuInspectArguments {
@@ -97,9 +99,16 @@ pub struct SwuApplyArguments {
     /// The revision alone, for packages that name no board.
     #[arg(long, value_name = "REVISION")]
     pub hardware_revision: Option<String>,
-    /// The version that is installed: older packages are refused. Nothing is refused if it is not given.
+    /// The version that is installed: older packages are refused. What the versions file says if not given.
     #[arg(long, value_name = "VERSION")]
     pub installed_version: Option<String>,
+    /// The file in which this device says which versions it has: a name and a version in each line. Without it nothing
+    /// is refused.
+    #[arg(long, value_name = "PATH", default_value = VERSIONS_FILE)]
+    pub versions_file: PathBuf,
+    /// The name that counts there; the package's if not given.
+    #[arg(long, value_name = "NAME")]
+    pub versions_name: Option<String>,
     /// Takes an older package too.
     #[arg(long)]
     pub allow_downgrade: bool,

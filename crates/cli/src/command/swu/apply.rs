@@ -65,8 +65,9 @@ fn apply(arguments: &SwuApplyArguments, progress: &Progress) -> Result<Outcome, 
     let description = package.description().clone();
     let refused = |error| fault::of_refusal(&path, error);
     description.check_hardware(&device, &revision).map_err(refused)?;
-    if let Some(installed) = arguments.installed_version.as_ref().filter(|_| !arguments.allow_downgrade) {
-        description.check_version(installed).map_err(refused)?;
+    if !arguments.allow_downgrade {
+        let installed = device::installed_versions(arguments, &description.name)?;
+        installed.iter().try_for_each(|installed| description.check_version(installed)).map_err(refused)?;
     }
     let partitions = description.partitions_for(&device).map_err(refused)?;
     let lists = description.lists_for(&device);

@@ -1,7 +1,7 @@
 //! What the device is, and where its slots are.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,8 @@ use crate::arguments::SwuApplyArguments;
 
 /// Where `SWUpdate` looks what the device is: a board and a revision.
 const HARDWARE_FILE: &str = "/etc/hwrevision";
+/// Bytes of the file that says which versions the device has.
+const VERSIONS_BYTES_MAX: u64 = 64 << 10;
 
 /// A base is not what the delta was made from.
 #[derive(Debug, Error)]
@@ -46,6 +48,37 @@ pub(super) fn choice(arguments: &SwuApplyArguments) -> Result<(DeviceChoice, Str
         }
     };
     Ok((DeviceChoice { board, set_and_mode }, revision))
+}
+
+/// Which versions of `package` the device says that it has.
+///
+/// # Errors
+/// [`Kind::Io`] where the file that tells is there, and cannot be read.
+pub(super) fn installed_versions(arguments: &SwuApplyArguments, package: &str) -> Result<Vec<String>, Fault> {
+    if let Some(version) = &arguments.installed_version {
+        return Ok(vec![version.clone()]);
+    }
+    let path = &arguments.versions_file;
+    let mut text = String::new();
+    match File::open(path).and_then(|file| file.take(VERSIONS_BYTES_MAX + 1).read_to_string(&mut text)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Fault::reading(path, error)),
+        Ok(len) if len as u64 > VERSIONS_BYTES_MAX => {
+            let message = format!("{} has more than {VERSIONS_BYTES_MAX} bytes", path.display());
+            return Err(Fault::new(Kind::Io, message).hint("give --installed-version"));
+        }
+        Ok(_) => {}
+    }
+    Ok(versions_of(&text, arguments.versions_name.as_deref().unwrap_or(package)))
+}
+
+/// The versions that a text gives for a name.
+fn versions_of(text: &str, name: &str) -> Vec<String> {
+    let version = |line: &str| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some(name)).then(|| words.next().unwrap_or_default().to_owned())
+    };
+    text.lines().filter_map(version).collect()
 }
 
 /// Board and revision of a text.
@@ -192,5 +225,12 @@ mod tests {
         assert_eq!(hardware("demo-board 1.0\n"), Some(("demo-board".into(), "1.0".into())));
         assert_eq!(hardware("demo-board\n"), None);
         assert_eq!(hardware(""), None);
+    }
+
+    #[test]
+    fn the_versions_of_a_name_are_told_in_lines() {
+        let text = "# prod 9\nother 0.1\n  prod\t1.2  \nproduct 3\nprod\nprod 1.3 of today";
+        assert_eq!(versions_of(text, "prod"), ["1.2", "", "1.3"]);
+        assert!(versions_of(text, "none").is_empty());
     }
 }
