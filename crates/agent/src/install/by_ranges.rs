@@ -239,12 +239,12 @@ fn assemble(
         if lost.is_empty() {
             break;
         }
+        old.forget();
+        assembly.lose(&lost);
         if choice.route == Route::None {
             let reason = "the running slot lacks what its index tells of".into();
             choice = Choice { route: Route::Dynamic, reason, bytes: assembly.chunk_bytes_max() };
         }
-        old.forget();
-        assembly.lose(&lost);
     }
     Ok((choice, assembly.tally(), has_believed))
 }
