@@ -60,8 +60,15 @@ struct Outcome {
 pub fn fuzz(options: &Options) -> Result<()> {
     let fuzz = workspace_root().join("fuzz");
     // The C libraries are instrumented too; the runtime is LLVM's, which GCC's code does not fit.
-    let mut build = command("cargo", ["+nightly", "fuzz", "build", "-O", "--debug-assertions"]);
-    run(build.current_dir(workspace_root()).env("CC", "clang").env("CXX", "clang++"))?;
+    let build = |target: Option<&str>| {
+        let mut build = command("cargo", ["+nightly", "fuzz", "build", "-O", "--debug-assertions"]);
+        build.args(target).current_dir(workspace_root()).env("CC", "clang").env("CXX", "clang++");
+        run(&mut build)
+    };
+    if options.target.is_empty() {
+        build(None)?;
+    }
+    options.target.iter().try_for_each(|target| build(Some(target)))?;
     let host = output(&mut command("rustc", ["--print", "host-tuple"]))?;
     let programs = fuzz.join("target").join(host).join("release");
     println!("| target | processor minutes | executions | edges covered |\n|---|---|---|---|");
