@@ -46,7 +46,8 @@ check_base() {
 # whole because what it lacks stood there before.
 spoil() {
   if [ -b "$2" ] || [ -f "$2" ]; then
-    printf '%s' "$4" | dd of="$2" bs=1 seek="$3" conv=notrunc 2>/dev/null ||
+    # Opened so, a file keeps its length, whatever `dd` knows of that.
+    printf '%s' "$4" | dd bs=1 seek="$3" 2>/dev/null 1<>"$2" ||
       fail "$1" "target $2 cannot be written, or is too short"
   fi
 }
