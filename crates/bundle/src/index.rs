@@ -462,6 +462,9 @@ impl Index {
             let mut digest = [0; PAGE_DIGEST_BYTES];
             digest.copy_from_slice(columns.reader.raw(PAGE_DIGEST_BYTES)?);
             let (len, chunks) = (len as u32, chunks as u32);
+            if len == 0 {
+                return Err(IndexError::Invalid("a page has no bytes"));
+            }
             self.pages.push(PageInfo { runs, offset: 0, len, digest, chunks, first_chunk: 0 });
         }
         self.place();
@@ -514,10 +517,10 @@ impl Index {
         self.chunk_file_len = offset;
     }
 
-    /// Gives runs that were not packed the places and pages that a reader expects.
+    /// Gives runs that were not packed the places and pages that a reader expects: none is empty.
     pub(crate) fn place_unpacked(&mut self) {
         let digest = [0; PAGE_DIGEST_BYTES];
-        let page = |runs| PageInfo { runs, offset: 0, len: 0, digest, chunks: 0, first_chunk: 0 };
+        let page = |runs| PageInfo { runs, offset: 0, len: 1, digest, chunks: 0, first_chunk: 0 };
         self.pages = self.page_spans().into_iter().map(page).collect();
         self.place();
     }
@@ -591,6 +594,15 @@ mod tests {
         };
         index.place();
         index
+    }
+
+    #[test]
+    fn a_page_without_bytes_is_refused() {
+        let mut index = sample();
+        index.pages[2].len = 0;
+        index.place();
+        let refused = Index::read(&index.to_bytes().unwrap());
+        assert!(matches!(refused, Err(IndexError::Invalid("a page has no bytes"))), "{refused:?}");
     }
 
     #[test]
