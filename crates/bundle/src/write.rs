@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use crate::cut::{Chunk, Run, cut};
 use crate::cutting::Cutting;
 use crate::error::WriteError;
+use crate::guide::Guide;
 use crate::hash::HashKind;
 use crate::index::{
     Index, PAGE_DIGEST_BYTES, PageInfo, PageSpan, RunDigest, RunInfo, SEGMENT_PAGES, Unpacked,
@@ -133,7 +134,9 @@ pub fn write(
 }
 
 /// Cuts a payload and packs nothing: answers an index of what somebody has, for [`crate::Assembly::note_indexed`].
-/// It has no chunk file. `offer` hears of every run, on several threads, while its bytes are in memory. `progress` hears how many more bytes are done, and cancels by answering `false`.
+/// It has no chunk file. What the `guide` knows is compared instead of cut. `offer` hears of every run, on several
+/// threads, while its bytes are in memory. `progress` hears how many more bytes are done, and cancels by answering
+/// `false`.
 ///
 /// Memory: 2 MiB, and 40 bytes for each run; 4 MiB for the longest blocks.
 ///
@@ -143,6 +146,7 @@ pub fn index_of(
     payload: Payload<'_>,
     cutting: Cutting,
     hash: HashKind,
+    guide: &Guide<'_>,
     offer: &Offer<'_>,
     progress: &dyn Fn(u64) -> bool,
 ) -> Result<Index, WriteError> {
@@ -170,7 +174,7 @@ pub fn index_of(
     let mut offset = 0;
     let mut is_between = true;
     for batch in streams.chunks(BATCH_STREAMS) {
-        for Seen { runs, is_program, fault } in survey(batch, cutting, hash, offer) {
+        for Seen { runs, is_program, fault } in survey(batch, cutting, hash, guide, offer) {
             if let Some(fault) = fault {
                 return Err(WriteError::Read(fault));
             }

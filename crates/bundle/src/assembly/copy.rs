@@ -10,7 +10,6 @@ use fluvial_delta::structure::ReadAt as _;
 
 use super::find::{WantedRun, wanted_like};
 use super::{Assembly, Payload};
-use crate::cut::Run;
 use crate::error::AssembleError;
 use crate::hash::HashKind;
 use crate::have::Have;
@@ -39,7 +38,7 @@ pub struct Early<'b, 'a> {
 
 impl Early<'_, '_> {
     /// Takes a run of an old stream, on any thread. What cannot be written is left to [`Copies`].
-    pub fn offer(&self, run: &Run, bytes: &[u8]) {
+    pub fn offer(&self, run: &RunInfo, bytes: &[u8]) {
         if run.is_zeros() {
             return;
         }

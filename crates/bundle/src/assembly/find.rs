@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::Assembly;
 use super::copy::Early;
 use crate::error::AssembleError;
+use crate::guide::Guide;
 use crate::index::{Index, RunDigest, RunInfo};
 use crate::pieces::{IN_PLACE, NOWHERE};
 use crate::survey::{BATCH_STREAMS, survey};
 
-impl Assembly<'_> {
+impl<'a> Assembly<'a> {
     /// Looks for whole runs in the old streams, on all threads, and puts them in place. Old streams that cannot be
     /// read are passed over. `progress` hears how many more bytes were read, and cancels by answering `false`.
     ///
@@ -18,12 +19,13 @@ impl Assembly<'_> {
     pub fn find_runs(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
         let old = Arc::clone(&self.old);
         let wanted: Arc<[WantedRun]> = self.wanted_runs().into();
+        let guide = self.guide();
         let mut extents = old.extents().iter().enumerate();
         for batch in old.streams().chunks(BATCH_STREAMS) {
             let seen = {
                 let early =
                     Early { wanted: Arc::clone(&wanted), payloads: &self.payloads, has_room: &|| true };
-                survey(batch, self.cutting, self.hash, &|run, bytes| early.offer(run, bytes))
+                survey(batch, self.cutting, self.hash, &guide, &|run, bytes| early.offer(run, bytes))
             };
             for (seen, (number, extent)) in seen.into_iter().zip(&mut extents) {
                 // What cannot be read is not there: it is fetched instead.
@@ -40,6 +42,11 @@ impl Assembly<'_> {
             }
         }
         self.put_in_place(progress).map(|_| ())
+    }
+
+    /// Knows the payloads' files: old streams that are the same need not be cut.
+    pub fn guide(&self) -> Guide<'a> {
+        Guide::new(self.payloads.iter().map(|payload| payload.index))
     }
 
     /// As [`Assembly::find_runs`], where an index tells what the old streams held: they are those of its payload.

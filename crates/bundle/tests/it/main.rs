@@ -9,7 +9,8 @@ use std::io;
 use std::sync::Mutex;
 
 use fluvial_bundle::{
-    AssembleError, Assembly, Cutting, HashKind, Index, Part, Payload, Shelf, Tally, Want, WriteOptions, write,
+    AssembleError, Assembly, Cutting, Guide, HashKind, Index, Part, Payload, Shelf, Tally, Want,
+    WriteOptions, write,
 };
 use fluvial_delta::memory::MemoryTarget;
 use fluvial_delta::structure::{Extent, ReadAt};
@@ -305,8 +306,15 @@ fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
     let files: Vec<Vec<u8>> = (0..20).map(|seed| noise(seed, 30_000)).collect();
     let (mut old, extents) = archive(&files);
     let payload = Payload { name: "old", sha256: [0; 32], bytes: &old, files: &extents, unpacked: None };
-    let known = fluvial_bundle::index_of(payload, Cutting::Files, HashKind::default(), &|_, _| {}, &|_| true)
-        .unwrap();
+    let known = fluvial_bundle::index_of(
+        payload,
+        Cutting::Files,
+        HashKind::default(),
+        &Guide::default(),
+        &|_, _| {},
+        &|_| true,
+    )
+    .unwrap();
     let known = Index::read(&known.to_bytes().unwrap()).unwrap();
     let mut changed = files;
     changed[3][100] ^= 1;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::slice;
 
-use fluvial_bundle::{Assembly, Behind, HashKind, Index, Offer, Scatter, between};
+use fluvial_bundle::{Assembly, Behind, Guide, HashKind, Index, Offer, Scatter, between};
 use fluvial_console::Fault;
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::{Extent, Gathered, ReadAt};
@@ -79,7 +79,11 @@ impl OldSlot {
 
     /// Looks for what is wanted, reading all of it: nothing is written, nothing is kept.
     pub fn find(&self, work: &Work<'_>, assembly: &mut Assembly<'_>) -> Result<(), Fault> {
-        let index = if let Some(index) = self.kept()? { index } else { self.index(work, &|_, _| {})? };
+        let index = if let Some(index) = self.kept()? {
+            index
+        } else {
+            self.index(work, &assembly.guide(), &|_, _| {})?
+        };
         work.progress.phase("looking", self.medium.len());
         assembly.find_indexed(&index, &|bytes| work.progress.advance(bytes))?;
         Ok(())
@@ -98,7 +102,7 @@ impl OldSlot {
             return Ok(());
         }
         let early = assembly.early(has_room);
-        let index = self.index(work, &|run, bytes| early.offer(run, bytes))?;
+        let index = self.index(work, &assembly.guide(), &|run, bytes| early.offer(run, bytes))?;
         slot_index::store(&self.index_path, &self.medium, &index)?;
         assembly.note_indexed(&index);
         Ok(())
@@ -116,9 +120,9 @@ impl OldSlot {
         Ok(kept.filter(is_same))
     }
 
-    fn index(&self, work: &Work<'_>, offer: &Offer<'_>) -> Result<Index, Fault> {
+    fn index(&self, work: &Work<'_>, guide: &Guide<'_>, offer: &Offer<'_>) -> Result<Index, Fault> {
         let slot = (&self.medium, &self.contents, self.files.as_slice());
-        slot_index::make(slot, self.scheme, offer, work.progress)
+        slot_index::make(slot, self.scheme, guide, offer, work.progress)
     }
 
     /// Copies the packed files that it has as they are; answers which.

@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 
 use fluvial_bundle::{
-    Assembly, BundleHeader, Component, Cutting, HashKind, Index, Manifest, Part, PartInfo, PartKind, Payload,
-    PayloadInfo, Scatter, Sketch, WriteOptions, between, index_of,
+    Assembly, BundleHeader, Component, Cutting, Guide, HashKind, Index, Manifest, Part, PartInfo, PartKind,
+    Payload, PayloadInfo, Scatter, Sketch, WriteOptions, between, index_of,
 };
 use fluvial_console::Fault;
 use fluvial_delta::apply::check_target;
@@ -96,7 +96,7 @@ impl Bench<'_> {
         let (old_bytes, unpacked) = (old.behind(self.old), Some(&old.unpacked));
         let payload =
             Payload { name: SLOT_NAME, sha256: [0; 32], bytes: &old_bytes, files: &files, unpacked };
-        let known = index_of(payload, index.cutting, index.hash, &|_, _| {}, &advance)?;
+        let known = index_of(payload, index.cutting, index.hash, &Guide::new([index]), &|_, _| {}, &advance)?;
         let gaps = Scatter::new(&old_bytes, between(&files, &old.unpacked.files, old_bytes.len()));
         let streams: Vec<Scatter<_>> =
             std::iter::once(gaps).chain(files.iter().map(|file| Scatter::new(&old_bytes, [*file]))).collect();
