@@ -31,6 +31,7 @@ mod page;
 mod parity;
 mod pieces;
 mod programs;
+mod ranges;
 mod scatter;
 mod shelf;
 mod sketch;

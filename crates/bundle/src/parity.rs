@@ -79,6 +79,13 @@ impl Field {
         self.powers[logs]
     }
 
+    /// The product with a power, from 1 to [`SYNDROMES`], of the generator.
+    fn step(&self, value: u16, power: usize) -> u16 {
+        let [low, high] = &self.steps[power - 1];
+        let [low_byte, high_byte] = value.to_le_bytes();
+        low[usize::from(low_byte)] ^ high[usize::from(high_byte)]
+    }
+
     /// The value of a polynomial, whose coefficients come from the lowest on, where `x` has this logarithm.
     fn value(&self, polynomial: &[u16], log: usize) -> u16 {
         let x = self.powers[log % ORDER];
@@ -91,8 +98,15 @@ pub(crate) type Syndromes = [u16; SYNDROMES];
 
 /// Makes the syndromes of a chunk. Those of longer chunks than a code word tell nothing.
 pub(crate) fn syndromes(chunk: &[u8]) -> Syndromes {
-    let field = &*FIELD;
     let mut sums = [0; SYNDROMES];
+    sum_up(chunk, &mut sums);
+    sums
+}
+
+/// Makes the first syndromes of a chunk, as many as there is room for.
+fn sum_up(chunk: &[u8], sums: &mut [u16]) {
+    let field = &*FIELD;
+    sums.fill(0);
     // Horner's rule, from the last symbol on: the first one has the power zero.
     for pair in chunk.chunks(2).rev() {
         let symbol = u16::from_le_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
@@ -101,7 +115,6 @@ pub(crate) fn syndromes(chunk: &[u8]) -> Syndromes {
             *sum = low[usize::from(low_byte)] ^ high[usize::from(high_byte)] ^ symbol;
         }
     }
-    sums
 }
 
 /// Writes syndromes as they are published.
@@ -116,12 +129,11 @@ pub(crate) fn to_bytes(syndromes: &Syndromes) -> [u8; PARITY_BYTES] {
 /// Corrects a guess by the first syndromes of the chunk that it should be. Answers whether it may be that now:
 /// only the chunk's digest tells.
 pub(crate) fn correct(guess: &mut [u8], parity: &[u8]) -> bool {
-    let have = syndromes(guess);
-    let difference: Vec<u16> = parity
-        .chunks_exact(2)
-        .zip(have)
-        .map(|(pair, have)| u16::from_le_bytes([pair[0], pair[1]]) ^ have)
-        .collect();
+    let mut difference = vec![0; (parity.len() / 2).min(SYNDROMES)];
+    sum_up(guess, &mut difference);
+    for (have, pair) in difference.iter_mut().zip(parity.chunks_exact(2)) {
+        *have ^= u16::from_le_bytes([pair[0], pair[1]]);
+    }
     let Some(errors) = errors(&difference, guess.len().div_ceil(2)) else { return false };
     for (symbol, value) in errors {
         for (byte, value) in guess[2 * symbol..].iter_mut().zip(value.to_le_bytes()) {
@@ -144,9 +156,20 @@ fn errors(syndromes: &[u16], symbols: usize) -> Option<Vec<(usize, u16)>> {
         .map(|at| (0..=at).fold(0, |sum, i| sum ^ field.product(locator[i], syndromes[at - i])))
         .collect();
     let mut found = Vec::with_capacity(count);
-    for symbol in 0..symbols {
+    // The locator's terms where it may be zero, at the inverses of symbols: from the last symbol on, each is the one
+    // before times a power of the generator.
+    let last = (ORDER - symbols.saturating_sub(1)) % ORDER;
+    let mut terms: Vec<u16> = locator.clone();
+    for (power, term) in terms.iter_mut().enumerate() {
+        *term = field.product(*term, field.powers[power * last % ORDER]);
+    }
+    for symbol in (0..symbols).rev() {
         let inverse = (ORDER - symbol) % ORDER;
-        if field.value(&locator, inverse) != 0 {
+        let value = terms.iter().fold(0, |sum, term| sum ^ term);
+        for (power, term) in terms.iter_mut().enumerate().skip(1) {
+            *term = field.step(*term, power);
+        }
+        if value != 0 {
             continue;
         }
         // The derivative has the odd coefficients, one power lower.

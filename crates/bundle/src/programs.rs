@@ -10,16 +10,20 @@ use std::io;
 use std::ops::Range;
 
 use fluvial_delta::apply::Target;
-use fluvial_delta::predict::{Cover, HEAD_BYTES, PredictError, Predictor};
+use fluvial_delta::predict::{Cover, HEAD_BYTES, Lore, PredictError, Predictor};
 use fluvial_delta::structure::{Extent, ReadAt};
 
 use crate::cut::digests;
 use crate::hash::HashKind;
 use crate::parity;
 use crate::pieces::NOWHERE;
+use crate::ranges::{widened, without};
 
 /// A chunk without a like is looked for no farther from one that is known, in bytes.
 const STRANGE_BYTES_MAX: u64 = 64 << 10;
+
+/// What stands around a part is looked at, too, so far: references may reach across its ends, and instructions.
+const REACH_BYTES: u64 = 32;
 
 /// A part of a new program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,15 +119,28 @@ enum Side {
     Behind,
 }
 
+/// What is kept of a program between two tries: what it has taught, and where.
+#[derive(Default)]
+pub(crate) struct Taught {
+    lore: Option<Lore>,
+    /// Which bytes of the program have taught; in order.
+    ranges: Vec<Range<u64>>,
+}
+
 /// Makes the open parts of a program, which are `known` in order, and writes those that are proved; answers which
-/// pieces, and where the old space has the like of each.
+/// pieces, and where the old space has the like of each. What was `taught` before is not read again; what is learned
+/// is left there.
 ///
 /// Memory: 8 MiB, and 80 bytes for each part.
-pub(crate) fn resolve(program: &Program<'_>, known: &mut [Known]) -> Result<Vec<(usize, u64)>, Failed> {
+pub(crate) fn resolve(
+    program: &Program<'_>,
+    known: &mut [Known],
+    taught: &mut Taught,
+) -> Result<Vec<(usize, u64)>, Failed> {
     let mut proved = Vec::new();
-    let is_uneven = resolve_from(program, known, Side::Before, &mut proved)?;
+    let is_uneven = resolve_from(program, known, Side::Before, taught, &mut proved)?;
     if is_uneven {
-        resolve_from(program, known, Side::Behind, &mut proved)?;
+        resolve_from(program, known, Side::Behind, taught, &mut proved)?;
     }
     Ok(proved)
 }
@@ -133,11 +150,15 @@ fn resolve_from(
     program: &Program<'_>,
     known: &mut [Known],
     side: Side,
+    taught: &mut Taught,
     proved: &mut Vec<(usize, u64)>,
 ) -> Result<bool, Failed> {
     let (covers, is_uneven) = covers(known, side, program.old.len());
     let whole = [Extent { offset: 0, len: program.extent.len }];
     let mut predictor = Predictor::new(&covers, program.old, program.old_programs, &whole)?;
+    if let Some(lore) = taught.lore.take() {
+        predictor = predictor.knowing(lore);
+    }
     let mut bytes = Vec::new();
     let mut at = 0;
     while at < HEAD_BYTES.min(program.extent.len) {
@@ -148,19 +169,18 @@ fn resolve_from(
     }
     let mut is_known = Vec::new();
     // What is there teaches first, wherever it stands.
-    each_step(&mut predictor, &covers, |predictor, cover, done, new| {
+    let there = ranges(known, |one| one.bytes != Bytes::Unknown);
+    let there = widened(there, 0, program.extent.len);
+    let news = widened(without(&there, &taught.ranges), REACH_BYTES, program.extent.len);
+    taught.ranges = there;
+    each_step(&mut predictor, &covers, &news, |predictor, cover, done, new| {
         mark(known, &new, &mut is_known);
-        if is_known.contains(&true) {
-            program.read(known, new.start, new.end - new.start, &mut bytes)?;
-            predictor.tell(cover, done, &mut bytes, &is_known)?;
-        }
-        Ok(())
+        program.read(known, new.start, new.end - new.start, &mut bytes)?;
+        Ok(predictor.tell(cover, done, &mut bytes, &is_known)?)
     })?;
     let mut telling = Telling::default();
-    each_step(&mut predictor, &covers, |predictor, cover, done, new| {
-        if !parts(known, &new).any(|index| known[index].open.is_some()) {
-            return Ok(());
-        }
+    let open = widened(ranges(known, |one| one.open.is_some()), REACH_BYTES, program.extent.len);
+    each_step(&mut predictor, &covers, &open, |predictor, cover, done, new| {
         mark(known, &new, &mut is_known);
         program.read(known, new.start, new.end - new.start, &mut bytes)?;
         predictor.tell(cover, done, &mut bytes, &is_known)?;
@@ -179,25 +199,38 @@ fn resolve_from(
         }
         Ok(())
     })?;
+    taught.lore = Some(predictor.into_lore());
     Ok(is_uneven)
 }
 
-/// Calls `each` for every step of every cover with the cover, what is done of it, and the new bytes.
+/// Where parts of a kind stand.
+fn ranges(known: &[Known], is_wanted: impl Fn(&Known) -> bool) -> impl Iterator<Item = Range<u64>> {
+    known.iter().filter(move |one| is_wanted(one)).map(|one| one.new..one.end())
+}
+
+/// Calls `each` for what covers hold of `ranges`, step by step, with the cover, what is done of it, and the new bytes.
 fn each_step<'a>(
     predictor: &mut Predictor<'a>,
     covers: &[Cover],
+    ranges: &[Range<u64>],
     mut each: impl FnMut(&mut Predictor<'a>, usize, u64, Range<u64>) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
-    for (index, cover) in covers.iter().enumerate() {
-        let mut done = 0;
-        loop {
-            let len = predictor.step_len(index, done);
-            if len == 0 {
+    for range in ranges {
+        let first = covers.partition_point(|cover| cover.new + cover.len <= range.start);
+        for (index, cover) in covers.iter().enumerate().skip(first) {
+            let mut at = cover.new.max(range.start);
+            let end = (cover.new + cover.len).min(range.end);
+            if at >= end {
                 break;
             }
-            let new = cover.new + done;
-            each(predictor, index, done, new..new + len)?;
-            done += len;
+            while at < end {
+                let len = predictor.step_len(index, at - cover.new).min(end - at);
+                if len == 0 {
+                    break;
+                }
+                each(predictor, index, at - cover.new, at..at + len)?;
+                at += len;
+            }
         }
     }
     Ok(())

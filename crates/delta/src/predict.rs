@@ -148,6 +148,19 @@ struct NewFile {
     layout: Option<Arc<Layout>>,
 }
 
+/// What a predictor has learned of where references aim.
+pub struct Lore {
+    learned: Learned,
+    trust: Box<[Trust; 256]>,
+}
+
+impl Lore {
+    /// How much memory it takes for programs that have so many bytes together, in bytes.
+    pub fn memory_bytes(bytes: u64) -> u64 {
+        Learned::memory_bytes(bytes) + size_of::<[Trust; 256]>() as u64
+    }
+}
+
 /// Re-aims the references in the covers of one frame.
 ///
 /// Memory: about 48 bytes per cover, and less than 8 MiB beyond ([`Predictor::memory_bytes`]).
@@ -224,6 +237,18 @@ impl<'a> Predictor<'a> {
         })
     }
 
+    /// Goes on with what another predictor of the same programs has learned, whose covers may have been others.
+    #[must_use]
+    pub fn knowing(mut self, lore: Lore) -> Self {
+        (self.learned, self.trust) = (lore.learned, lore.trust);
+        self
+    }
+
+    /// What was learned.
+    pub fn into_lore(self) -> Lore {
+        Lore { learned: self.learned, trust: self.trust }
+    }
+
     /// How many bytes the next step takes, after `done` bytes of the cover. Zero at its end.
     ///
     /// Steps end where files end on either side, and where the headers of a new file are complete.
@@ -252,6 +277,7 @@ impl<'a> Predictor<'a> {
     /// # Errors
     /// [`PredictError::Step`], [`PredictError::Read`].
     pub fn encode(&mut self, cover: usize, done: u64, bytes: &mut [u8]) -> Result<(), PredictError> {
+        self.check_step(cover, done, bytes.len())?;
         self.aim(cover, done, bytes, |_, _, new| Some(new))?;
         self.note_new(self.covers[cover].new + done, bytes);
         for (byte, predicted) in bytes.iter_mut().zip(&self.bytes) {
@@ -265,6 +291,7 @@ impl<'a> Predictor<'a> {
     /// # Errors
     /// [`PredictError::Step`], [`PredictError::Read`].
     pub fn decode(&mut self, cover: usize, done: u64, bytes: &mut [u8]) -> Result<(), PredictError> {
+        self.check_step(cover, done, bytes.len())?;
         self.aim(cover, done, bytes, |_, predicted, difference| Some(add_bytes(predicted, difference)))?;
         for (byte, predicted) in bytes.iter_mut().zip(&self.bytes) {
             *byte = byte.wrapping_add(*predicted);
@@ -273,9 +300,9 @@ impl<'a> Predictor<'a> {
         Ok(())
     }
 
-    /// Tells the new bytes of a step of which only some are known, those where `known` is true: writes over the
-    /// others what is expected. Learns from references that are known as a whole. Steps may be told in any
-    /// order, and again.
+    /// Tells the new bytes of a step, or of the first bytes of one, of which only some are known, those where `known`
+    /// is true: writes over the others what is expected. Learns from references that are known as a whole. A step may
+    /// begin anywhere in a cover; steps may be told in any order, and again.
     ///
     /// # Errors
     /// [`PredictError::Step`], [`PredictError::Read`].
@@ -428,7 +455,7 @@ impl<'a> Predictor<'a> {
         actual: impl Fn(Range<usize>, u64, u64) -> Option<u64>,
     ) -> Result<(), PredictError> {
         let len = given.len();
-        if len == 0 || len as u64 != self.step_len(cover_index, done) {
+        if len == 0 || len as u64 > self.step_len(cover_index, done) {
             return Err(PredictError::Step { cover: cover_index, done, len });
         }
         let cover = self.covers[cover_index];
@@ -459,6 +486,13 @@ impl<'a> Predictor<'a> {
         }
         self.fields = fields;
         Ok(())
+    }
+
+    fn check_step(&self, cover: usize, done: u64, len: usize) -> Result<(), PredictError> {
+        if len as u64 == self.step_len(cover, done) {
+            return Ok(());
+        }
+        Err(PredictError::Step { cover, done, len })
     }
 
     /// The old and the new program that a cover stands in.

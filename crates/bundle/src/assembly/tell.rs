@@ -1,10 +1,12 @@
 //! What programs lack is made of what is known of them.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::{panic, thread};
 
-use fluvial_delta::predict::HEAD_BYTES;
+use fluvial_delta::predict::{HEAD_BYTES, Lore};
 use fluvial_delta::structure::Extent;
 
 use super::copy::{KEPT, WRITTEN};
@@ -13,11 +15,17 @@ use super::{Assembly, Payload};
 use crate::error::AssembleError;
 use crate::parity::{self, PARITY_BYTES};
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State, places};
-use crate::programs::{self, Bytes, Failed, Known, Open, Program};
+use crate::programs::{self, Bytes, Failed, Known, Open, Program, Taught};
 use crate::shelf::Shelf;
 
 /// Programs that are told at a time: each takes memory.
 const TELLERS_MAX: usize = 2;
+/// What programs have taught is kept until the next round, the longest first, as long as it takes no more memory than
+/// this; the others teach again.
+const TAUGHT_BYTES_MAX: u64 = 8 << 20;
+
+/// What programs have taught: by payload, and where the program stands in its order.
+pub(super) type TaughtPrograms = Mutex<HashMap<(usize, u64), Taught>>;
 
 /// What was told of a program: which pieces, and where the old space has the like of each.
 type Told = Vec<(usize, u64)>;
@@ -25,18 +33,27 @@ type Told = Vec<(usize, u64)>;
 impl Assembly<'_> {
     /// Makes what programs lack from what is known of them by now. So many levels of parity were fetched.
     pub(super) fn tell_programs(&mut self, fetched: &dyn Shelf, levels: usize) -> Result<(), AssembleError> {
-        let of_payload = |(number, payload): (usize, &Payload<'_>)| {
-            payload.programs.iter().map(|&program| (number, program)).collect::<Vec<_>>()
+        let programs = self.open_programs();
+        let mut taught_bytes = 0;
+        let fits = |(_, program): &&(usize, Extent)| {
+            taught_bytes += Lore::memory_bytes(program.len);
+            taught_bytes <= TAUGHT_BYTES_MAX
         };
-        let mut programs: Vec<(usize, Extent)> =
-            self.payloads.iter().enumerate().flat_map(of_payload).collect();
-        // The longest first: nobody is to wait for one at the end.
-        programs.sort_by_key(|(_, program)| Reverse(program.len));
+        // Behind the last level nothing is told any more.
+        let is_last = levels == parity::LEVELS.len();
+        let kept = if is_last { 0 } else { programs.iter().take_while(fits).count() };
         let next = AtomicUsize::new(0);
         let tell = || {
             let mut told = Told::new();
-            while let Some(&(number, program)) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                told.extend(self.tell_program(number, program, fetched, levels)?);
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&(number, program)) = programs.get(index) else { break };
+                let key = (number, program.offset);
+                let mut taught = self.taught().remove(&key).unwrap_or_default();
+                told.extend(self.tell_program(number, program, fetched, levels, &mut taught)?);
+                if index < kept {
+                    self.taught().insert(key, taught);
+                }
             }
             Ok::<_, AssembleError>(told)
         };
@@ -60,12 +77,30 @@ impl Assembly<'_> {
         Ok(())
     }
 
+    /// Programs that lack something, the longest first: nobody is to wait for one at the end.
+    fn open_programs(&self) -> Vec<(usize, Extent)> {
+        let program = |open: &OpenRun| {
+            let payload = &self.payloads[open.payload as usize];
+            let program = payload.program_of(payload.index.runs[open.run as usize].offset)?;
+            Some((open.payload as usize, program))
+        };
+        let mut programs: Vec<_> = self.open_runs.iter().filter_map(program).collect();
+        programs.dedup();
+        programs.sort_by_key(|(_, program)| Reverse(program.len));
+        programs
+    }
+
+    fn taught(&self) -> impl std::ops::DerefMut<Target = HashMap<(usize, u64), Taught>> + '_ {
+        self.taught.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tell_program(
         &self,
         number: usize,
         extent: Extent,
         fetched: &dyn Shelf,
         levels: usize,
+        taught: &mut Taught,
     ) -> Result<Told, AssembleError> {
         let payload = &self.payloads[number];
         let Some(mut known) = known_of(payload, number, extent, &self.open_runs, &self.pieces) else {
@@ -83,7 +118,7 @@ impl Assembly<'_> {
             old_programs: &self.old_programs,
             parity: &parity,
         };
-        match programs::resolve(&program, &mut known) {
+        match programs::resolve(&program, &mut known, taught) {
             Ok(told) => Ok(told),
             Err(Failed::Unpredictable) => Ok(Told::new()),
             Err(Failed::ReadTarget(source)) => Err(AssembleError::ReadTarget(source)),

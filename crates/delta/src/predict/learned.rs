@@ -32,11 +32,15 @@ pub(super) struct Learned {
 impl Learned {
     /// Knows nothing of programs that have so many bytes together.
     pub fn new(bytes: u64) -> Self {
-        let [least, most] = EXACT_SLOTS;
-        let slots = (bytes / BYTES_PER_SLOT).clamp(least as u64, most as u64) as usize;
-        let slots = slots.next_power_of_two();
+        let slots = slots(bytes);
         let table = |slots| vec![Slot::default(); slots].into_boxed_slice();
         Self { exact: table(slots), near: std::array::from_fn(|_| table(slots / NEAR_SHARE)) }
+    }
+
+    /// How much memory the maps take for programs that have so many bytes together, in bytes.
+    pub fn memory_bytes(bytes: u64) -> u64 {
+        let slots = slots(bytes);
+        ((slots + NEAR_SHIFTS.len() * (slots / NEAR_SHARE)) * size_of::<Slot>()) as u64
     }
 
     /// The distance that this very target has moved by, when it was last seen.
@@ -67,6 +71,13 @@ impl Learned {
             store(table, key(space, target >> shift), delta);
         }
     }
+}
+
+/// Slots of the exact map of programs that have so many bytes together.
+fn slots(bytes: u64) -> usize {
+    let [least, most] = EXACT_SLOTS;
+    let slots = (bytes / BYTES_PER_SLOT).clamp(least as u64, most as u64) as usize;
+    slots.next_power_of_two()
 }
 
 fn key(space: u64, target: u64) -> u64 {
