@@ -173,13 +173,14 @@ mod tests {
     }
 
     /// The runs of a stream, and which places of it were offered.
-    fn seen(stream: &Vec<u8>, guide: &Guide<'_>) -> (Vec<RunInfo>, Vec<u64>) {
+    fn seen(stream: &[u8], guide: &Guide<'_>) -> (Vec<RunInfo>, Vec<u64>) {
+        let stream = stream.to_vec();
         let offered = Mutex::new(Vec::new());
         let offer = |run: &RunInfo, bytes: &[u8]| {
             assert_eq!(bytes, &stream[run.offset as usize..][..run.len as usize]);
             offered.lock().unwrap().push(run.offset);
         };
-        let mut seen = survey(&[stream], Cutting::Files, HashKind::default(), guide, &offer);
+        let mut seen = survey(&[&stream], Cutting::Files, HashKind::default(), guide, &offer);
         (seen.remove(0).runs, offered.into_inner().unwrap())
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use fluvial_delta::header::Sha256Digest;
+use fluvial_delta::header::{Blake3Digest, Sha256Digest};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -16,13 +16,13 @@ use crate::limits::{
 };
 
 /// The version of the format.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The version of this format, 2.
+    /// The version of this format, 3.
     pub manifest_version: u32,
     /// What the release is of: a product.
     pub name: String,
@@ -66,6 +66,9 @@ pub struct PayloadInfo {
     /// Its SHA-256.
     #[serde(with = "hex_digest")]
     pub sha256: Sha256Digest,
+    /// Its BLAKE3, which a device compares while it writes: blocks that are read back in any order give it.
+    #[serde(with = "hex_digest")]
+    pub blake3: Blake3Digest,
     /// Its block index.
     pub index: PartInfo,
     /// The sketch of it, if there is one.
@@ -250,7 +253,8 @@ mod tests {
     fn sample() -> Manifest {
         let part = |size_bytes| PartInfo { size_bytes, sha256: [2; 32] };
         let (sketch, whole) = (Some(part(8)), Some(part(9)));
-        let payload = PayloadInfo { size_bytes: 4096, sha256: [1; 32], index: part(7), sketch, whole };
+        let payload =
+            PayloadInfo { size_bytes: 4096, sha256: [1; 32], blake3: [3; 32], index: part(7), sketch, whole };
         Manifest {
             hardware: vec!["rpi4".into()],
             components: vec![Component::Slot { name: "system".into(), payload }],

@@ -5,16 +5,16 @@ use std::ops::Range;
 /// Makes each range so much longer at both ends, within `0..end`, and one of those that touch. The ranges are in order
 /// and do not overlap.
 pub(crate) fn widened(ranges: impl IntoIterator<Item = Range<u64>>, by: u64, end: u64) -> Vec<Range<u64>> {
-    let mut list: Vec<Range<u64>> = Vec::new();
+    let mut wide: Vec<Range<u64>> = Vec::new();
     for range in ranges {
-        let wide = range.start.saturating_sub(by)..range.end.saturating_add(by).min(end);
-        match list.last_mut() {
-            Some(last) if wide.start <= last.end => last.end = last.end.max(wide.end),
-            _ if wide.is_empty() => {}
-            _ => list.push(wide),
+        let range = range.start.saturating_sub(by)..range.end.saturating_add(by).min(end);
+        match wide.last_mut() {
+            Some(before) if range.start <= before.end => before.end = before.end.max(range.end),
+            _ if range.is_empty() => {}
+            _ => wide.push(range),
         }
     }
-    list
+    wide
 }
 
 /// What `ranges` have and `taken` lacks.

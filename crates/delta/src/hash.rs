@@ -105,7 +105,11 @@ pub(crate) fn start_of(stream: &dyn ReadAt) -> io::Result<[u8; START_DIGEST_BYTE
     Ok(start)
 }
 
-pub(crate) fn both_of(
+/// The SHA-256 and the BLAKE3 of a stream, which is read once. Memory: a buffer.
+///
+/// # Errors
+/// [`HashError`].
+pub fn both_of(
     stream: &dyn ReadAt,
     progress: OnBytes<'_>,
 ) -> Result<(Sha256Digest, Blake3Digest), HashError> {

@@ -70,11 +70,11 @@ fn attempt(
 ) -> Result<Attempt, Fault> {
     let path = work.device.path(job.target);
     let unread = |error| Fault::reading(path, error);
-    let verifier = target.try_clone().and_then(|medium| Verifier::begin(medium, true)).map_err(unread)?;
+    let verifier = target.try_clone().and_then(Verifier::begin_blake3).map_err(unread)?;
     let (choice, tally, has_believed) = assemble(work, job, (bundle, index), &verifier, old, may_believe)?;
     work.progress.phase("verifying", 0);
     let digest = verifier.finish().map_err(|error| Fault::writing(path, error))?;
-    let mut is_right = digest == Some(index.sha256);
+    let mut is_right = digest == Some(job.payload.blake3);
     if !is_right && !has_believed {
         read_back(work, job, target)?;
         is_right = true;

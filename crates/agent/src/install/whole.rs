@@ -70,11 +70,11 @@ pub fn make(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, reason: String) -> 
     let target = destination.reserve(len, 0, work.device.folder.path())?;
     let path = work.device.path(job.target);
     let unread = |error| Fault::reading(path, error);
-    let verifier = target.try_clone().and_then(|medium| Verifier::begin(medium, true)).map_err(unread)?;
+    let verifier = target.try_clone().and_then(Verifier::begin_blake3).map_err(unread)?;
     let in_place_bytes = write(work, job, bundle, &verifier)?;
     work.progress.phase("verifying", 0);
     let digest = verifier.finish().map_err(|error| Fault::writing(path, error))?;
-    if digest != Some(job.payload.sha256) {
+    if digest != Some(job.payload.blake3) {
         read_back(work, job, &target)?;
     }
     destination.publish(len)?;

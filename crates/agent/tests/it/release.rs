@@ -141,6 +141,7 @@ impl Release {
         let payload = PayloadInfo {
             size_bytes: image.len() as u64,
             sha256: Sha256::digest(image).into(),
+            blake3: HashKind::Blake3.digest(image),
             index: PartInfo::of(index),
             sketch: None,
             whole: None,

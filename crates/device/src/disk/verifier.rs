@@ -1,23 +1,29 @@
 //! Syncs a result and reads it back while the rest of it is made, on threads of its own: hashing takes as long
 //! as copying does, and a slow disk is waited for only once.
 //!
-//! One thread syncs what is written, in steps; another drops what is on the disk from memory, in order, reads it
-//! from there and hashes it. So what is hashed is what the disk holds. What is ahead of that stays in memory as
-//! long as the system has room: those who make the rest may want to read it. Bytes may be written in any order. Should a
-//! byte be written twice, what was hashed may not be what stands there at the end: then, and where an earlier
-//! run made an unknown part, no digest is given, and the caller reads everything again.
+//! One thread syncs what is written, in steps; another drops what is on the disk from memory, reads it from there and
+//! hashes it. So what is hashed is what the disk holds. Bytes may be written in any order. SHA-256 takes them from the
+//! start on: what is ahead stays in memory as long as the system has room, those who make the rest may want to read it.
+//! BLAKE3 takes each block as it comes, so that nothing is left to be done when the last one does. Should a byte be
+//! written twice, what was hashed may not be what stands there at the end: then, and where an earlier run made an
+//! unknown part, no digest is given, and the caller reads everything again.
 
+mod tree;
+
+use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use fluvial_delta::apply::Target;
-use fluvial_delta::header::Sha256Digest;
+use fluvial_delta::header::{Blake3Digest, Sha256Digest};
 use fluvial_delta::structure::ReadAt;
 use sha2::{Digest as _, Sha256};
 
 use super::medium::Medium;
 use super::pages::Pages;
+use tree::Tree;
 
 /// Bytes that are read at a time: they are still in the processor's cache when they are hashed.
 const STEP_BYTES: u64 = 256 << 10;
@@ -30,7 +36,7 @@ const SYNC_BYTES: u64 = 8 << 20;
 const ROOM_BYTES: u64 = 32 << 20;
 /// Everybody waits with so much unsynced: memory holds no more of it.
 const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
-/// What is written is counted by blocks of so many bytes at least ...
+/// What is written is counted by blocks of so many bytes at least, and a power of two, ...
 const BLOCK_BYTES_MIN: u64 = 64 << 10;
 /// ... and by so many blocks at most, for which memory is taken.
 const BLOCKS_MAX: u64 = 1 << 14;
@@ -39,17 +45,26 @@ const STACK_BYTES: usize = 256 << 10;
 
 /// A result that is synced and hashed while it is written.
 ///
-/// Memory: 5 bytes for each of 16,384 blocks, one bit for each page of 4 KiB, and 256 KiB; 64 MiB of what the system holds for files.
+/// Memory: 40 bytes for each of 16,384 blocks, one bit for each page of 4 KiB, and 256 KiB; 64 MiB of what the system
+/// holds for files.
 #[derive(Debug)]
 pub struct Verifier {
     shared: Arc<Shared>,
     syncer: Option<JoinHandle<()>>,
-    hasher: Option<JoinHandle<io::Result<Sha256Digest>>>,
+    hasher: Option<JoinHandle<io::Result<[u8; 32]>>>,
+}
+
+/// The hash of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Sha256,
+    Blake3,
 }
 
 #[derive(Debug)]
 struct Shared {
     medium: Medium,
+    kind: Kind,
     /// Where all of the result will be written, what is not needs not be read.
     pages: Option<Pages>,
     written: Mutex<Written>,
@@ -72,8 +87,10 @@ struct Written {
     unsynced_bytes: u64,
     /// Everything before this offset is on the disk.
     synced_end: u64,
-    /// Everything before this offset is hashed, or is about to be.
-    hashed_end: u64,
+    /// Blocks that are on the disk and not hashed; none with SHA-256, which takes them in order.
+    ready: BTreeSet<u32>,
+    /// So many bytes are hashed, or are about to be.
+    hashed_bytes: u64,
     /// Some byte was written twice, or was not written by this run.
     is_unknown: bool,
     /// Nothing more will come.
@@ -86,7 +103,7 @@ struct Written {
 
 impl Written {
     fn new(len: u64, is_unknown: bool) -> Self {
-        let block_bytes = len.div_ceil(BLOCKS_MAX).next_multiple_of(BLOCK_BYTES_MIN).max(BLOCK_BYTES_MIN);
+        let block_bytes = len.div_ceil(BLOCKS_MAX).next_power_of_two().max(BLOCK_BYTES_MIN);
         let starts = (0..len).step_by(block_bytes as usize);
         let missing: Vec<u32> = starts.map(|start| (len - start).min(block_bytes) as u32).collect();
         Self {
@@ -97,7 +114,8 @@ impl Written {
             fresh: Vec::new(),
             unsynced_bytes: 0,
             synced_end: 0,
-            hashed_end: 0,
+            ready: BTreeSet::new(),
+            hashed_bytes: 0,
             is_unknown,
             is_closed: false,
             is_over: false,
@@ -108,7 +126,6 @@ impl Written {
     /// Notes that the bytes from `start` to `end` are there.
     fn add(&mut self, start: u64, end: u64) {
         self.unsynced_bytes += end - start;
-        self.is_unknown |= start < self.hashed_end && start < end;
         let mut at = start;
         while at < end && !self.is_unknown {
             let block = (at / self.block_bytes) as usize;
@@ -129,13 +146,28 @@ impl Written {
     }
 
     /// Notes that these blocks are on the disk.
-    fn synced(&mut self, blocks: &[u32]) {
+    fn synced(&mut self, blocks: &[u32], kind: Kind) {
         for &block in blocks {
             self.is_synced[block as usize] = true;
+            if kind == Kind::Blake3 {
+                self.ready.insert(block);
+            }
         }
         let next = (self.synced_end / self.block_bytes) as usize;
         let more = self.is_synced.iter().skip(next).take_while(|is_synced| **is_synced).count();
         self.synced_end = ((next + more) as u64 * self.block_bytes).min(self.len);
+    }
+
+    /// Takes blocks in a row to be hashed, so many bytes at most, but one.
+    fn take_ready(&mut self, bytes_max: u64) -> Range<u64> {
+        let Some(first) = self.ready.pop_first() else { return 0..0 };
+        let mut end = first + 1;
+        while u64::from(end - first) * self.block_bytes < bytes_max && self.ready.remove(&end) {
+            end += 1;
+        }
+        let bytes = u64::from(first) * self.block_bytes..(u64::from(end) * self.block_bytes).min(self.len);
+        self.hashed_bytes += bytes.end - bytes.start;
+        bytes
     }
 }
 
@@ -177,7 +209,7 @@ impl Shared {
             };
             self.medium.file().sync_data()?;
             let mut written = self.lock();
-            written.synced(&blocks);
+            written.synced(&blocks, self.kind);
             written.unsynced_bytes -= bytes;
             self.changed.notify_all();
             if is_last {
@@ -187,7 +219,48 @@ impl Shared {
     }
 
     /// Hashes all of the result as it comes to the disk; what is not there when nothing more comes, is left.
-    fn hash(&self) -> io::Result<Sha256Digest> {
+    fn hash(&self) -> io::Result<[u8; 32]> {
+        match self.kind {
+            Kind::Sha256 => self.sha256(),
+            Kind::Blake3 => self.blake3(),
+        }
+    }
+
+    fn blake3(&self) -> io::Result<Blake3Digest> {
+        let (blocks, block_bytes) = {
+            let written = self.lock();
+            (written.missing.len(), written.block_bytes)
+        };
+        let mut tree = Tree::new(blocks);
+        let mut buf = vec![0; STEP_BYTES as usize];
+        loop {
+            let range = {
+                let mut written = self.lock();
+                while written.ready.is_empty() && !written.is_over {
+                    written = self.wait(written);
+                }
+                if written.is_unknown || written.ready.is_empty() {
+                    return Ok(tree.digest());
+                }
+                written.take_ready(RELEASE_BYTES)
+            };
+            // Whatever has read it since: it comes from the disk.
+            self.medium.release(range.start, range.end);
+            for start in range.clone().step_by(block_bytes as usize) {
+                let mut hasher = Tree::hasher(start);
+                let end = (start + block_bytes).min(range.end);
+                for at in (start..end).step_by(buf.len()) {
+                    let bytes = &mut buf[..(end - at).min(STEP_BYTES) as usize];
+                    self.medium.read_at(at, bytes)?;
+                    hasher.update(bytes);
+                }
+                tree.add((start / block_bytes) as usize, &hasher);
+            }
+            self.medium.release(range.start, range.end);
+        }
+    }
+
+    fn sha256(&self) -> io::Result<Sha256Digest> {
         let mut hash = Sha256::new();
         let mut buf = vec![0; STEP_BYTES as usize];
         let mut done = 0;
@@ -201,7 +274,7 @@ impl Shared {
                 if written.is_unknown || end == done {
                     return Ok(hash.finalize().into());
                 }
-                written.hashed_end = end;
+                written.hashed_bytes = end;
                 end
             };
             // Whatever has read it since: it comes from the disk.
@@ -225,9 +298,21 @@ impl Verifier {
     /// # Errors
     /// Where no thread can be had.
     pub fn begin(medium: Medium, whole: bool) -> io::Result<Self> {
+        Self::begin_with(medium, whole, Kind::Sha256)
+    }
+
+    /// As [`Verifier::begin`] with all of it to be written, but hashes with BLAKE3.
+    ///
+    /// # Errors
+    /// Where no thread can be had.
+    pub fn begin_blake3(medium: Medium) -> io::Result<Self> {
+        Self::begin_with(medium, true, Kind::Blake3)
+    }
+
+    fn begin_with(medium: Medium, whole: bool, kind: Kind) -> io::Result<Self> {
         let pages = whole.then(|| Pages::new(medium.len()));
         let written = Mutex::new(Written::new(medium.len(), !whole));
-        let shared = Arc::new(Shared { medium, pages, written, changed: Condvar::new() });
+        let shared = Arc::new(Shared { medium, kind, pages, written, changed: Condvar::new() });
         let mut verifier = Self { shared: Arc::clone(&shared), syncer: None, hasher: None };
         let thread = |name: &str| Builder::new().name(name.into()).stack_size(STACK_BYTES);
         let syncing = Arc::clone(&shared);
@@ -258,12 +343,12 @@ impl Verifier {
         self.shared.wait_for_room(ROOM_BYTES);
     }
 
-    /// Everything is written: waits for the rest to be synced and hashed. Answers `None` where the digest is not
-    /// known to be that of what the disk holds.
+    /// Everything is written: waits for the rest to be synced and hashed. Answers the SHA-256, or the BLAKE3, and
+    /// `None` where it is not known to be that of what the disk holds.
     ///
     /// # Errors
     /// Where the result cannot be synced or read back.
-    pub fn finish(mut self) -> io::Result<Option<Sha256Digest>> {
+    pub fn finish(mut self) -> io::Result<Option<[u8; 32]>> {
         let digest = self.close();
         let mut written = self.shared.lock();
         if let Some(fault) = written.fault.take() {
@@ -271,11 +356,11 @@ impl Verifier {
         }
         let Some(digest) = digest else { return Ok(None) };
         let digest = digest?;
-        let is_known = !written.is_unknown && written.hashed_end == written.len;
+        let is_known = !written.is_unknown && written.hashed_bytes == written.len;
         Ok(is_known.then_some(digest))
     }
 
-    fn close(&mut self) -> Option<io::Result<Sha256Digest>> {
+    fn close(&mut self) -> Option<io::Result<[u8; 32]>> {
         self.shared.lock().is_closed = true;
         self.shared.changed.notify_all();
         let panicked = |_| Err(io::Error::other("the thread that hashes the result panicked"));
@@ -335,10 +420,18 @@ mod tests {
 
     const LEN: usize = 3_000_000;
 
-    fn begin(whole: bool) -> Verifier {
+    fn medium() -> Medium {
         let file = tempfile::tempfile().unwrap();
         file.set_len(LEN as u64).unwrap();
-        Verifier::begin(Medium::new(file).unwrap(), whole).unwrap()
+        Medium::new(file).unwrap()
+    }
+
+    fn begin(whole: bool) -> Verifier {
+        Verifier::begin(medium(), whole).unwrap()
+    }
+
+    fn begin_blake3() -> Verifier {
+        Verifier::begin_blake3(medium()).unwrap()
     }
 
     fn content() -> Vec<u8> {
@@ -357,32 +450,36 @@ mod tests {
             cuts.sort_unstable();
             let mut runs: Vec<_> = cuts.windows(2).map(|pair| pair[0]..pair[1]).collect();
             runs.sort_by_key(|run| (run.start as u64 ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let verifier = begin(true);
-            for run in runs {
-                verifier.write_at(run.start as u64, &content[run]).unwrap();
+            let sha256: Sha256Digest = Sha256::digest(&content).into();
+            let blake3 = *blake3::hash(&content).as_bytes();
+            for (verifier, expected) in [(begin(true), sha256), (begin_blake3(), blake3)] {
+                for run in &runs {
+                    verifier.write_at(run.start as u64, &content[run.clone()]).unwrap();
+                }
+                prop_assert_eq!(verifier.finish().unwrap(), Some(expected));
             }
-            let expected: Sha256Digest = Sha256::digest(&content).into();
-            prop_assert_eq!(verifier.finish().unwrap(), Some(expected));
         }
     }
 
     #[test]
     fn no_digest_is_given_where_it_could_be_wrong() {
         let content = content();
-        let verifier = begin(true);
-        verifier.write_at(0, &content[..LEN - 1]).unwrap();
-        assert_eq!(verifier.finish().unwrap(), None, "one byte is missing");
+        for begin in [|| begin(true), begin_blake3] {
+            let verifier = begin();
+            verifier.write_at(0, &content[..LEN - 1]).unwrap();
+            assert_eq!(verifier.finish().unwrap(), None, "one byte is missing");
 
-        let verifier = begin(true);
-        verifier.write_at(0, &content).unwrap();
-        verifier.write_at(1000, b"again").unwrap();
-        assert_eq!(verifier.finish().unwrap(), None, "bytes were written twice");
+            let verifier = begin();
+            verifier.write_at(0, &content).unwrap();
+            verifier.write_at(1000, b"again").unwrap();
+            assert_eq!(verifier.finish().unwrap(), None, "bytes were written twice");
 
-        let verifier = begin(true);
-        verifier.write_at(2_000_000, &content[2_000_000..]).unwrap();
-        verifier.write_at(1_000_000, &content[1_000_000..2_000_001]).unwrap();
-        verifier.write_at(0, &content[..1_000_000]).unwrap();
-        assert_eq!(verifier.finish().unwrap(), None, "a byte ahead was written twice");
+            let verifier = begin();
+            verifier.write_at(2_000_000, &content[2_000_000..]).unwrap();
+            verifier.write_at(1_000_000, &content[1_000_000..2_000_001]).unwrap();
+            verifier.write_at(0, &content[..1_000_000]).unwrap();
+            assert_eq!(verifier.finish().unwrap(), None, "a byte ahead was written twice");
+        }
 
         let verifier = begin(false);
         verifier.write_at(0, &content).unwrap();
@@ -402,6 +499,34 @@ mod tests {
     }
 
     #[test]
+    fn nothing_and_one_block_have_digests() {
+        for len in [0, 1, 64 << 10] {
+            let content = vec![5; len];
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(len as u64).unwrap();
+            let verifier = Verifier::begin_blake3(Medium::new(file).unwrap()).unwrap();
+            verifier.write_at(0, &content).unwrap();
+            assert_eq!(verifier.finish().unwrap(), Some(*blake3::hash(&content).as_bytes()), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_block_is_hashed_before_those_that_stand_before_it() {
+        let content = content();
+        let verifier = begin_blake3();
+        verifier.write_at(1 << 20, &content[1 << 20..]).unwrap();
+        verifier.shared.lock().unsynced_bytes += SYNC_BYTES;
+        verifier.shared.changed.notify_all();
+        let mut written = verifier.shared.lock();
+        while written.hashed_bytes < (LEN - (1 << 20)) as u64 {
+            written = verifier.shared.wait(written);
+        }
+        drop(written);
+        verifier.write_at(0, &content[..1 << 20]).unwrap();
+        assert_eq!(verifier.finish().unwrap(), Some(*blake3::hash(&content).as_bytes()));
+    }
+
+    #[test]
     fn a_slow_disk_is_waited_for_and_hashed_meanwhile() {
         let file = tempfile::tempfile().unwrap();
         let len = UNSYNCED_BYTES_MAX + 3 * SYNC_BYTES;
@@ -417,7 +542,7 @@ mod tests {
         }
         // Of what is synced some is hashed before the end.
         let mut written = verifier.shared.lock();
-        while written.hashed_end == 0 {
+        while written.hashed_bytes == 0 {
             written = verifier.shared.wait(written);
         }
         drop(written);

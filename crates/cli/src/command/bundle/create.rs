@@ -10,7 +10,7 @@ use fluvial_bundle::{
     Sketch, WholeOptions, WriteOptions, write, write_whole,
 };
 use fluvial_delta::diff::{DiffOptions, Named, diff};
-use fluvial_delta::hash::{HashError, sha256_of};
+use fluvial_delta::hash::{HashError, both_of, sha256_of};
 use fluvial_delta::header::Sha256Digest;
 use fluvial_delta::structure::ReadAt;
 use indicatif::HumanBytes;
@@ -115,7 +115,8 @@ fn pack(
     let image = open(&slot.image)?;
     check_patch_path(&arguments.bundle, image.identity().ok(), "the image of a slot")?;
     progress.phase("hashing", image.len());
-    let sha256 = hash(&slot.image, &image, progress)?;
+    let hashes = both_of(&image, &mut |bytes| progress.advance(bytes));
+    let (sha256, blake3) = hashes.map_err(|error| unhashed(&slot.image, error))?;
     let folder = folder_of(&arguments.bundle);
     let failed = |error| Fault::writing(folder, error);
     let temporary = || tempfile::tempfile_in(folder).map(BufWriter::new).map_err(failed);
@@ -138,6 +139,7 @@ fn pack(
     let payload = PayloadInfo {
         size_bytes: image.len(),
         sha256,
+        blake3,
         index: PartInfo::of(&index),
         sketch: Some(PartInfo::of(&sketch)),
         whole: (!table.is_empty()).then(|| PartInfo::of(&table)),
@@ -197,10 +199,15 @@ fn packing(
 
 /// The SHA-256 of a file or device.
 pub fn hash(path: &Path, medium: &Medium, progress: &Progress) -> Result<Sha256Digest, Fault> {
-    sha256_of(medium, &mut |bytes| progress.advance(bytes)).map_err(|error| match error {
+    sha256_of(medium, &mut |bytes| progress.advance(bytes)).map_err(|error| unhashed(path, error))
+}
+
+/// Why something could not be hashed.
+pub fn unhashed(path: &Path, error: HashError) -> Fault {
+    match error {
         HashError::Read(source) => Fault::reading(path, source),
         HashError::Cancelled => Fault::new(Kind::Cancelled, error),
-    })
+    }
 }
 
 /// Copies a file from where it stands to its end.
@@ -225,6 +232,7 @@ fn show(arguments: &BundleCreateArguments, outcome: &Outcome, duration_s: f64) -
             "name": component.name(),
             "size_bytes": component.payload().size_bytes,
             "sha256": hex::encode(component.payload().sha256),
+            "blake3": hex::encode(component.payload().blake3),
             "index_bytes": super::part_bytes(header, index, PartKind::Index),
             "chunks_bytes": super::part_bytes(header, index, PartKind::Chunks),
             "full_bytes": super::part_bytes(header, index, PartKind::Full),

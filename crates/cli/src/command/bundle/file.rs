@@ -9,14 +9,16 @@ use fluvial_bundle::{
     AssembleError, Assembly, BUNDLE_PREFIX_BYTES, BundleError, BundleHeader, FrameReader, Index, Manifest,
     Part, PartKind, Restorer, Shelf, Sketch,
 };
-use fluvial_delta::apply::{Target, check_target};
-use fluvial_delta::header::StreamInfo;
+use fluvial_delta::apply::Target;
+use fluvial_delta::hash::both_of;
 use fluvial_delta::structure::ReadAt;
 
 use fluvial_console::Progress;
 use fluvial_console::open;
 use fluvial_console::{Fault, Kind};
 use fluvial_device::disk::{Contents, Medium};
+
+use super::create::unhashed;
 
 /// A bundle, its header read.
 pub struct BundleFile {
@@ -114,8 +116,11 @@ impl BundleFile {
         progress.phase("packing", index.unpacked.packed_bytes());
         contents.pack(&medium, &[], folder, &|bytes| progress.advance(bytes))?;
         progress.phase("verifying", index.len);
-        let info = StreamInfo { name: index.name.clone(), size: index.len, sha256: index.sha256 };
-        check_target(&medium, &info, &mut |bytes| progress.advance(bytes))?;
+        let hashes = both_of(&medium, &mut |bytes| progress.advance(bytes));
+        let payload = self.manifest.components[component].payload();
+        if hashes.map_err(|error| unhashed(&self.path, error))? != (payload.sha256, payload.blake3) {
+            return Err(self.damaged(component, "its chunks make another image"));
+        }
         Ok(medium)
     }
 }

@@ -29,6 +29,7 @@ fn json(bundle: &BundleFile) -> serde_json::Value {
             "name": component.name(),
             "size_bytes": component.payload().size_bytes,
             "sha256": hex::encode(component.payload().sha256),
+            "blake3": hex::encode(component.payload().blake3),
             "sketch_bytes": part(PartKind::Sketch),
             "index_bytes": part(PartKind::Index),
             "chunks_bytes": part(PartKind::Chunks),

@@ -118,7 +118,7 @@ impl Bench<'_> {
     fn header_bytes(&self, size_bytes: u64, index_bytes: u64) -> Result<u64, Fault> {
         let part = |size_bytes| PartInfo { size_bytes, sha256: [0; 32] };
         let (index, sketch, whole) = (part(index_bytes), Some(part(1000)), Some(part(10_000)));
-        let payload = PayloadInfo { size_bytes, sha256: [0; 32], index, sketch, whole };
+        let payload = PayloadInfo { size_bytes, sha256: [0; 32], blake3: [0; 32], index, sketch, whole };
         let mut manifest = Manifest::new("release".into(), "1.0".into(), 1);
         manifest.components.push(Component::Slot { name: SLOT_NAME.into(), payload });
         let mut header = BundleHeader::new(manifest.to_bytes()?);
