@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fluvial_bundle::limits::INDEX_BYTES_MAX;
-use fluvial_bundle::{Cutting, Guide, HashKind, Index, Offer, Payload, Unpacked, index_of};
+use fluvial_bundle::{Cutting, HashKind, Index, Notes, Payload, Survey, Unpacked, index_of};
 use fluvial_console::{Fault, Kind, Progress, say};
 use fluvial_delta::structure::{Extent, ReadAt};
 use fluvial_device::disk::{Contents, Medium, durable};
@@ -62,19 +62,16 @@ pub fn look(slot: &Medium, (cutting, hash): Scheme, folder: &Path) -> Result<(Co
     found.map_err(|error| Fault::writing(folder, error))
 }
 
-/// Makes the index of a slot, of which the contents and files are known; what the `guide` knows is not cut, and `offer`
-/// hears of every run on the way.
+/// Makes the index of a slot, of which the contents and files are known, and what is noted on the way.
 pub fn make(
     (slot, contents, files): (&Medium, &Contents, &[Extent]),
-    (cutting, hash): Scheme,
-    guide: &Guide<'_>,
-    offer: &Offer<'_>,
+    survey: &Survey<'_>,
     progress: &Progress,
-) -> Result<Index, Fault> {
+) -> Result<(Index, Notes), Fault> {
     let (bytes, unpacked) = (contents.behind(slot), Some(&contents.unpacked));
     let payload = Payload { name: "slot", sha256: [0; 32], bytes: &bytes, files, unpacked };
     progress.phase("indexing", bytes.len());
-    Ok(index_of(payload, cutting, hash, guide, offer, &|bytes| progress.advance(bytes))?)
+    Ok(index_of(payload, survey, &|bytes| progress.advance(bytes))?)
 }
 
 /// The index of a slot that is a source of an installation.
@@ -85,7 +82,8 @@ pub fn of_slot(work: &Work<'_>, slot: &Slot, scheme: Scheme) -> Result<Index, Fa
         return Ok(index);
     }
     let (contents, files) = look(&medium, scheme, folder)?;
-    let index = make((&medium, &contents, &files), scheme, &Guide::default(), &|_, _| {}, work.progress)?;
+    let survey = Survey::plain(scheme.0, scheme.1);
+    let (index, _) = make((&medium, &contents, &files), &survey, work.progress)?;
     if !work.arguments.dry_run {
         store(&path, &medium, &index)?;
     }
@@ -152,7 +150,8 @@ pub fn create(
     // It is asked for, so it is made whatever is kept.
     let medium = device.source(slot)?;
     let (contents, files) = look(&medium, scheme, device.folder.path())?;
-    let index = make((&medium, &contents, &files), scheme, &Guide::default(), &|_, _| {}, progress)?;
+    let survey = Survey::plain(scheme.0, scheme.1);
+    let (index, _) = make((&medium, &contents, &files), &survey, progress)?;
     store(&path, &medium, &index)?;
     let bytes = path.metadata().map_err(|error| Fault::reading(&path, error))?.len();
     Ok(Created { path, bytes, runs: index.runs.len(), duration_s: started.elapsed().as_secs_f64() })

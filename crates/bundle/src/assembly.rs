@@ -20,6 +20,7 @@ use crate::cutting::Cutting;
 use crate::hash::HashKind;
 use crate::have::Have;
 use crate::index::Index;
+use crate::notes::Notes;
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece};
 use crate::scatter::Scatter;
 
@@ -90,7 +91,7 @@ struct Payload<'a> {
 ///
 /// Memory: 9 bytes for each run and 8 for each file of the payloads; 50 for each chunk that no old run holds, of
 /// 128 MiB of a payload at a time; 150 for each piece of the program at hand that the old space has the like
-/// of; and 22 MiB.
+/// of; and 28 MiB.
 pub struct Assembly<'a> {
     payloads: Vec<Payload<'a>>,
     /// How all payloads are cut, and the old streams.
@@ -101,6 +102,8 @@ pub struct Assembly<'a> {
     old_programs: Vec<Extent>,
     /// Which old streams have runs only that are wanted as they are.
     unchanged_streams: Vec<bool>,
+    /// Chunks of the old streams, as far as they were noted.
+    notes: Notes,
     open_runs: Vec<OpenRun>,
     pieces: Vec<Piece>,
     /// The payload and the page at which the next window begins.
@@ -140,6 +143,7 @@ impl<'a> Assembly<'a> {
             old: Arc::new(Have::new(old)),
             old_programs: Vec::new(),
             unchanged_streams,
+            notes: Notes::default(),
             open_runs: Vec::new(),
             pieces: Vec::new(),
             next_page: (0, 0),

@@ -17,7 +17,7 @@ use crate::survey::Offer;
 const TRIES_MAX: usize = 4;
 
 /// Streams whose runs are known, by their length.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Guide<'a> {
     /// Sorted by length.
     streams: Vec<Known<'a>>,
@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
     use crate::cutting::Cutting;
-    use crate::survey::survey;
+    use crate::survey::Survey;
     use crate::write::{Payload, index_of};
     use fluvial_delta::structure::Extent;
 
@@ -168,8 +168,7 @@ mod tests {
             bytes.extend_from_slice(file);
         }
         let payload = Payload { name: "", sha256: [0; 32], bytes: &bytes, files: &extents, unpacked: None };
-        let (cutting, hash) = (Cutting::Files, HashKind::default());
-        index_of(payload, cutting, hash, &Guide::default(), &|_, _| {}, &|_| true).unwrap()
+        index_of(payload, &Survey::plain(Cutting::Files, HashKind::default()), &|_| true).unwrap().0
     }
 
     /// The runs of a stream, and which places of it were offered.
@@ -180,7 +179,8 @@ mod tests {
             assert_eq!(bytes, &stream[run.offset as usize..][..run.len as usize]);
             offered.lock().unwrap().push(run.offset);
         };
-        let mut seen = survey(&[&stream], Cutting::Files, HashKind::default(), guide, &offer);
+        let plain = Survey::plain(Cutting::Files, HashKind::default());
+        let mut seen = Survey { guide: guide.clone(), offer: &offer, ..plain }.see(&[&stream]);
         (seen.remove(0).runs, offered.into_inner().unwrap())
     }
 

@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(Manifest::read(&bytes).unwrap(), sample());
         let text = String::from_utf8(bytes).unwrap();
         assert!(
-            text.starts_with(r#"{"components":[{"kind":"slot","name":"system","payload":{"index":"#),
+            text.starts_with(r#"{"components":[{"kind":"slot","name":"system","payload":{"blake3":"#),
             "{text}"
         );
         assert!(!text.contains(' '));

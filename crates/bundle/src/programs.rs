@@ -6,6 +6,7 @@
 //! The digest of the chunk proves what is told; where it is wrong in a few places, parity corrects it
 //! ([`crate::parity`]).
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 
@@ -137,12 +138,21 @@ pub(crate) fn resolve(
     known: &mut [Known],
     taught: &mut Taught,
 ) -> Result<Vec<(usize, u64)>, Failed> {
-    let mut proved = Vec::new();
-    let is_uneven = resolve_from(program, known, Side::Before, taught, &mut proved)?;
+    let mut tried = Tried::default();
+    let is_uneven = resolve_from(program, known, Side::Before, taught, &mut tried)?;
     if is_uneven {
-        resolve_from(program, known, Side::Behind, taught, &mut proved)?;
+        resolve_from(program, known, Side::Behind, taught, &mut tried)?;
     }
-    Ok(proved)
+    Ok(tried.proved)
+}
+
+/// What came of trying.
+#[derive(Default)]
+struct Tried {
+    /// Pieces that were proved, and where the old space has the like of each.
+    proved: Vec<(usize, u64)>,
+    /// Of pieces that were not, the start of the digest of what was told last.
+    wrong: HashMap<usize, u32>,
 }
 
 /// Answers whether the other side would give something else.
@@ -151,7 +161,7 @@ fn resolve_from(
     known: &mut [Known],
     side: Side,
     taught: &mut Taught,
-    proved: &mut Vec<(usize, u64)>,
+    tried: &mut Tried,
 ) -> Result<bool, Failed> {
     let (covers, is_uneven) = covers(known, side, program.old.len());
     let whole = [Extent { offset: 0, len: program.extent.len }];
@@ -188,12 +198,12 @@ fn resolve_from(
         for index in parts(known, &new) {
             let Some(open) = known[index].open else { continue };
             if telling.take(index, &known[index], &new, &bytes, old)
-                && program.prove(open, &mut telling.bytes)
+                && program.prove(open, &mut telling.bytes, &mut tried.wrong)
             {
                 let place = telling.place;
                 let offset = program.extent.offset + known[index].new;
                 program.order.write_at(offset, &telling.bytes).map_err(Failed::Write)?;
-                proved.push((open.piece, place));
+                tried.proved.push((open.piece, place));
                 known[index] = Known { old: place, bytes: Bytes::Made, open: None, ..known[index] };
             }
         }
@@ -361,11 +371,16 @@ impl Program<'_> {
         Ok(())
     }
 
-    /// Whether bytes are those of a piece, or are it once they are corrected.
-    fn prove(&self, open: Open, bytes: &mut [u8]) -> bool {
+    /// Whether bytes are those of a piece, or are it once they are corrected. What is `wrong` is noted there, and not
+    /// corrected again: that takes longer than anything else.
+    fn prove(&self, open: Open, bytes: &mut [u8], wrong: &mut HashMap<usize, u32>) -> bool {
         let is_right = |bytes: &[u8]| digests(self.hash, bytes).1 == open.check;
-        if is_right(bytes) {
+        let (start, check) = digests(self.hash, bytes);
+        if check == open.check {
             return true;
+        }
+        if wrong.insert(open.piece, start) == Some(start) {
+            return false;
         }
         let parity = (self.parity)(open.piece);
         !parity.is_empty() && parity::correct(bytes, &parity) && is_right(bytes)

@@ -9,17 +9,17 @@ use rayon::prelude::*;
 use crate::cut::{Chunk, Run, cut};
 use crate::cutting::Cutting;
 use crate::error::WriteError;
-use crate::guide::Guide;
 use crate::hash::HashKind;
 use crate::index::{
     Index, PAGE_DIGEST_BYTES, PageInfo, PageSpan, RunDigest, RunInfo, SEGMENT_PAGES, Unpacked,
 };
 use crate::limits::{FILES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX};
+use crate::notes::Notes;
 use crate::pack::pack_run;
 use crate::page::{self, Listed, Page};
 use crate::parity::{self, PARITY_BYTES};
 use crate::scatter::{Scatter, between};
-use crate::survey::{BATCH_STREAMS, Offer, Seen, survey};
+use crate::survey::{BATCH_STREAMS, Seen, Survey};
 
 /// Runs that are packed at a time, on all threads.
 const BATCH_RUNS: usize = 64;
@@ -134,23 +134,19 @@ pub fn write(
 }
 
 /// Cuts a payload and packs nothing: answers an index of what somebody has, for [`crate::Assembly::note_indexed`].
-/// It has no chunk file. What the `guide` knows is compared instead of cut. `offer` hears of every run, on several
-/// threads, while its bytes are in memory. `progress` hears how many more bytes are done, and cancels by answering
-/// `false`.
+/// It has no chunk file. `progress` hears how many more bytes are done, and cancels by answering `false`.
 ///
-/// Memory: 2 MiB, and 40 bytes for each run; 4 MiB for the longest blocks.
+/// Memory: 2 MiB, and 40 bytes for each run; 4 MiB for the longest blocks; 6 MiB for notes.
 ///
 /// # Errors
 /// [`WriteError`].
 pub fn index_of(
     payload: Payload<'_>,
-    cutting: Cutting,
-    hash: HashKind,
-    guide: &Guide<'_>,
-    offer: &Offer<'_>,
+    survey: &Survey<'_>,
     progress: &dyn Fn(u64) -> bool,
-) -> Result<Index, WriteError> {
+) -> Result<(Index, Notes), WriteError> {
     check(payload)?;
+    let (cutting, hash) = (survey.cutting, survey.hash);
     let len = payload.len();
     let files = cutting.files(payload.files);
     let mut index = Index {
@@ -172,11 +168,15 @@ pub fn index_of(
     let streams: Vec<_> = std::iter::once(between).chain(streams).collect();
     let streams: Vec<&dyn ReadAt> = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
     let mut offset = 0;
-    let mut is_between = true;
-    for batch in streams.chunks(BATCH_STREAMS) {
-        for Seen { runs, is_program, fault } in survey(batch, cutting, hash, guide, offer) {
+    let mut notes = Notes::default();
+    for (batch, streams) in streams.chunks(BATCH_STREAMS).enumerate() {
+        for (number, Seen { runs, is_program, noted, fault }) in survey.see(streams).into_iter().enumerate() {
             if let Some(fault) = fault {
                 return Err(WriteError::Read(fault));
+            }
+            let stream = batch * BATCH_STREAMS + number;
+            if let Some(noted) = noted {
+                notes.add(stream, noted);
             }
             for mut run in runs {
                 run.offset = offset;
@@ -186,14 +186,15 @@ pub fn index_of(
                     return Err(WriteError::Cancelled);
                 }
             }
-            if !std::mem::take(&mut is_between) {
+            // What stands between files is none of them.
+            if stream > 0 {
                 index.programs.push(is_program);
             }
         }
         limit("the payload's list of runs", index.runs.len() as u64, RUNS_MAX as u64)?;
     }
     index.place_unpacked();
-    Ok(index)
+    Ok((index, notes))
 }
 
 fn check(payload: Payload<'_>) -> Result<(), WriteError> {

@@ -365,11 +365,14 @@ fn a_payload_that_is_not_what_was_promised_is_never_tried() {
     let mut promised = release.index();
     promised.sha256 = Sha256::digest(b"something else").into();
     release.payload().sha256 = promised.sha256;
+    release.payload().blake3 = HashKind::Blake3.digest(b"something else");
     release.set_index(promised.to_bytes().unwrap());
     let bundle = operator.publish("x.fluvial", release);
-    let arguments = ["install", &bundle];
-    let target = device.read("b.img");
-    not_installed(&device, &arguments, ("wrong_target", 17), &[&target, &new]);
+    for route in ["dynamic", "full"] {
+        let arguments = ["install", &bundle, "--route", route];
+        let target = device.read("b.img");
+        not_installed(&device, &arguments, ("wrong_target", 17), &[&target, &new]);
+    }
 }
 
 #[test]

@@ -6,14 +6,16 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_delta::apply::Target as _;
+use fluvial_delta::structure::{Extent, ReadAt as _};
 
 use super::find::told;
 use super::{Assembly, Payload, Tally};
-use crate::cut::{Chunk, cut};
+use crate::cut::{Chunk, cut, digests};
 use crate::cutting::Cutting;
 use crate::error::AssembleError;
 use crate::hash::HashKind;
 use crate::have::Have;
+use crate::notes::{Noted, Notes};
 use crate::pieces::{NOWHERE, OpenRun, Piece, State};
 
 /// A key that more pieces have than this is frequent: zeros are.
@@ -46,7 +48,8 @@ impl Assembly<'_> {
         let old = Arc::clone(&self.old);
         let streams: Vec<usize> =
             (0..old.streams().len()).filter(|&stream| !self.unchanged_streams[stream]).collect();
-        let search = Search { old: &old, streams, cutting: self.cutting, hash: self.hash, list: &list };
+        let (cutting, hash, notes) = (self.cutting, self.hash, &self.notes);
+        let search = Search { old: &old, streams, cutting, hash, list: &list, notes };
         let next = Mutex::new(0);
         let threads = rayon::current_num_threads().clamp(1, THREADS_MAX);
         std::thread::scope(|scope| {
@@ -61,9 +64,10 @@ impl Assembly<'_> {
             for batch in receiver.into_iter().flatten() {
                 let mut at = 0;
                 for (chunk, place, is_program) in &batch.chunks {
-                    let bytes = &batch.bytes[at..at + chunk.len as usize];
-                    at += bytes.len();
-                    let found = Found { chunk, bytes, place: *place, is_program: *is_program };
+                    let bytes = batch.bytes.get(at..at + chunk.len as usize);
+                    at += chunk.len as usize;
+                    let have = (&*old, self.hash);
+                    let found = Found { chunk, bytes, have, place: *place, is_program: *is_program };
                     for index in look_up(&list, &mut visits, chunk.key) {
                         let (_, open, piece) = list[index];
                         let open = &self.open_runs[open as usize];
@@ -115,7 +119,7 @@ fn look_up(list: &[(u32, u32, u32)], visits: &mut [u8], key: u32) -> Range<usize
 struct Batch {
     /// Each, where the old space holds it, and whether it is part of a program.
     chunks: Vec<(Chunk, u64, bool)>,
-    /// Their bytes.
+    /// Their bytes; none of chunks that were noted.
     bytes: Vec<u8>,
     /// How much was read for it.
     read_bytes: usize,
@@ -130,6 +134,7 @@ struct Search<'a> {
     hash: HashKind,
     /// What is wanted, as [`WantedChunks`] has it.
     list: &'a [(u32, u32, u32)],
+    notes: &'a Notes,
 }
 
 impl Search<'_> {
@@ -148,10 +153,24 @@ impl Search<'_> {
                 stream
             };
             let mut batch = Batch::default();
-            // What cannot be read is not there: it is fetched instead.
-            let _ = self.cut(stream, &mut batch, &batches);
+            if let Some(noted) = self.notes.of(stream) {
+                self.recall(stream, noted, &mut batch);
+            } else {
+                // What cannot be read is not there: it is fetched instead.
+                let _ = self.cut(stream, &mut batch, &batches);
+            }
             let _ = batches.send(batch);
         }
+    }
+
+    fn recall(&self, stream: usize, noted: &Noted, batch: &mut Batch) {
+        let Extent { offset: start, len } = self.old.extents()[stream];
+        for (at, chunk) in noted.chunks() {
+            if self.list.binary_search_by_key(&chunk.key, |one| one.0).is_ok() {
+                batch.chunks.push((*chunk, start + at, noted.is_program));
+            }
+        }
+        batch.read_bytes = len as usize;
     }
 
     fn cut(&self, stream: usize, batch: &mut Batch, batches: &SyncSender<Batch>) -> io::Result<()> {
@@ -179,10 +198,22 @@ impl Search<'_> {
 /// An old chunk.
 struct Found<'a> {
     chunk: &'a Chunk,
-    bytes: &'a [u8],
+    /// Its bytes; `None` where it was noted before.
+    bytes: Option<&'a [u8]>,
+    have: (&'a Have<'a>, HashKind),
     /// Where it stands in the old space.
     place: u64,
     is_program: bool,
+}
+
+impl Found<'_> {
+    /// Its bytes, if they are still what was noted.
+    fn read(&self) -> Option<Vec<u8>> {
+        let (old, hash) = self.have;
+        let mut bytes = vec![0; self.chunk.len as usize];
+        old.read_at(self.place, &mut bytes).ok()?;
+        (digests(hash, &bytes).1 == self.chunk.check).then_some(bytes)
+    }
 }
 
 /// Puts an old chunk in the place of a piece with its key, if it is the same, and notes where the like of it
@@ -207,11 +238,19 @@ fn put_chunk(
     if piece.check != found.chunk.check || piece.state == State::Done {
         return Ok(());
     }
+    let read;
+    let bytes = if let Some(bytes) = found.bytes {
+        bytes
+    } else {
+        let Some(bytes) = found.read() else { return Ok(()) };
+        read = bytes;
+        &read
+    };
     piece.state = State::Done;
-    tally.found_bytes += found.bytes.len() as u64;
+    tally.found_bytes += bytes.len() as u64;
     let payload = &payloads[open.payload as usize];
     let before = &pieces[open.first as usize..index as usize];
     let inside: u64 = before.iter().map(|one| u64::from(one.len)).sum();
     let at = payload.index.runs[open.run as usize].offset + inside;
-    payload.order.write_at(at, found.bytes).map_err(AssembleError::Write)
+    payload.order.write_at(at, bytes).map_err(AssembleError::Write)
 }

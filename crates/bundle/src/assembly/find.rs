@@ -7,8 +7,9 @@ use super::copy::Early;
 use crate::error::AssembleError;
 use crate::guide::Guide;
 use crate::index::{Index, RunDigest, RunInfo};
+use crate::notes::Notes;
 use crate::pieces::{IN_PLACE, NOWHERE};
-use crate::survey::{BATCH_STREAMS, survey};
+use crate::survey::{BATCH_STREAMS, Offer, Survey};
 
 impl<'a> Assembly<'a> {
     /// Looks for whole runs in the old streams, on all threads, and puts them in place. Old streams that cannot be
@@ -19,13 +20,13 @@ impl<'a> Assembly<'a> {
     pub fn find_runs(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
         let old = Arc::clone(&self.old);
         let wanted: Arc<[WantedRun]> = self.wanted_runs().into();
-        let guide = self.guide();
         let mut extents = old.extents().iter().enumerate();
+        let mut notes = Notes::default();
         for batch in old.streams().chunks(BATCH_STREAMS) {
             let seen = {
                 let early =
                     Early { wanted: Arc::clone(&wanted), payloads: &self.payloads, has_room: &|| true };
-                survey(batch, self.cutting, self.hash, &guide, &|run, bytes| early.offer(run, bytes))
+                self.survey(&|run, bytes| early.offer(run, bytes)).see(batch)
             };
             for (seen, (number, extent)) in seen.into_iter().zip(&mut extents) {
                 // What cannot be read is not there: it is fetched instead.
@@ -36,17 +37,32 @@ impl<'a> Assembly<'a> {
                     told(progress, run.len as usize)?;
                 }
                 self.unchanged_streams[number] = is_unchanged;
+                if let Some(noted) = seen.noted.filter(|_| !is_unchanged) {
+                    notes.add(number, noted);
+                }
                 if seen.is_program {
                     self.old_programs.push(*extent);
                 }
             }
         }
+        self.notes = notes;
         self.put_in_place(progress).map(|_| ())
     }
 
-    /// Knows the payloads' files: old streams that are the same need not be cut.
-    pub fn guide(&self) -> Guide<'a> {
-        Guide::new(self.payloads.iter().map(|payload| payload.index))
+    /// How old streams are looked at for the first time: `offer` hears of every run, and what is noted is for
+    /// [`Assembly::take_notes`].
+    pub fn survey<'b>(&self, offer: &'b Offer<'b>) -> Survey<'b>
+    where
+        'a: 'b,
+    {
+        let guide = Guide::new(self.payloads.iter().map(|payload| payload.index));
+        Survey { cutting: self.cutting, hash: self.hash, guide, offer, with_notes: true }
+    }
+
+    /// Takes what was noted of the old streams, which [`Assembly::note_indexed`] knows: they need not be cut again.
+    pub fn take_notes(&mut self, mut notes: Notes) {
+        notes.retain(|stream| !self.unchanged_streams.get(stream).is_some_and(|&is_unchanged| is_unchanged));
+        self.notes = notes;
     }
 
     /// As [`Assembly::find_runs`], where an index tells what the old streams held: they are those of its payload.

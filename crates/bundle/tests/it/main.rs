@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Mutex;
 
 use fluvial_bundle::{
-    AssembleError, Assembly, Cutting, Guide, HashKind, Index, Part, Payload, Shelf, Tally, Want,
+    AssembleError, Assembly, Cutting, HashKind, Index, Part, Payload, Shelf, Survey, Tally, Want,
     WriteOptions, write,
 };
 use fluvial_delta::memory::MemoryTarget;
@@ -306,15 +306,8 @@ fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
     let files: Vec<Vec<u8>> = (0..20).map(|seed| noise(seed, 30_000)).collect();
     let (mut old, extents) = archive(&files);
     let payload = Payload { name: "old", sha256: [0; 32], bytes: &old, files: &extents, unpacked: None };
-    let known = fluvial_bundle::index_of(
-        payload,
-        Cutting::Files,
-        HashKind::default(),
-        &Guide::default(),
-        &|_, _| {},
-        &|_| true,
-    )
-    .unwrap();
+    let survey = Survey::plain(Cutting::Files, HashKind::default());
+    let (known, _) = fluvial_bundle::index_of(payload, &survey, &|_| true).unwrap();
     let known = Index::read(&known.to_bytes().unwrap()).unwrap();
     let mut changed = files;
     changed[3][100] ^= 1;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::slice;
 
-use fluvial_bundle::{Assembly, Behind, Guide, HashKind, Index, Offer, Scatter, between};
+use fluvial_bundle::{Assembly, Behind, HashKind, Index, Notes, Scatter, Survey, between};
 use fluvial_console::Fault;
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::{Extent, Gathered, ReadAt};
@@ -79,11 +79,8 @@ impl OldSlot {
 
     /// Looks for what is wanted, reading all of it: nothing is written, nothing is kept.
     pub fn find(&self, work: &Work<'_>, assembly: &mut Assembly<'_>) -> Result<(), Fault> {
-        let index = if let Some(index) = self.kept()? {
-            index
-        } else {
-            self.index(work, &assembly.guide(), &|_, _| {})?
-        };
+        let survey = Survey { with_notes: false, ..assembly.survey(&|_, _| {}) };
+        let index = if let Some(index) = self.kept()? { index } else { self.index(work, &survey)?.0 };
         work.progress.phase("looking", self.medium.len());
         assembly.find_indexed(&index, &|bytes| work.progress.advance(bytes))?;
         Ok(())
@@ -102,9 +99,10 @@ impl OldSlot {
             return Ok(());
         }
         let early = assembly.early(has_room);
-        let index = self.index(work, &assembly.guide(), &|run, bytes| early.offer(run, bytes))?;
+        let (index, notes) = self.index(work, &assembly.survey(&|run, bytes| early.offer(run, bytes)))?;
         slot_index::store(&self.index_path, &self.medium, &index)?;
         assembly.note_indexed(&index);
+        assembly.take_notes(notes);
         Ok(())
     }
 
@@ -120,9 +118,9 @@ impl OldSlot {
         Ok(kept.filter(is_same))
     }
 
-    fn index(&self, work: &Work<'_>, guide: &Guide<'_>, offer: &Offer<'_>) -> Result<Index, Fault> {
+    fn index(&self, work: &Work<'_>, survey: &Survey<'_>) -> Result<(Index, Notes), Fault> {
         let slot = (&self.medium, &self.contents, self.files.as_slice());
-        slot_index::make(slot, self.scheme, guide, offer, work.progress)
+        slot_index::make(slot, survey, work.progress)
     }
 
     /// Copies the packed files that it has as they are; answers which.

@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 
 use fluvial_bundle::{
-    Assembly, BundleHeader, Component, Cutting, Guide, HashKind, Index, Manifest, Part, PartInfo, PartKind,
-    Payload, PayloadInfo, Scatter, Sketch, WriteOptions, between, index_of,
+    Assembly, BundleHeader, Component, Cutting, HashKind, Index, Manifest, Part, PartInfo, PartKind, Payload,
+    PayloadInfo, Scatter, Sketch, WriteOptions, between, index_of,
 };
 use fluvial_console::Fault;
 use fluvial_delta::apply::check_target;
@@ -96,7 +96,6 @@ impl Bench<'_> {
         let (old_bytes, unpacked) = (old.behind(self.old), Some(&old.unpacked));
         let payload =
             Payload { name: SLOT_NAME, sha256: [0; 32], bytes: &old_bytes, files: &files, unpacked };
-        let known = index_of(payload, index.cutting, index.hash, &Guide::new([index]), &|_, _| {}, &advance)?;
         let gaps = Scatter::new(&old_bytes, between(&files, &old.unpacked.files, old_bytes.len()));
         let streams: Vec<Scatter<_>> =
             std::iter::once(gaps).chain(files.iter().map(|file| Scatter::new(&old_bytes, [*file]))).collect();
@@ -105,7 +104,9 @@ impl Bench<'_> {
         let behind = contents.behind(target);
         let mut assembly = Assembly::new(&[Part { index, target: &behind }], streams);
         assembly.find_in_place(&advance)?;
+        let (known, notes) = index_of(payload, &assembly.survey(&|_, _| {}), &advance)?;
         assembly.find_indexed(&known, &advance)?;
+        assembly.take_notes(notes);
         let chunks = ChunkFile { name: CHUNKS_NAME.into(), offset: 0, len: index.chunk_file_len() };
         let store = Store::open(&self.folder.join("fetched"), std::slice::from_ref(index))?;
         complete(&mut assembly, site, &[chunks], &store, self.progress)?;
