@@ -10,7 +10,7 @@ use std::io;
 use std::ops::Range;
 
 use fluvial_delta::apply::Target;
-use fluvial_delta::predict::{Cover, HEAD_BYTES, PredictError, Predictor};
+use fluvial_delta::predict::{Cover, HEAD_BYTES, Lesson, PredictError, Predictor, Shared};
 use fluvial_delta::structure::{Extent, ReadAt};
 
 use crate::cut::digests;
@@ -103,6 +103,8 @@ pub(crate) struct Program<'a> {
     pub(crate) old: &'a dyn ReadAt,
     /// Where programs stand in `old`.
     pub(crate) old_programs: &'a [Extent],
+    /// What other programs have taught.
+    pub(crate) shared: &'a Shared,
     /// The syndromes of a piece, as many as there are.
     pub(crate) parity: &'a dyn Fn(usize) -> Vec<u8>,
 }
@@ -115,17 +117,25 @@ enum Side {
     Behind,
 }
 
-/// Makes the open parts of a program, which are `known` in order, and writes those that are proved; answers which
-/// pieces, and where the old space has the like of each.
+/// What became of a program.
+#[derive(Default)]
+pub(crate) struct Resolved {
+    /// The pieces that were proved, and where the old space has the like of each.
+    pub(crate) proved: Vec<(usize, u64)>,
+    /// What it teaches others.
+    pub(crate) lesson: Lesson,
+}
+
+/// Makes the open parts of a program, which are `known` in order, and writes those that are proved.
 ///
 /// Memory: 8 MiB, and 80 bytes for each part.
-pub(crate) fn resolve(program: &Program<'_>, known: &mut [Known]) -> Result<Vec<(usize, u64)>, Failed> {
-    let mut proved = Vec::new();
-    let is_uneven = resolve_from(program, known, Side::Before, &mut proved)?;
+pub(crate) fn resolve(program: &Program<'_>, known: &mut [Known]) -> Result<Resolved, Failed> {
+    let mut resolved = Resolved::default();
+    let is_uneven = resolve_from(program, known, Side::Before, &mut resolved)?;
     if is_uneven {
-        resolve_from(program, known, Side::Behind, &mut proved)?;
+        resolve_from(program, known, Side::Behind, &mut resolved)?;
     }
-    Ok(proved)
+    Ok(resolved)
 }
 
 /// Answers whether the other side would give something else.
@@ -133,11 +143,12 @@ fn resolve_from(
     program: &Program<'_>,
     known: &mut [Known],
     side: Side,
-    proved: &mut Vec<(usize, u64)>,
+    resolved: &mut Resolved,
 ) -> Result<bool, Failed> {
     let (covers, is_uneven) = covers(known, side, program.old.len());
     let whole = [Extent { offset: 0, len: program.extent.len }];
-    let mut predictor = Predictor::new(&covers, program.old, program.old_programs, &whole)?;
+    let mut predictor =
+        Predictor::new(&covers, program.old, program.old_programs, &whole)?.sharing(program.shared);
     let mut bytes = Vec::new();
     let mut at = 0;
     while at < HEAD_BYTES.min(program.extent.len) {
@@ -173,12 +184,14 @@ fn resolve_from(
                 let place = telling.place;
                 let offset = program.extent.offset + known[index].new;
                 program.order.write_at(offset, &telling.bytes).map_err(Failed::Write)?;
-                proved.push((open.piece, place));
+                resolved.proved.push((open.piece, place));
                 known[index] = Known { old: place, bytes: Bytes::Made, open: None, ..known[index] };
             }
         }
         Ok(())
     })?;
+    // The second look, if there is one, has seen all that the first has.
+    resolved.lesson = predictor.into_lesson();
     Ok(is_uneven)
 }
 

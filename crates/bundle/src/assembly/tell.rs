@@ -13,14 +13,14 @@ use super::{Assembly, Payload};
 use crate::error::AssembleError;
 use crate::parity::{self, PARITY_BYTES};
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State, places};
-use crate::programs::{self, Bytes, Failed, Known, Open, Program};
+use crate::programs::{self, Bytes, Failed, Known, Open, Program, Resolved};
 use crate::shelf::Shelf;
 
 /// Programs that are told at a time: each takes memory.
 const TELLERS_MAX: usize = 2;
 
-/// What was told of a program: which pieces, and where the old space has the like of each.
-type Told = Vec<(usize, u64)>;
+/// Programs that are told before what they have taught is used for those behind them. Their lessons take memory.
+const WAVE_PROGRAMS: usize = 64;
 
 impl Assembly<'_> {
     /// Makes what programs lack from what is known of them by now. So many levels of parity were fetched.
@@ -32,16 +32,39 @@ impl Assembly<'_> {
             self.payloads.iter().enumerate().flat_map(of_payload).collect();
         // The longest first: nobody is to wait for one at the end.
         programs.sort_by_key(|(_, program)| Reverse(program.len));
+        for wave in programs.chunks(WAVE_PROGRAMS) {
+            // In the order of the programs, so that the same is learned every time.
+            for resolved in self.tell_wave(wave, fetched, levels)? {
+                self.shared.learn(&resolved.lesson);
+                for (index, place) in resolved.proved {
+                    let piece = &mut self.pieces[index];
+                    (piece.state, piece.place) = (State::Done, place);
+                    self.tally.predicted_bytes += u64::from(piece.len);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of programs, on all threads; answers what became of each.
+    fn tell_wave(
+        &self,
+        wave: &[(usize, Extent)],
+        fetched: &dyn Shelf,
+        levels: usize,
+    ) -> Result<Vec<Resolved>, AssembleError> {
         let next = AtomicUsize::new(0);
         let tell = || {
-            let mut told = Told::new();
-            while let Some(&(number, program)) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                told.extend(self.tell_program(number, program, fetched, levels)?);
+            let mut told = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&(number, program)) = wave.get(index) else { break };
+                told.push((index, self.tell_program(number, program, fetched, levels)?));
             }
             Ok::<_, AssembleError>(told)
         };
         let tellers = thread::available_parallelism().map_or(1, usize::from).min(TELLERS_MAX);
-        let told = thread::scope(|scope| {
+        let mut told = thread::scope(|scope| {
             let others: Vec<_> = (1..tellers).map(|_| scope.spawn(tell)).collect();
             let mut told = tell();
             for other in others {
@@ -52,12 +75,8 @@ impl Assembly<'_> {
             }
             told
         })?;
-        for (index, place) in told {
-            let piece = &mut self.pieces[index];
-            (piece.state, piece.place) = (State::Done, place);
-            self.tally.predicted_bytes += u64::from(piece.len);
-        }
-        Ok(())
+        told.sort_unstable_by_key(|(index, _)| *index);
+        Ok(told.into_iter().map(|(_, resolved)| resolved).collect())
     }
 
     fn tell_program(
@@ -66,10 +85,10 @@ impl Assembly<'_> {
         extent: Extent,
         fetched: &dyn Shelf,
         levels: usize,
-    ) -> Result<Told, AssembleError> {
+    ) -> Result<Resolved, AssembleError> {
         let payload = &self.payloads[number];
         let Some(mut known) = known_of(payload, number, extent, &self.open_runs, &self.pieces) else {
-            return Ok(Told::new());
+            return Ok(Resolved::default());
         };
         let parity = |piece: usize| {
             let levels = levels.min(levels_of(&self.pieces[piece]));
@@ -81,11 +100,12 @@ impl Assembly<'_> {
             order: &*payload.order,
             old: &*self.old,
             old_programs: &self.old_programs,
+            shared: &self.shared,
             parity: &parity,
         };
         match programs::resolve(&program, &mut known) {
             Ok(told) => Ok(told),
-            Err(Failed::Unpredictable) => Ok(Told::new()),
+            Err(Failed::Unpredictable) => Ok(Resolved::default()),
             Err(Failed::ReadTarget(source)) => Err(AssembleError::ReadTarget(source)),
             Err(Failed::Write(source)) => Err(AssembleError::Write(source)),
         }
