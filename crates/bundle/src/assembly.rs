@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
 use fluvial_delta::apply::Target;
+use fluvial_delta::predict::Shared;
 use fluvial_delta::structure::{Extent, ReadAt};
 
 use crate::cutting::Cutting;
@@ -91,7 +92,7 @@ struct Payload<'a> {
 ///
 /// Memory: 9 bytes for each run and 8 for each file of the payloads; 50 for each chunk that no old run holds, of
 /// 128 MiB of a payload at a time; 150 for each piece of the program at hand that the old space has the like
-/// of; and 28 MiB.
+/// of; and 33 MiB.
 pub struct Assembly<'a> {
     payloads: Vec<Payload<'a>>,
     /// How all payloads are cut, and the old streams.
@@ -115,6 +116,8 @@ pub struct Assembly<'a> {
     strange_programs: Vec<(u32, u64)>,
     /// What the programs of the window have taught.
     taught: tell::TaughtPrograms,
+    /// What programs have taught that holds for others.
+    shared: Shared,
     /// Missing runs that are like others: which, and which are to be made of them.
     repeats: Vec<((u32, u32), (u32, u32))>,
     tally: Tally,
@@ -151,6 +154,7 @@ impl<'a> Assembly<'a> {
             round: 0,
             strange_programs: Vec::new(),
             taught: tell::TaughtPrograms::default(),
+            shared: Shared::default(),
             repeats: Vec::new(),
             tally: Tally::default(),
         }

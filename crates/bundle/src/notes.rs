@@ -100,15 +100,15 @@ mod tests {
 
     #[test]
     fn notes_take_no_more_room_than_they_may() {
-        let mut notes = Notes::default();
+        let mut all = Notes::default();
         let lens = vec![1; NOTES_BYTES_MAX / size_of::<Chunk>() / 2];
         for stream in 0..3 {
             let mut noted = Noted::default();
             noted.add(&run(0, &lens));
-            notes.add(stream, noted);
+            all.add(stream, noted);
         }
-        assert!(notes.of(0).is_some() && notes.of(1).is_none());
-        notes.retain(|stream| stream != 0);
-        assert!(notes.of(0).is_none());
+        assert!(all.of(0).is_some() && all.of(1).is_none());
+        all.retain(|stream| stream != 0);
+        assert!(all.of(0).is_none());
     }
 }

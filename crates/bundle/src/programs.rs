@@ -11,7 +11,7 @@ use std::io;
 use std::ops::Range;
 
 use fluvial_delta::apply::Target;
-use fluvial_delta::predict::{Cover, HEAD_BYTES, Lore, PredictError, Predictor};
+use fluvial_delta::predict::{Cover, HEAD_BYTES, Lesson, Lore, PredictError, Predictor, Shared};
 use fluvial_delta::structure::{Extent, ReadAt};
 
 use crate::cut::digests;
@@ -108,6 +108,8 @@ pub(crate) struct Program<'a> {
     pub(crate) old: &'a dyn ReadAt,
     /// Where programs stand in `old`.
     pub(crate) old_programs: &'a [Extent],
+    /// What other programs have taught.
+    pub(crate) shared: &'a Shared,
     /// The syndromes of a piece, as many as there are.
     pub(crate) parity: &'a dyn Fn(usize) -> Vec<u8>,
 }
@@ -128,31 +130,32 @@ pub(crate) struct Taught {
     ranges: Vec<Range<u64>>,
 }
 
-/// Makes the open parts of a program, which are `known` in order, and writes those that are proved; answers which
-/// pieces, and where the old space has the like of each. What was `taught` before is not read again; what is learned
-/// is left there.
+/// What became of a program.
+#[derive(Default)]
+pub(crate) struct Resolved {
+    /// The pieces that were proved, and where the old space has the like of each.
+    pub(crate) proved: Vec<(usize, u64)>,
+    /// What it teaches others.
+    pub(crate) lesson: Lesson,
+    /// Of pieces that were not proved, the start of the digest of what was told last.
+    wrong: HashMap<usize, u32>,
+}
+
+/// Makes the open parts of a program, which are `known` in order, and writes those that are proved. What was `taught`
+/// before is not read again; what is learned is left there.
 ///
 /// Memory: 8 MiB, and 80 bytes for each part.
 pub(crate) fn resolve(
     program: &Program<'_>,
     known: &mut [Known],
     taught: &mut Taught,
-) -> Result<Vec<(usize, u64)>, Failed> {
-    let mut tried = Tried::default();
-    let is_uneven = resolve_from(program, known, Side::Before, taught, &mut tried)?;
+) -> Result<Resolved, Failed> {
+    let mut resolved = Resolved::default();
+    let is_uneven = resolve_from(program, known, Side::Before, taught, &mut resolved)?;
     if is_uneven {
-        resolve_from(program, known, Side::Behind, taught, &mut tried)?;
+        resolve_from(program, known, Side::Behind, taught, &mut resolved)?;
     }
-    Ok(tried.proved)
-}
-
-/// What came of trying.
-#[derive(Default)]
-struct Tried {
-    /// Pieces that were proved, and where the old space has the like of each.
-    proved: Vec<(usize, u64)>,
-    /// Of pieces that were not, the start of the digest of what was told last.
-    wrong: HashMap<usize, u32>,
+    Ok(resolved)
 }
 
 /// Answers whether the other side would give something else.
@@ -161,11 +164,12 @@ fn resolve_from(
     known: &mut [Known],
     side: Side,
     taught: &mut Taught,
-    tried: &mut Tried,
+    resolved: &mut Resolved,
 ) -> Result<bool, Failed> {
     let (covers, is_uneven) = covers(known, side, program.old.len());
     let whole = [Extent { offset: 0, len: program.extent.len }];
-    let mut predictor = Predictor::new(&covers, program.old, program.old_programs, &whole)?;
+    let mut predictor =
+        Predictor::new(&covers, program.old, program.old_programs, &whole)?.sharing(program.shared);
     if let Some(lore) = taught.lore.take() {
         predictor = predictor.knowing(lore);
     }
@@ -198,18 +202,20 @@ fn resolve_from(
         for index in parts(known, &new) {
             let Some(open) = known[index].open else { continue };
             if telling.take(index, &known[index], &new, &bytes, old)
-                && program.prove(open, &mut telling.bytes, &mut tried.wrong)
+                && program.prove(open, &mut telling.bytes, &mut resolved.wrong)
             {
                 let place = telling.place;
                 let offset = program.extent.offset + known[index].new;
                 program.order.write_at(offset, &telling.bytes).map_err(Failed::Write)?;
-                tried.proved.push((open.piece, place));
+                resolved.proved.push((open.piece, place));
                 known[index] = Known { old: place, bytes: Bytes::Made, open: None, ..known[index] };
             }
         }
         Ok(())
     })?;
-    taught.lore = Some(predictor.into_lore());
+    let (lore, lesson) = predictor.into_lore();
+    taught.lore = Some(lore);
+    resolved.lesson.append(lesson);
     Ok(is_uneven)
 }
 

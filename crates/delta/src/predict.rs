@@ -30,6 +30,7 @@ mod marks;
 mod mask;
 mod names;
 mod scan;
+mod shared;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,7 @@ use votes::{Source, Trust, Votes};
 pub use addresses::Addresses;
 pub use labels::labels;
 pub use mask::{MASK_STEP_BYTES, Masker};
+pub use shared::{Lesson, Shared};
 
 /// Covers are predicted in steps of at most so many bytes.
 pub const STEP_BYTES: u64 = 64 * 1024;
@@ -136,8 +138,8 @@ pub struct Tally {
     /// Of these, how many were predicted right.
     pub predicted: u64,
     /// By source of the prediction (the same target, a cover, a target nearby, a cover nearby, the
-    /// covers around the reference): how often, and how often right.
-    pub sources: [(u64, u64); 5],
+    /// covers around the reference, another program): how often, and how often right.
+    pub sources: [(u64, u64); 6],
 }
 
 /// A new file of the frame.
@@ -169,6 +171,8 @@ pub struct Predictor<'a> {
     covers: Cow<'a, [Cover]>,
     atlas: Atlas,
     learned: Learned,
+    shared: Option<&'a Shared>,
+    lesson: Lesson,
     old_files: Cow<'a, [Extent]>,
     new_files: Vec<NewFile>,
     images: Images,
@@ -225,6 +229,8 @@ impl<'a> Predictor<'a> {
             atlas: Atlas::new(&covers),
             covers,
             learned: Learned::new(bytes),
+            shared: None,
+            lesson: Lesson::default(),
             old_files,
             new_files,
             images: Images::default(),
@@ -244,9 +250,15 @@ impl<'a> Predictor<'a> {
         self
     }
 
-    /// What was learned.
-    pub fn into_lore(self) -> Lore {
-        Lore { learned: self.learned, trust: self.trust }
+    /// Believes what other programs have taught, and notes what this one teaches.
+    #[must_use]
+    pub fn sharing(self, shared: &'a Shared) -> Self {
+        Self { shared: Some(shared), ..self }
+    }
+
+    /// What was learned, and what the programs teach others, where it was [shared](Predictor::sharing).
+    pub fn into_lore(self) -> (Lore, Lesson) {
+        (Lore { learned: self.learned, trust: self.trust }, self.lesson)
     }
 
     /// How many bytes the next step takes, after `done` bytes of the cover. Zero at its end.
@@ -622,15 +634,25 @@ impl<'a> Predictor<'a> {
         self.trust[usize::from(field.context)].learn(&votes, found);
         match field.form {
             Form::Page(register) => self.pages[usize::from(register & 31)] = found,
-            _ => self.learned.note(space(field, pair), field.target, found.wrapping_sub(field.target)),
+            _ => self.note(field.form, space(field, pair), field.target, found.wrapping_sub(field.target)),
         }
+    }
+
+    /// Notes that the target of a reference has moved by `delta`.
+    fn note(&mut self, form: Form, space: u64, target: u64, delta: u64) {
+        // Numbers have four bytes.
+        let delta = if form == Form::Number { i64::from(delta as i32) as u64 } else { delta };
+        if self.shared.is_some() && Shared::holds(space) && self.learned.exact(space, target) != Some(delta) {
+            self.lesson.note(space, target, delta);
+        }
+        self.learned.note(space, target, delta);
     }
 
     /// Where the base of a reference went, and what the sources say of its target.
     fn votes(&self, field: &Field, pair: Pair) -> (u64, Votes) {
         let space = space(field, pair);
         match field.form {
-            Form::Number => (0, self.votes_for(space, field.target, self.cover_symbol(field, pair), None)),
+            Form::Number => (0, self.votes_for_number(space, field, pair)),
             Form::InFile | Form::InFile64 => {
                 let votes = |offset| self.votes_for(space, offset, self.cover_in_file(pair, offset), None);
                 (Self::base(field, votes), votes(field.target))
@@ -644,6 +666,23 @@ impl<'a> Predictor<'a> {
                 (Self::base(field, votes), votes(field.target))
             }
         }
+    }
+
+    fn votes_for_number(&self, space: u64, field: &Field, pair: Pair) -> Votes {
+        let moved = |delta| field.target.wrapping_add(delta) & u64::from(u32::MAX);
+        if field.base == field::SYMBOL_VERSIONS {
+            // Checksums have no neighbours.
+            let shared = || self.shared?.exact(space, field.target);
+            let exact = self.learned.exact(space, field.target).or_else(shared).map(moved);
+            return Votes { exact, ..Votes::default() };
+        }
+        let mut votes = self.votes_for(space, field.target, self.cover_symbol(field, pair), None);
+        if let Some(shared) = self.shared.filter(|_| Shared::holds(space)) {
+            votes.shared = shared.exact(space, field.target).map(moved);
+            let near = || shared.near(space, field.target).map(moved);
+            votes.near = votes.near.or_else(near);
+        }
+        votes
     }
 
     fn base(field: &Field, votes: impl Fn(u64) -> Votes) -> u64 {
@@ -665,7 +704,7 @@ impl<'a> Predictor<'a> {
         }
         let near = self.learned.near(space, target).map(moved);
         let extrapolated = cover.filter(|cover| !cover.1).map(|cover| cover.0);
-        Votes { around, exact, covered, near, extrapolated }
+        Votes { around, exact, covered, near, extrapolated, ..Votes::default() }
     }
 
     /// What the covers say about an address of the old file, and whether one holds it.

@@ -15,7 +15,7 @@ use super::{Assembly, Payload};
 use crate::error::AssembleError;
 use crate::parity::{self, PARITY_BYTES};
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State, places};
-use crate::programs::{self, Bytes, Failed, Known, Open, Program, Taught};
+use crate::programs::{self, Bytes, Failed, Known, Open, Program, Resolved, Taught};
 use crate::shelf::Shelf;
 
 /// Programs that are told at a time: each takes memory.
@@ -27,8 +27,8 @@ const TAUGHT_BYTES_MAX: u64 = 8 << 20;
 /// What programs have taught: by payload, and where the program stands in its order.
 pub(super) type TaughtPrograms = Mutex<HashMap<(usize, u64), Taught>>;
 
-/// What was told of a program: which pieces, and where the old space has the like of each.
-type Told = Vec<(usize, u64)>;
+/// Programs that are told before what they have taught is used for those behind them. Their lessons take memory.
+const WAVE_PROGRAMS: usize = 64;
 
 impl Assembly<'_> {
     /// Makes what programs lack from what is known of them by now. So many levels of parity were fetched.
@@ -42,15 +42,39 @@ impl Assembly<'_> {
         // Behind the last level nothing is told any more.
         let is_last = levels == parity::LEVELS.len();
         let kept = if is_last { 0 } else { programs.iter().take_while(fits).count() };
+        for (number, wave) in programs.chunks(WAVE_PROGRAMS).enumerate() {
+            let kept = kept.saturating_sub(number * WAVE_PROGRAMS);
+            // In the order of the programs, so that the same is learned every time.
+            for resolved in self.tell_wave(wave, kept, fetched, levels)? {
+                self.shared.learn(&resolved.lesson);
+                for (index, place) in resolved.proved {
+                    let piece = &mut self.pieces[index];
+                    (piece.state, piece.place) = (State::Done, place);
+                    self.tally.predicted_bytes += u64::from(piece.len);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of programs, on all threads; answers what became of each. What the first ones, `kept`, have taught is
+    /// kept.
+    fn tell_wave(
+        &self,
+        wave: &[(usize, Extent)],
+        kept: usize,
+        fetched: &dyn Shelf,
+        levels: usize,
+    ) -> Result<Vec<Resolved>, AssembleError> {
         let next = AtomicUsize::new(0);
         let tell = || {
-            let mut told = Told::new();
+            let mut told = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(&(number, program)) = programs.get(index) else { break };
+                let Some(&(number, program)) = wave.get(index) else { break };
                 let key = (number, program.offset);
                 let mut taught = self.taught().remove(&key).unwrap_or_default();
-                told.extend(self.tell_program(number, program, fetched, levels, &mut taught)?);
+                told.push((index, self.tell_program(number, program, fetched, levels, &mut taught)?));
                 if index < kept {
                     self.taught().insert(key, taught);
                 }
@@ -58,7 +82,7 @@ impl Assembly<'_> {
             Ok::<_, AssembleError>(told)
         };
         let tellers = thread::available_parallelism().map_or(1, usize::from).min(TELLERS_MAX);
-        let told = thread::scope(|scope| {
+        let mut told = thread::scope(|scope| {
             let others: Vec<_> = (1..tellers).map(|_| scope.spawn(tell)).collect();
             let mut told = tell();
             for other in others {
@@ -69,12 +93,8 @@ impl Assembly<'_> {
             }
             told
         })?;
-        for (index, place) in told {
-            let piece = &mut self.pieces[index];
-            (piece.state, piece.place) = (State::Done, place);
-            self.tally.predicted_bytes += u64::from(piece.len);
-        }
-        Ok(())
+        told.sort_unstable_by_key(|(index, _)| *index);
+        Ok(told.into_iter().map(|(_, resolved)| resolved).collect())
     }
 
     /// Programs that lack something, the longest first: nobody is to wait for one at the end.
@@ -101,10 +121,10 @@ impl Assembly<'_> {
         fetched: &dyn Shelf,
         levels: usize,
         taught: &mut Taught,
-    ) -> Result<Told, AssembleError> {
+    ) -> Result<Resolved, AssembleError> {
         let payload = &self.payloads[number];
         let Some(mut known) = known_of(payload, number, extent, &self.open_runs, &self.pieces) else {
-            return Ok(Told::new());
+            return Ok(Resolved::default());
         };
         let parity = |piece: usize| {
             let levels = levels.min(levels_of(&self.pieces[piece]));
@@ -116,11 +136,12 @@ impl Assembly<'_> {
             order: &*payload.order,
             old: &*self.old,
             old_programs: &self.old_programs,
+            shared: &self.shared,
             parity: &parity,
         };
         match programs::resolve(&program, &mut known, taught) {
             Ok(told) => Ok(told),
-            Err(Failed::Unpredictable) => Ok(Told::new()),
+            Err(Failed::Unpredictable) => Ok(Resolved::default()),
             Err(Failed::ReadTarget(source)) => Err(AssembleError::ReadTarget(source)),
             Err(Failed::Write(source)) => Err(AssembleError::Write(source)),
         }

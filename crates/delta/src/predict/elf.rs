@@ -180,6 +180,8 @@ pub(super) enum Content {
     SymbolOffsets,
     /// BTF: types of a kernel.
     Types,
+    /// Of a kernel's module: the symbols that it imports, and a checksum of what each looks like.
+    Versions,
     /// The function tables of a Go program; see [`super::go`] for them and their parts.
     FunctionTables,
     FunctionUnits,
@@ -399,7 +401,7 @@ fn content(kind: u32, flags: u64, name: &[u8], layout: &Layout) -> Content {
     }
     if layout.relocatable {
         // References stand in relocations; the bytes themselves are zero.
-        return Content::Other;
+        return if name == b"__versions" { Content::Versions } else { Content::Other };
     }
     match name {
         b".gopclntab" | b".data.rel.ro.gopclntab" => Content::FunctionTables,

@@ -16,6 +16,9 @@ pub(super) const FUNCTION_LINES: u64 = 6 << 60;
 /// Offsets of types and of their names in one Go program.
 pub(super) const TYPE_OFFSETS: u64 = 7 << 60;
 
+/// Checksums of what a kernel's symbols look like, which modules name. All files share them.
+pub(super) const SYMBOL_VERSIONS: u64 = 1 << 59;
+
 /// How a reference is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {

@@ -80,13 +80,13 @@ fn slots(bytes: u64) -> usize {
     slots.next_power_of_two()
 }
 
-fn key(space: u64, target: u64) -> u64 {
+pub(super) fn key(space: u64, target: u64) -> u64 {
     // Targets use 48 bits at most in practice; a clash of two spaces costs bytes, not correctness.
     (target ^ space.rotate_right(16)).wrapping_add(1)
 }
 
 /// The slot of a key, and what tells it from others in that slot.
-fn place(key: u64, slots: usize) -> (usize, u32) {
+pub(super) fn place(key: u64, slots: usize) -> (usize, u32) {
     // Fibonacci hashing (Knuth, TAOCP 6.4): the top bits of the product are well mixed.
     let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((hash >> (64 - slots.trailing_zeros())) as usize, (hash >> 8) as u32 | 1)

@@ -1,7 +1,7 @@
 //! Finds the references in a run of old bytes.
 
 use super::elf::{Content, Image, Layout, Machine, Region, u16_at, u32_at, u64_at};
-use super::field::{Field, Form, SYMBOL_INDICES};
+use super::field::{Field, Form, SYMBOL_INDICES, SYMBOL_VERSIONS};
 use super::{arm64, go, kallsyms, tables, types, x86};
 
 /// Bytes before a run that are read to find where instructions start.
@@ -14,6 +14,9 @@ pub(super) fn look_back_bytes(content: Content) -> u64 {
 
 /// Bytes of a relocation.
 pub(super) const RELA_BYTES: u64 = 24;
+
+/// Bytes of a symbol's version and name.
+const VERSION_BYTES: u64 = 64;
 
 /// In a program that starts at address zero, smaller values in data are taken for numbers.
 const SMALL_NUMBER_MAX: u64 = 0x1_0000;
@@ -40,6 +43,7 @@ pub(super) fn references(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>
         (Content::Symbols, _) if run.image.layout.relocatable => object_symbols(run, fields),
         (Content::SymbolOffsets, _) => kallsyms::references(run, fields),
         (Content::Types, _) => types::references(run, fields),
+        (Content::Versions, _) => versions(run, fields),
         (
             Content::FunctionUnits
             | Content::FunctionIndex
@@ -192,6 +196,14 @@ fn object_rela(run: &Run<'_>, fields: &mut Vec<Field>) {
             let base = base.wrapping_add(skew);
             fields.push(Field { at: at as u32 + 16, form: Form::InFile64, target, base, context: 0 });
         }
+    }
+}
+
+/// The checksum before each name of an imported symbol (Linux, `struct modversion_info`).
+fn versions(run: &Run<'_>, fields: &mut Vec<Field>) {
+    let bytes = &run.bytes[run.before..];
+    for at in records(run, VERSION_BYTES) {
+        number(bytes, at, SYMBOL_VERSIONS, fields);
     }
 }
 

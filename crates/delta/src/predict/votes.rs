@@ -14,6 +14,7 @@ pub(super) enum Source {
     Near,
     Extrapolated,
     Around,
+    Shared,
 }
 
 /// Which source has been right lately where two disagreed. Not negative: the first one.
@@ -22,11 +23,13 @@ pub(super) struct Trust {
     exact_or_cover: i8,
     exact_or_near: i8,
     cover_or_near: i8,
+    shared_or_near: i8,
 }
 
 impl Trust {
     /// Believes covers before all else, as befits a first look.
-    pub const COVERS_FIRST: Self = Self { exact_or_cover: -1, exact_or_near: 0, cover_or_near: 0 };
+    pub const COVERS_FIRST: Self =
+        Self { exact_or_cover: -1, exact_or_near: 0, cover_or_near: 0, shared_or_near: 0 };
 
     /// Learns from what a target turned out to be.
     pub fn learn(&mut self, votes: &Votes, found: u64) {
@@ -41,6 +44,7 @@ impl Trust {
         compare(&mut self.exact_or_cover, votes.exact, votes.covered);
         compare(&mut self.exact_or_near, votes.exact, votes.near);
         compare(&mut self.cover_or_near, votes.covered, votes.near);
+        compare(&mut self.shared_or_near, votes.shared, votes.near);
     }
 }
 
@@ -53,6 +57,8 @@ pub(super) struct Votes {
     pub exact: Option<u64>,
     /// A cover.
     pub covered: Option<u64>,
+    /// The same target, seen in another program.
+    pub shared: Option<u64>,
     /// A target close by, seen before.
     pub near: Option<u64>,
     /// The end of a cover close by.
@@ -72,8 +78,11 @@ impl Votes {
             if trust >= 0 { first.or(second) } else { second.or(first) }
         };
         let best = better(exact, covered, trust.exact_or_cover);
+        let shared = self.shared.map(|new| (new, Source::Shared));
+        let best = best.or(shared);
         let against_near = match best {
             Some((_, Source::Exact)) => trust.exact_or_near,
+            Some((_, Source::Shared)) => trust.shared_or_near,
             _ => trust.cover_or_near,
         };
         better(best, near, against_near).or(self.extrapolated.map(|new| (new, Source::Extrapolated)))
