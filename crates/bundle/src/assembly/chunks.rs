@@ -77,7 +77,12 @@ impl Assembly<'_> {
                 told(progress, batch.read_bytes)?;
             }
             Ok(())
-        })
+        })?;
+        // Behind the last window nobody asks again.
+        if self.next_page.0 == self.payloads.len() {
+            self.notes = Notes::default();
+        }
+        Ok(())
     }
 
     fn wanted_chunks(&self) -> WantedChunks {
