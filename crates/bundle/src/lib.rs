@@ -45,7 +45,7 @@ pub use cut::{Chunk, Each, Run, cut};
 pub use cutting::{Cutting, CuttingError};
 pub use error::{AssembleError, IndexError, WriteError};
 pub use hash::{HashKind, UnknownHash};
-pub use index::{Index, RunDigest, RunInfo, Unpacked};
+pub use index::{Index, RunDigest, RunInfo, Unpacked, is_one};
 pub use manifest::{Component, Manifest, ManifestError, PartInfo, PayloadInfo};
 #[doc(hidden)]
 pub use page::probe as probe_page;

@@ -98,8 +98,9 @@ impl Bench<'_> {
             Payload { name: SLOT_NAME, sha256: [0; 32], bytes: &old_bytes, files: &files, unpacked };
         let known = index_of(payload, index.cutting, index.hash, &|_, _| {}, &advance)?;
         let gaps = Scatter::new(&old_bytes, between(&files, &old.unpacked.files, old_bytes.len()));
-        let streams: Vec<Scatter<_>> =
-            std::iter::once(gaps).chain(files.iter().map(|file| Scatter::new(&old_bytes, [*file]))).collect();
+        let streams: Vec<Scatter<_>> = std::iter::once(gaps)
+            .chain(files.iter().map(|file| Scatter::new(&old_bytes, file.iter().copied())))
+            .collect();
         let streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
         let contents = Contents::room(&index.unpacked, self.folder).map_err(failed)?;
         let behind = contents.behind(target);
