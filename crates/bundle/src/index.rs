@@ -649,6 +649,22 @@ mod tests {
         };
         assert!(refused(&|index| index.runs.truncate(3)).contains("damaged"));
         assert!(refused(&|index| index.runs[3].packed_len = 100_001).contains("more bytes"));
+        let files = |index: &mut Index, further: Extent| {
+            let first = Extent { offset: 512, len: 100_000 };
+            index.files =
+                [&[first, further][..], &[Extent { offset: 460_000, len: 50_000 }]].into_iter().collect();
+        };
+        for further in [
+            Extent { offset: 480_000, len: 50_000 },
+            Extent { offset: 1000, len: 50_000 },
+            Extent { offset: 700_000, len: 50_000 },
+            Extent { offset: 200_000, len: 0 },
+            Extent::hole(100_001),
+        ] {
+            assert!(refused(&|index| files(index, further)).contains("mostly holes"), "{further:?}");
+        }
+        let far = Extent { offset: UNPACKED_BYTES_MAX + 800_000, len: 50_000 };
+        assert!(refused(&|index| files(index, far)).contains("outside the payload"));
         assert!(refused(&|index| index.runs[1].packed_len = 1).contains("too long"));
         let blocks = |index: &mut Index, name: &str| index.cutting = name.parse().unwrap();
         assert!(refused(&|index| blocks(index, "casync-64")).contains("has files"));
