@@ -13,7 +13,7 @@ use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::header::WHOLE_SOURCES_MAX;
 use fluvial_delta::scratch::MemoryScratch;
-use fluvial_delta::structure::Extent;
+use fluvial_delta::structure::{Extent, Files};
 use fluvial_delta::wire::WireWriter;
 use fluvial_fuzz::bundle::disassemble as disassemble_index;
 use fluvial_fuzz::patch::{OLD, disassemble};
@@ -157,7 +157,13 @@ fn bundles(folder: &Path, new: &[u8]) {
         let whole_options =
             WholeOptions { frame_bytes: 256 << 10, ..WholeOptions::new(3, HashKind::default()) };
         let mut frames = Vec::new();
-        let whole = write_whole(payload.bytes, payload.files, whole_options, &mut frames, &|_| true);
+        let whole = write_whole(
+            payload.bytes,
+            &payload.files.stored().collect::<Vec<_>>(),
+            whole_options,
+            &mut frames,
+            &|_| true,
+        );
         let mut writer = WireWriter::default();
         writer.string(&whole.expect("it is packed").to_bytes().expect("it is written"));
         writer.string(&frames);
@@ -173,10 +179,8 @@ fn bundles(folder: &Path, new: &[u8]) {
         ("one", &OLD[..300], 10..20),
         ("empty", &[], 0..0),
     ] {
-        let files: Vec<Extent> = Some(Extent { offset: file.start, len: file.end - file.start })
-            .filter(|file| file.len > 0)
-            .into_iter()
-            .collect();
+        let file = Extent { offset: file.start, len: file.end - file.start };
+        let files: Files = Some(file).filter(|file| file.len > 0).into_iter().collect();
         let payload = Payload {
             name,
             sha256: Sha256::digest(bytes).into(),
@@ -187,10 +191,28 @@ fn bundles(folder: &Path, new: &[u8]) {
         seed(folder, name, payload, Cutting::Files);
     }
     for name in ["casync-4", "fixed-1", "fixed-16"] {
-        let payload =
-            Payload { name, sha256: Sha256::digest(new).into(), bytes: &new, files: &[], unpacked: None };
+        let payload = Payload {
+            name,
+            sha256: Sha256::digest(new).into(),
+            bytes: &new,
+            files: &Files::new(),
+            unpacked: None,
+        };
         seed(folder, name, payload, name.parse().expect("a chunker"));
     }
+    // One file stands in pieces and has holes, another one in between.
+    let mut files = Files::new();
+    let (first, second) = (Extent { offset: 1024, len: 3000 }, Extent { offset: 512, len: 512 });
+    files.push([first, Extent::hole(700), second, Extent::hole(20), Extent { offset: 9000, len: 1000 }]);
+    files.push([Extent { offset: 5000, len: 4000 }]);
+    let payload = Payload {
+        name: "scattered",
+        sha256: Sha256::digest(new).into(),
+        bytes: &new,
+        files: &files,
+        unpacked: None,
+    };
+    seed(folder, "scattered", payload, Cutting::Files);
     // A part of it is packed: what it unpacks to is the rest.
     let len = new.len() as u64 / 4;
     let unpacked = Unpacked {
@@ -199,7 +221,7 @@ fn bundles(folder: &Path, new: &[u8]) {
         len,
         packing: b"a patch that nobody applies".to_vec(),
     };
-    let files = [Extent { offset: 3 * len + 1000, len: 2000 }];
+    let files = [Extent { offset: 3 * len + 1000, len: 2000 }].into_iter().collect();
     let payload =
         Payload { name: "packed", sha256: [4; 32], bytes: &new, files: &files, unpacked: Some(&unpacked) };
     seed(folder, "packed", payload, Cutting::Files);

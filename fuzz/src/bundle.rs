@@ -16,7 +16,7 @@ use fluvial_bundle::{
     AssembleError, Assembly, BundleHeader, FrameReader, Index, IndexError, Manifest, Part, Restorer, Shelf,
     Sketch, Whole,
 };
-use fluvial_delta::structure::ReadAt as _;
+use fluvial_delta::structure::{Extent, ReadAt as _};
 use fluvial_delta::wire::{WireReader, WireWriter};
 
 use crate::medium::{TARGET_BYTES_MAX, target};
@@ -24,7 +24,7 @@ use crate::patch::OLD;
 
 const INDEX_BYTES_MAX: usize = 1 << 20;
 /// How an index begins, with its version.
-const PREFIX: &[u8] = b"FLUVIALi\x04";
+const PREFIX: &[u8] = b"FLUVIALi\x05";
 /// Where the frame of an index begins.
 const FRAME_START: usize = PREFIX.len() + 4;
 /// How a Zstandard frame begins that is one segment and tells its length in four bytes (RFC 8878, 3.1.1).
@@ -64,10 +64,12 @@ pub fn run(bytes: &[u8]) {
 fn read_index(bytes: &[u8]) -> Option<Index> {
     let index = Index::read(bytes).ok()?;
     let sum: u64 = index.runs.iter().map(|run| u64::from(run.len)).sum();
+    let (holes, stored): (Vec<Extent>, Vec<Extent>) = index.order().partition(|extent| extent.is_hole());
+    let len_of = |extents: &[Extent]| extents.iter().map(|extent| extent.len).sum::<u64>();
     let cut = index.cut_len() - index.unpacked.packed_bytes();
-    assert_eq!(sum, cut, "runs fill the payload and what is unpacked behind it");
-    let order: u64 = index.order().map(|extent| extent.len).sum();
-    assert_eq!(order, cut, "the order of cutting is what is cut");
+    assert_eq!(len_of(&stored), cut, "the order of cutting is what is cut, and holes");
+    assert_eq!(sum, cut + len_of(&holes), "runs fill the payload, what is unpacked behind it, and holes");
+    assert!(len_of(&holes) <= cut, "there are no more holes than bytes");
     let again = Index::read(&index.to_bytes().expect("an index that was read is written"));
     assert_eq!(again.as_ref().ok(), Some(&index), "what was written is read again");
     Some(index)

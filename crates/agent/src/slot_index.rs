@@ -11,7 +11,7 @@ use std::time::Instant;
 use fluvial_bundle::limits::INDEX_BYTES_MAX;
 use fluvial_bundle::{Cutting, HashKind, Index, Notes, Payload, Survey, Unpacked, index_of};
 use fluvial_console::{Fault, Kind, Progress, say};
-use fluvial_delta::structure::{Extent, ReadAt};
+use fluvial_delta::structure::{Files, ReadAt};
 use fluvial_device::disk::{Contents, Medium, durable};
 use fluvial_device::system::Slot;
 use indicatif::HumanBytes;
@@ -54,17 +54,17 @@ fn read_kept(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// What is packed in a slot, unpacked to `folder`, and where the slot and what is unpacked have files, which are cut by
 /// themselves.
-pub fn look(slot: &Medium, (cutting, hash): Scheme, folder: &Path) -> Result<(Contents, Vec<Extent>), Fault> {
+pub fn look(slot: &Medium, (cutting, hash): Scheme, folder: &Path) -> Result<(Contents, Files), Fault> {
     let found = match cutting {
         Cutting::Files => Contents::find(slot, folder, None, hash),
-        Cutting::Blocks(_) => Contents::room(&Unpacked::default(), folder).map(|none| (none, Vec::new())),
+        Cutting::Blocks(_) => Contents::room(&Unpacked::default(), folder).map(|none| (none, Files::new())),
     };
     found.map_err(|error| Fault::writing(folder, error))
 }
 
 /// Makes the index of a slot, of which the contents and files are known, and what is noted on the way.
 pub fn make(
-    (slot, contents, files): (&Medium, &Contents, &[Extent]),
+    (slot, contents, files): (&Medium, &Contents, &Files),
     survey: &Survey<'_>,
     progress: &Progress,
 ) -> Result<(Index, Notes), Fault> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use fluvial_delta::structure::Extent;
+use fluvial_delta::structure::Files;
 use fluvial_delta::wire::{WireReader, WireWriter};
 use thiserror::Error;
 
@@ -62,10 +62,11 @@ impl Cutting {
     }
 
     /// Of these files those that are cut by themselves: all or none.
-    pub(crate) fn files(self, files: &[Extent]) -> &[Extent] {
+    pub(crate) fn files(self, files: &Files) -> &Files {
+        static NONE: Files = Files::new();
         match self {
             Self::Files => files,
-            Self::Blocks(_) => &[],
+            Self::Blocks(_) => &NONE,
         }
     }
 

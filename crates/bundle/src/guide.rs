@@ -149,7 +149,7 @@ mod tests {
     use crate::cutting::Cutting;
     use crate::survey::Survey;
     use crate::write::{Payload, index_of};
-    use fluvial_delta::structure::Extent;
+    use fluvial_delta::structure::{Extent, Files};
 
     fn noise(len: usize, seed: u32) -> Vec<u8> {
         let mut state = seed;
@@ -167,7 +167,8 @@ mod tests {
             extents.push(Extent { offset: bytes.len() as u64, len: file.len() as u64 });
             bytes.extend_from_slice(file);
         }
-        let payload = Payload { name: "", sha256: [0; 32], bytes: &bytes, files: &extents, unpacked: None };
+        let files: Files = extents.into_iter().collect();
+        let payload = Payload { name: "", sha256: [0; 32], bytes: &bytes, files: &files, unpacked: None };
         index_of(payload, &Survey::plain(Cutting::Files, HashKind::default()), &|_| true).unwrap().0
     }
 

@@ -1,26 +1,31 @@
 //! The index of a payload: what it is made of, and where its chunks stand.
 
+mod files;
+
 use std::fmt;
 use std::ops::Range;
 
 use fluvial_delta::header::Sha256Digest;
-use fluvial_delta::structure::Extent;
+use fluvial_delta::structure::{Extent, Files};
 use fluvial_delta::wire::{WireError, WireReader, WireWriter};
 
 use crate::cutting::Cutting;
 use crate::error::IndexError;
 use crate::hash::{HashKind, Hasher};
 use crate::limits::{
-    FILES_MAX, INDEX_BYTES_MAX, INDEX_UNPACKED_BYTES_MAX, NAME_BYTES_MAX, PACKED_EXTENTS_MAX,
-    PACKED_FILES_MAX, PACKING_BYTES_MAX, PAGE_BYTES_MAX, PAGE_CHUNKS_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX,
-    UNPACKED_BYTES_MAX, ZERO_RUN_BYTES_MAX,
+    INDEX_BYTES_MAX, INDEX_UNPACKED_BYTES_MAX, NAME_BYTES_MAX, PACKED_EXTENTS_MAX, PACKED_FILES_MAX,
+    PACKING_BYTES_MAX, PAGE_BYTES_MAX, PAGE_CHUNKS_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX, UNPACKED_BYTES_MAX,
+    ZERO_RUN_BYTES_MAX,
 };
 use crate::parity;
 use crate::scatter::between;
 
+pub(crate) use files::check as check_files;
+pub use files::is_one;
+
 /// How an index begins.
 const MAGIC: &[u8; 8] = b"FLUVIALi";
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 /// A page lists the chunks of runs that have so many bytes together, or of more than that by the last run. Most
 /// long runs have a page for themselves: where one of several is missing, the others' chunks are listed in vain.
 const PAGE_SPAN_BYTES: u64 = 32 << 10;
@@ -162,7 +167,7 @@ impl Unpacked {
 }
 
 /// What a payload is made of. Memory: about 40 bytes for each run, of which there is one for each short file
-/// and one for about 40 KiB of longer ones, and 17 for each file. Where it is cut to blocks there is a run for
+/// and one for about 40 KiB of longer ones, and 21 for each file. Where it is cut to blocks there is a run for
 /// each of 16 KiB or more, or for 64 KiB of shorter ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
@@ -176,8 +181,8 @@ pub struct Index {
     pub hash: HashKind,
     /// How it is cut.
     pub cutting: Cutting,
-    /// Where its files stand, in order. There are none where it is cut to blocks.
-    pub files: Vec<Extent>,
+    /// Where its files stand, in the order in which they begin. There are none where it is cut to blocks.
+    pub files: Files,
     /// Which files are programs whose references were masked.
     pub programs: Vec<bool>,
     /// What is packed in it, and was unpacked to be cut.
@@ -219,18 +224,19 @@ impl Index {
     /// The payload in the order of cutting: what stands between files, then the files.
     pub fn order(&self) -> impl Iterator<Item = Extent> + '_ {
         let between = between(&self.files, &self.unpacked.files, self.cut_len());
-        between.into_iter().chain(self.files.iter().copied())
+        between.into_iter().chain(self.files.iter().flatten().copied())
     }
 
     /// Where each stream begins and ends in the order of cutting: what stands between files, then each file.
     pub(crate) fn streams(&self) -> Vec<Extent> {
-        let files_len: u64 = self.files.iter().map(|file| file.len).sum();
+        let files_len: u64 = self.files.stored().map(|extent| extent.len).sum();
         // Whoever made or read it has seen to it that no file overlaps another one.
         let mut at = self.cut_len().saturating_sub(files_len + self.unpacked.packed_bytes());
         let mut streams = vec![Extent { offset: 0, len: at }];
-        for file in &self.files {
-            streams.push(Extent { offset: at, len: file.len });
-            at += file.len;
+        for file in self.files.iter() {
+            let len = file.iter().map(|extent| extent.len).sum();
+            streams.push(Extent { offset: at, len });
+            at += len;
         }
         streams
     }
@@ -255,14 +261,7 @@ impl Index {
         writer.raw(&self.sha256);
         writer.raw(&[self.hash.code()]);
         self.cutting.write(&mut writer);
-        writer.number(self.files.len() as u64);
-        let mut at = 0;
-        for file in &self.files {
-            writer.number(file.offset - at);
-            at = file.end();
-        }
-        self.files.iter().for_each(|file| writer.number(file.len));
-        writer.bytes.extend(self.programs.iter().map(|&is_program| u8::from(is_program)));
+        self.write_files(&mut writer);
         self.write_unpacked(&mut writer);
         writer.number(self.runs.len() as u64);
         let ends: std::collections::HashSet<u64> = self.streams().iter().map(|stream| stream.end()).collect();
@@ -322,27 +321,9 @@ impl Index {
         let hash = reader.raw(1)?[0];
         let hash = HashKind::of_code(hash).ok_or(IndexError::Invalid("its hash is not known here"))?;
         let cutting = Cutting::read(&mut reader)?;
-        let files_count = reader.count("files", FILES_MAX)?;
-        if files_count > 0 && cutting != Cutting::Files {
-            return Err(IndexError::Invalid("it is cut to blocks and has files"));
-        }
-        // Files may stand in what is told to be unpacked further on: the sum is looked at then.
-        let cut_len_max = len + UNPACKED_BYTES_MAX;
         let mut columns = Columns { reader };
-        let distances = columns.column("a file's distance", files_count, cut_len_max)?;
-        let lens = columns.column("a file's length", files_count, cut_len_max)?;
-        let mut files = Vec::with_capacity(files_count);
-        let mut at = 0_u64;
-        for (distance, file_len) in distances.into_iter().zip(lens) {
-            // None of them is above the limit: the sum fits.
-            let offset = at + distance;
-            at = offset + file_len;
-            if at > cut_len_max || file_len == 0 {
-                return Err(IndexError::Invalid("a file is empty or outside the payload"));
-            }
-            files.push(Extent { offset, len: file_len });
-        }
-        let programs = columns.reader.raw(files_count)?.iter().map(|&flag| flag != 0).collect();
+        // Files may stand in what is told to be unpacked further on: they are looked at then.
+        let (files, programs) = Self::read_files(&mut columns, cutting, len + UNPACKED_BYTES_MAX)?;
         let mut index = Self {
             name,
             len,
@@ -402,17 +383,9 @@ impl Index {
             unpacked.packing = reader.string("a packing", PACKING_BYTES_MAX)?.to_vec();
         }
         self.unpacked = unpacked;
-        let mut taken: Vec<Extent> =
-            self.files.iter().chain(self.unpacked.files.iter().flatten()).copied().collect();
-        taken.sort_unstable();
-        let mut end = 0;
-        for extent in taken {
-            if extent.offset < end || extent.len == 0 || extent.end() > self.cut_len() {
-                return Err(IndexError::Invalid("a file is empty, outside the payload, or in another one"));
-            }
-            end = extent.end();
-        }
-        Ok(())
+        check_files(&self.files, &self.unpacked.files, self.cut_len()).map_err(|_| {
+            IndexError::Invalid("a file is empty, outside the payload, in another one, or mostly holes")
+        })
     }
 
     fn read_runs(&mut self, columns: &mut Columns<'_>) -> Result<(), IndexError> {
@@ -575,7 +548,12 @@ mod tests {
             sha256: [7; 32],
             hash: HashKind::Sha256,
             cutting: Cutting::Files,
-            files: vec![Extent { offset: 512, len: 150_000 }, Extent { offset: 460_000, len: 40_000 }],
+            files: [
+                &[Extent { offset: 512, len: 100_000 }, Extent { offset: 200_000, len: 50_000 }][..],
+                &[Extent { offset: 460_000, len: 40_000 }, Extent::hole(10_000)],
+            ]
+            .into_iter()
+            .collect(),
             programs: vec![true, false],
             unpacked: Unpacked::default(),
             runs: vec![
@@ -586,7 +564,7 @@ mod tests {
                 run(430_000, 80_000, 40_000),
                 run(510_000, 50_000, 40_000),
                 run(560_000, 100_000, 90_000),
-                run(660_000, 40_000, 30_000),
+                run(660_000, 50_000, 30_000),
             ],
             pages: vec![page(0..4, 1234), page(4..5, 100), page(5..6, 100), page(6..7, 100), page(7..8, 100)],
             segments: Vec::new(),
@@ -614,11 +592,12 @@ mod tests {
         assert_eq!(index.chunk_file_len(), lists + 35 * (12 + 32) + packed);
         assert_eq!(index.runs[0].packed_offset, lists + 35 * (12 + 32));
         let order: u64 = index.order().map(|extent| extent.len).sum();
-        assert_eq!(order, index.len);
+        // A hole is cut, too.
+        assert_eq!(order, index.len + 10_000);
     }
 
     /// A run for each chunk, which are longer than files have them.
-    fn blocks_sample() -> Index {
+    pub(super) fn blocks_sample() -> Index {
         let run = |offset, len| RunInfo {
             offset,
             len,
@@ -630,7 +609,7 @@ mod tests {
         let mut index = Index {
             len: 300_000,
             cutting: "casync-64".parse().unwrap(),
-            files: Vec::new(),
+            files: Files::new(),
             programs: Vec::new(),
             runs: vec![run(0, 200_000), run(200_000, 100_000)],
             pages: vec![page(0..1), page(1..2)],
@@ -650,7 +629,7 @@ mod tests {
     fn an_empty_payload_has_an_index() {
         let index = Index {
             len: 0,
-            files: Vec::new(),
+            files: Files::new(),
             programs: Vec::new(),
             runs: Vec::new(),
             pages: Vec::new(),
@@ -670,6 +649,22 @@ mod tests {
         };
         assert!(refused(&|index| index.runs.truncate(3)).contains("damaged"));
         assert!(refused(&|index| index.runs[3].packed_len = 100_001).contains("more bytes"));
+        let files = |index: &mut Index, further: Extent| {
+            let first = Extent { offset: 512, len: 100_000 };
+            index.files =
+                [&[first, further][..], &[Extent { offset: 460_000, len: 50_000 }]].into_iter().collect();
+        };
+        for further in [
+            Extent { offset: 480_000, len: 50_000 },
+            Extent { offset: 1000, len: 50_000 },
+            Extent { offset: 700_000, len: 50_000 },
+            Extent { offset: 200_000, len: 0 },
+            Extent::hole(100_001),
+        ] {
+            assert!(refused(&|index| files(index, further)).contains("mostly holes"), "{further:?}");
+        }
+        let far = Extent { offset: UNPACKED_BYTES_MAX + 800_000, len: 50_000 };
+        assert!(refused(&|index| files(index, far)).contains("outside the payload"));
         assert!(refused(&|index| index.runs[1].packed_len = 1).contains("too long"));
         let blocks = |index: &mut Index, name: &str| index.cutting = name.parse().unwrap();
         assert!(refused(&|index| blocks(index, "casync-64")).contains("has files"));
@@ -701,7 +696,7 @@ mod tests {
             body[at] = byte;
             if let Ok(index) = Index::read_body(&body) {
                 let sum: u64 = index.runs.iter().map(|run| u64::from(run.len)).sum();
-                prop_assert_eq!(sum, index.len);
+                prop_assert_eq!(sum, index.streams().last().unwrap().end());
             }
         }
     }

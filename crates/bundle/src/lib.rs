@@ -49,7 +49,7 @@ pub use cutting::{Cutting, CuttingError};
 pub use error::{AssembleError, IndexError, WriteError};
 pub use guide::Guide;
 pub use hash::{HashKind, UnknownHash};
-pub use index::{Index, RunDigest, RunInfo, Unpacked};
+pub use index::{Index, RunDigest, RunInfo, Unpacked, is_one};
 pub use manifest::{Component, Manifest, ManifestError, PartInfo, PayloadInfo};
 pub use notes::Notes;
 #[doc(hidden)]

@@ -6,6 +6,10 @@ pub const PAYLOAD_BYTES_MAX: u64 = 64 << 30;
 pub const NAME_BYTES_MAX: usize = 4096;
 /// Files of one payload at most.
 pub const FILES_MAX: usize = 1 << 22;
+/// Extents of one file at most, holes among them: a file of more is cut in pieces.
+pub const FILE_EXTENTS_MAX: usize = 1 << 12;
+/// Extents of all files of one payload at most, the first of each not counted.
+pub const EXTENTS_MAX: usize = 1 << 22;
 /// Runs of one payload at most.
 pub const RUNS_MAX: usize = 1 << 22;
 /// An index at most, packed, in bytes: what a device fetches before it knows anything.

@@ -1,14 +1,15 @@
 //! A payload in the order in which it is cut: first what stands between files, then the files.
 
 use std::io;
+use std::ops::Range;
 
 use fluvial_delta::apply::Target;
-use fluvial_delta::structure::{Extent, ReadAt};
+use fluvial_delta::structure::{Extent, Files, ReadAt};
 
 /// Scattered bytes of a stream, one behind the other.
 ///
 /// Headers of an archive that stand together pack to a fraction of what they take between files, and a
-/// file's content is cut the same wherever it stands.
+/// file's content is cut the same wherever it stands. Holes are zeros, and what is written to them is lost.
 #[derive(Debug, Clone)]
 pub struct Scatter<S> {
     stream: S,
@@ -31,8 +32,8 @@ pub fn gaps(files: &[Extent], len: u64) -> Vec<Extent> {
 }
 
 /// What stands between `files` and `packed` files, which are in order each and do not overlap.
-pub fn between(files: &[Extent], packed: &[Vec<Extent>], len: u64) -> Vec<Extent> {
-    let mut taken: Vec<Extent> = files.iter().chain(packed.iter().flatten()).copied().collect();
+pub fn between(files: &Files, packed: &[Vec<Extent>], len: u64) -> Vec<Extent> {
+    let mut taken: Vec<Extent> = files.stored().chain(packed.iter().flatten().copied()).collect();
     taken.sort_unstable();
     gaps(&taken, len)
 }
@@ -55,19 +56,31 @@ impl<S> Scatter<S> {
         &self.stream
     }
 
-    /// Where the stream has the byte at `offset`; its end where there is none.
+    /// Where the stream has the byte at `offset`, or in a hole the next one that stands somewhere; its end where
+    /// there is none.
     pub(crate) fn place_of(&self, offset: u64) -> u64 {
         let index = self.extents.partition_point(|(at, extent)| at + extent.len <= offset);
-        self.extents.get(index).map_or(u64::MAX, |(at, extent)| extent.offset + (offset - at))
+        let next = self.extents[index..].iter().find(|(_, extent)| !extent.is_hole());
+        next.map_or(u64::MAX, |(at, extent)| extent.offset + offset.saturating_sub(*at))
     }
 
     /// Calls `each` with the pieces of the stream behind `len` bytes at `offset`: where each stands there, and
-    /// which of the bytes it is.
+    /// which of the bytes it is. Holes are left out.
     pub(crate) fn pieces(
         &self,
         offset: u64,
         len: usize,
-        mut each: impl FnMut(u64, std::ops::Range<usize>) -> io::Result<()>,
+        mut each: impl FnMut(u64, Range<usize>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.walk(offset, len, |place, range| place.map_or(Ok(()), |place| each(place, range)))
+    }
+
+    /// Calls `each` with all pieces, in order: where each stands, if it is no hole.
+    fn walk(
+        &self,
+        offset: u64,
+        len: usize,
+        mut each: impl FnMut(Option<u64>, Range<usize>) -> io::Result<()>,
     ) -> io::Result<()> {
         if offset.checked_add(len as u64).is_none_or(|end| end > self.len) {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -80,7 +93,8 @@ impl<S> Scatter<S> {
             };
             let inside = offset + done as u64 - at;
             let step = (extent.len - inside).min((len - done) as u64) as usize;
-            each(extent.offset + inside, done..done + step)?;
+            let place = (!extent.is_hole()).then(|| extent.offset + inside);
+            each(place, done..done + step)?;
             done += step;
             index += 1;
         }
@@ -94,7 +108,13 @@ impl<S: std::ops::Deref<Target: ReadAt> + Send + Sync> ReadAt for Scatter<S> {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.pieces(offset, buf.len(), |at, range| self.stream.read_at(at, &mut buf[range]))
+        self.walk(offset, buf.len(), |place, range| {
+            if let Some(place) = place {
+                return self.stream.read_at(place, &mut buf[range]);
+            }
+            buf[range].fill(0);
+            Ok(())
+        })
     }
 }
 
@@ -106,6 +126,8 @@ impl<S: std::ops::Deref<Target: Target> + Send + Sync> Target for Scatter<S> {
 
 #[cfg(test)]
 mod tests {
+    use fluvial_delta::memory::MemoryTarget;
+
     use super::*;
 
     #[test]
@@ -121,6 +143,29 @@ mod tests {
         order.read_at(4, &mut some).unwrap();
         assert_eq!(&some, b"hAAA");
         assert!(order.read_at(7, &mut some).is_err());
+    }
+
+    #[test]
+    fn holes_are_zeros_that_stand_nowhere() {
+        let target = MemoryTarget::from(b"AAhBB".to_vec());
+        let file =
+            [Extent { offset: 3, len: 2 }, Extent::hole(3), Extent { offset: 0, len: 2 }, Extent::hole(1)];
+        let stream = Scatter::new(&target, file);
+        let mut all = [7; 8];
+        stream.read_at(0, &mut all).unwrap();
+        assert_eq!(&all, b"BB\0\0\0AA\0");
+        stream.write_at(1, b"bxxxab").unwrap();
+        stream.write_at(7, b"x").unwrap();
+        assert!(stream.write_at(7, b"xx").is_err());
+        assert_eq!([0, 1, 2, 4, 5, 6, 7].map(|at| stream.place_of(at)), [3, 4, 0, 0, 0, 1, u64::MAX]);
+        let mut pieces = Vec::new();
+        let each = |at, range: Range<usize>| {
+            pieces.push((at, range));
+            Ok(())
+        };
+        stream.pieces(1, 6, each).unwrap();
+        assert_eq!(pieces, [(4, 0..1), (0, 4..6)]);
+        assert_eq!(target.into_bytes(), b"abhBb");
     }
 
     #[test]

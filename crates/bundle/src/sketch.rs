@@ -176,7 +176,7 @@ mod tests {
             sha256: [0; 32],
             hash: HashKind::Blake3,
             cutting: Cutting::Files,
-            files: Vec::new(),
+            files: fluvial_delta::structure::Files::new(),
             programs: Vec::new(),
             unpacked: crate::Unpacked::default(),
             chunk_file_len: runs.iter().map(|run| u64::from(run.packed_len)).sum(),

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use fluvial_delta::header::Sha256Digest;
-use fluvial_delta::structure::{Extent, ReadAt};
+use fluvial_delta::structure::{Extent, Files, ReadAt};
 use rayon::prelude::*;
 
 use crate::cut::{Chunk, Run, cut};
@@ -11,9 +11,9 @@ use crate::cutting::Cutting;
 use crate::error::WriteError;
 use crate::hash::HashKind;
 use crate::index::{
-    Index, PAGE_DIGEST_BYTES, PageInfo, PageSpan, RunDigest, RunInfo, SEGMENT_PAGES, Unpacked,
+    Index, PAGE_DIGEST_BYTES, PageInfo, PageSpan, RunDigest, RunInfo, SEGMENT_PAGES, Unpacked, check_files,
 };
-use crate::limits::{FILES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX};
+use crate::limits::{EXTENTS_MAX, FILES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RUNS_MAX};
 use crate::notes::Notes;
 use crate::pack::pack_run;
 use crate::page::{self, Listed, Page};
@@ -35,9 +35,9 @@ pub struct Payload<'a> {
     pub sha256: Sha256Digest,
     /// Its bytes.
     pub bytes: &'a dyn ReadAt,
-    /// Where files stand in it that have bytes, in order and without overlaps: chunks start where they do. They
-    /// mean nothing where it is cut to blocks.
-    pub files: &'a [Extent],
+    /// Where files stand in it that have bytes, in the order in which they begin and without overlaps: chunks start
+    /// where they do. Each [`is_one`](crate::is_one). They mean nothing where it is cut to blocks.
+    pub files: &'a Files,
     /// What is packed in it: it stands behind the payload in `bytes`, and `files` may stand in it. Means nothing
     /// where it is cut to blocks, and then nothing stands behind.
     pub unpacked: Option<&'a Unpacked>,
@@ -50,7 +50,7 @@ impl Payload<'_> {
     }
 
     /// What stands between files.
-    fn between(&self, files: &[Extent]) -> Vec<Extent> {
+    fn between(&self, files: &Files) -> Vec<Extent> {
         let packed = self.unpacked.map_or(&[][..], |unpacked| &unpacked.files);
         between(files, packed, self.bytes.len())
     }
@@ -109,8 +109,8 @@ pub fn write(
     let between = Scatter::new(payload.bytes, payload.between(files));
     writer.stream(&between)?;
     let mut programs = Vec::with_capacity(files.len());
-    for file in files {
-        let content = Scatter::new(payload.bytes, [*file]);
+    for file in files.iter() {
+        let content = Scatter::new(payload.bytes, file.iter().copied());
         programs.push(writer.stream(&content)?);
     }
     writer.pack_batch()?;
@@ -121,7 +121,7 @@ pub fn write(
         sha256: payload.sha256,
         hash: options.hash,
         cutting: options.cutting,
-        files: files.to_vec(),
+        files: files.clone(),
         programs,
         unpacked: payload.unpacked.cloned().unwrap_or_default(),
         runs: writer.runs,
@@ -155,7 +155,7 @@ pub fn index_of(
         sha256: payload.sha256,
         hash,
         cutting,
-        files: files.to_vec(),
+        files: files.clone(),
         programs: Vec::with_capacity(files.len()),
         unpacked: payload.unpacked.cloned().unwrap_or_default(),
         runs: Vec::new(),
@@ -164,7 +164,7 @@ pub fn index_of(
         chunk_file_len: 0,
     };
     let between = Scatter::new(payload.bytes, payload.between(files));
-    let streams = files.iter().map(|file| Scatter::new(payload.bytes, [*file]));
+    let streams = files.iter().map(|file| Scatter::new(payload.bytes, file.iter().copied()));
     let streams: Vec<_> = std::iter::once(between).chain(streams).collect();
     let streams: Vec<&dyn ReadAt> = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
     let mut offset = 0;
@@ -202,20 +202,10 @@ fn check(payload: Payload<'_>) -> Result<(), WriteError> {
     limit("the payload", len, PAYLOAD_BYTES_MAX)?;
     limit("the payload's name", payload.name.len() as u64, NAME_BYTES_MAX as u64)?;
     limit("the payload's list of files", payload.files.len() as u64, FILES_MAX as u64)?;
-    let packed = payload.unpacked.iter().flat_map(|unpacked| unpacked.files.iter().flatten());
-    let mut taken: Vec<Extent> = payload.files.iter().chain(packed).copied().collect();
-    taken.sort_unstable();
-    let mut end = 0;
-    for (index, file) in taken.iter().enumerate() {
-        match file.offset.checked_add(file.len) {
-            Some(file_end) if file.offset >= end && file.len > 0 && file_end <= len => end = file_end,
-            _ => return Err(WriteError::Files(index)),
-        }
-    }
-    if !payload.files.is_sorted() {
-        return Err(WriteError::Files(0));
-    }
-    Ok(())
+    let further = payload.files.iter().map(|file| file.len().saturating_sub(1)).sum::<usize>();
+    limit("the payload's list of extents", further as u64, EXTENTS_MAX as u64)?;
+    let packed = payload.unpacked.map_or(&[][..], |unpacked| &unpacked.files);
+    check_files(payload.files, packed, len).map_err(WriteError::Files)
 }
 
 /// The runs of a page that is not full.

@@ -5,9 +5,13 @@
 //! contents start, and to open what is packed. A wrong description costs bytes, never correctness:
 //! every target is proven against its hash.
 
+mod files;
+
 use std::io;
 
 use fluvial_codec::Format;
+
+pub use files::Files;
 
 /// Bytes that can be read at any offset: a file, a block device, a buffer, a part of one.
 pub trait ReadAt: Send + Sync {
@@ -82,6 +86,12 @@ impl Extent {
     #[must_use]
     pub fn is_hole(self) -> bool {
         self.offset == Self::HOLE_OFFSET
+    }
+
+    /// The same bytes in a stream that stands at `start` of another one.
+    #[must_use]
+    pub fn moved_by(self, start: u64) -> Self {
+        if self.is_hole() { self } else { Self { offset: start + self.offset, ..self } }
     }
 
     /// The first offset behind the extent.

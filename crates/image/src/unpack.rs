@@ -4,9 +4,9 @@ use std::io::{self, Read, Write};
 
 use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::space::Range;
-use fluvial_delta::structure::{Block, Content, Dissector as _, Extent, Gathered, ReadAt};
+use fluvial_delta::structure::{Block, Content, Dissector as _, Extent, Files, Gathered, ReadAt};
 
-use crate::{Anatomist, file_extents};
+use crate::{Anatomist, image_files};
 
 /// Shorter files stay packed: what is told of each costs more than it saves.
 const FILE_BYTES_MIN: u64 = 32 << 10;
@@ -123,16 +123,16 @@ impl PackedFile {
 }
 
 /// Where files stand in what packed streams unpacked to: the files of archives, else the stream as a whole.
-pub fn content_files(contents: &dyn ReadAt, streams: &[Extent]) -> Vec<Extent> {
-    let mut files = Vec::new();
+pub fn content_files(contents: &dyn ReadAt, streams: &[Extent]) -> Files {
+    let mut files = Files::new();
     for stream in streams.iter().filter(|stream| stream.len > 0) {
-        let of_stream = file_extents(&Gathered::new(contents, std::slice::from_ref(stream)));
+        let of_stream = image_files(&Gathered::new(contents, std::slice::from_ref(stream)));
         if of_stream.is_empty() {
-            files.push(*stream);
+            files.push([*stream]);
         }
-        files.extend(
-            of_stream.iter().map(|file| Extent { offset: stream.offset + file.offset, len: file.len }),
-        );
+        for file in of_stream.iter() {
+            files.push(file.iter().map(|extent| extent.moved_by(stream.offset)));
+        }
     }
     files
 }
@@ -186,7 +186,7 @@ mod tests {
         let contents = file.unpack(&image, 10, 1 << 20, &mut out).unwrap();
         assert_eq!((contents.len, &out[10..]), (100_000, &content[..]));
         assert_eq!(contents.streams, [Extent { offset: 10, len: 100_000 }]);
-        assert_eq!(content_files(&out, &contents.streams), contents.streams);
+        assert!(content_files(&out, &contents.streams).stored().eq(contents.streams.iter().copied()));
         assert!(file.can_be_packed(&image, 64 << 20).unwrap());
         let cut = file.unpack(&image, 0, 99_999, &mut Vec::new()).unwrap_err();
         assert_eq!(cut.kind(), io::ErrorKind::FileTooLarge);

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use fluvial_delta::structure::Extent;
+use fluvial_image::image_files;
+
 use crate::device::Device;
 use crate::release::{Operator, Release, image, numbers};
 
@@ -16,11 +19,11 @@ const BLOCK_COST_BYTES_MAX: u64 = 3 * BLOCK_BYTES;
 
 /// An ext4 image of files with these seeds.
 fn ext4(folder: &Path, seeds: impl Iterator<Item = u64>) -> Vec<u8> {
-    ext4_of(folder, seeds.map(|seed| image(seed, 50_000)))
+    ext4_of(folder, seeds.map(|seed| image(seed, 50_000)), &[])
 }
 
-/// An ext4 image of files with this content.
-fn ext4_of(folder: &Path, files: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+/// An ext4 image of files with this content, made with `more` arguments.
+fn ext4_of(folder: &Path, files: impl Iterator<Item = Vec<u8>>, more: &[&str]) -> Vec<u8> {
     let tree = folder.join("tree");
     fs::create_dir(&tree).unwrap();
     for (number, content) in files.enumerate() {
@@ -31,7 +34,7 @@ fn ext4_of(folder: &Path, files: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     let mut command = Command::new("mkfs.ext4");
     let uuid = "8d4a5c5e-1b9b-4ba5-8f2b-9d7f0c1d2e3f";
     command.args(["-q", "-F", "-b", "4096", "-O", "^has_journal", "-U", uuid, "-E"]);
-    command.arg(format!("hash_seed={uuid}")).arg("-d").arg(&tree).arg(&path);
+    command.arg(format!("hash_seed={uuid}")).args(more).arg("-d").arg(&tree).arg(&path);
     assert!(command.status().unwrap().success());
     fs::remove_dir_all(tree).unwrap();
     fs::read(path).unwrap()
@@ -104,6 +107,67 @@ fn both_slots_are_sources() {
     assert!(both["slots"][0]["in_place_bytes"].as_u64().unwrap() > 0);
 }
 
+/// A program with zeros in it, which mkfs.ext4 leaves out, and data behind them.
+fn program() -> Vec<u8> {
+    let mut program = fs::read("/bin/bash").unwrap();
+    program.resize(program.len().next_multiple_of(BLOCK_BYTES as usize) + (80 << 10), 0);
+    program.extend(image(3, 200_000));
+    program
+}
+
+/// Images with the same program, and another file that is not the same. The program stands in pieces, in the first image
+/// in others than in those of which the blocks come in groups of 1 MiB, which begin with tables of their own.
+fn scattered_images(folder: &Path) -> [Vec<u8>; 3] {
+    let files = |seed| [program(), image(seed, 300_000)].into_iter();
+    let groups = ["-g", "256", "-O", "^has_journal,^flex_bg,^resize_inode"];
+    let images = [
+        ext4_of(folder, files(1), &[]),
+        ext4_of(folder, files(2), &groups),
+        ext4_of(folder, files(4), &groups),
+    ];
+    let pieces = images.each_ref().map(|image| {
+        let files = image_files(image);
+        let is_program = |file: &&[Extent]| file.iter().any(|extent| extent.is_hole());
+        let program = files.iter().find(is_program).expect("the program has a hole");
+        let mut pieces: Vec<Extent> = Vec::new();
+        for extent in program.iter().filter(|extent| !extent.is_hole()) {
+            match pieces.last_mut() {
+                Some(last) if last.end() == extent.offset => last.len += extent.len,
+                _ => pieces.push(*extent),
+            }
+        }
+        pieces.iter().map(|piece| piece.len).collect::<Vec<_>>()
+    });
+    assert!(pieces[1].len() > 1 && pieces[0] != pieces[1], "{pieces:?}");
+    images
+}
+
+#[test]
+fn a_program_is_the_same_whatever_pieces_it_stands_in() {
+    let operator = Operator::new();
+    let folder = tempfile::tempdir().unwrap();
+    let [old, scattered, next] = scattered_images(folder.path());
+    let device = Device::new(&old, &[], &operator);
+    let bundle = operator.publish("1.fluvial", Release::full(1, &scattered));
+    let first = device.installed(&bundle, &["--route", "dynamic"], &scattered);
+    // The other file packs to a half, tables to little.
+    assert!(fetched(&first) < 220_000, "{} bytes fetched", fetched(&first));
+
+    // Now a scattered one is in place, which its index tells, and most of it stays there.
+    let bundle = operator.publish("2.fluvial", Release::full(2, &next));
+    let second = device.installed(&bundle, &["--route", "dynamic"], &next);
+    let in_place = second["slots"][0]["in_place_bytes"].as_u64().unwrap();
+    assert!(in_place > next.len() as u64 * 3 / 4, "{in_place} bytes in place");
+    assert!(fetched(&second) < 220_000, "{} bytes fetched", fetched(&second));
+
+    // And is the source of one in other pieces.
+    let device = Device::new(&scattered, &[], &operator);
+    device.done(&["slots", "create-index", "system-a"]);
+    let bundle = operator.publish("3.fluvial", Release::full(1, &old));
+    let back = device.installed(&bundle, &["--route", "dynamic"], &old);
+    assert!(fetched(&back) < 220_000, "{} bytes fetched", fetched(&back));
+}
+
 /// Two releases of an ext4 image with a packed file, whose content changes a little; and how long that is.
 fn packed_pair(pack: impl Fn(&[u8]) -> Vec<u8>) -> (Vec<u8>, Vec<u8>, u64) {
     let folder = tempfile::tempdir().unwrap();
@@ -113,7 +177,7 @@ fn packed_pair(pack: impl Fn(&[u8]) -> Vec<u8>) -> (Vec<u8>, Vec<u8>, u64) {
     changed[100_000] ^= 1;
     changed.splice(200_000..200_000, *b"inserted");
     let (old, new) = (pack(&content), pack(&changed));
-    let image_of = |file: &[u8]| ext4_of(folder.path(), [image(2, 50_000), file.to_vec()].into_iter());
+    let image_of = |file: &[u8]| ext4_of(folder.path(), [image(2, 50_000), file.to_vec()].into_iter(), &[]);
     (image_of(&old), image_of(&new), new.len() as u64)
 }
 

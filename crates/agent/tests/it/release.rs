@@ -11,7 +11,7 @@ use fluvial_bundle::{
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::scratch::MemoryScratch;
 use fluvial_device::disk::{Contents, Medium};
-use fluvial_image::{Anatomist, file_extents};
+use fluvial_image::{Anatomist, file_extents, image_files};
 use fluvial_trust::{InitOptions, KeyFolder, SignOptions, Timestamp, sign};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -89,7 +89,7 @@ impl Operator {
 impl Release {
     /// A full bundle: index, chunks, and the whole.
     pub fn full(sequence: u64, image: &[u8]) -> Self {
-        let files = file_extents(&image);
+        let files = image_files(&image);
         let sha256 = Sha256::digest(image).into();
         let payload = Payload { name: "system", sha256, bytes: &image, files: &files, unpacked: None };
         Self::of_payload(sequence, image, payload)

@@ -77,18 +77,22 @@ impl Assembly<'_> {
         let known_order = Scatter::new((), known.order());
         let mut there: Vec<(u64, &RunInfo)> =
             known.runs.iter().map(|run| (known_order.place_of(run.offset), run)).collect();
-        there.sort_unstable_by_key(|(place, _)| *place);
+        // Of several at a place all but the last are holes before it.
+        there.sort_by_key(|(place, _)| *place);
         let before = self.tally.in_place_bytes;
         for (number, run) in payload.index.runs.iter().enumerate() {
             let place = payload.order.place_of(run.offset);
-            let Ok(found) = there.binary_search_by_key(&place, |(place, _)| *place) else { continue };
-            let old = there[found].1;
+            let behind = there.partition_point(|(at, _)| *at <= place);
+            let Some((_, old)) = behind.checked_sub(1).map(|last| there[last]).filter(|(at, _)| *at == place)
+            else {
+                continue;
+            };
             let is_same = (old.digest, old.len, old.is_zeros()) == (run.digest, run.len, run.is_zeros())
                 && places(&known_order, old)? == places(&payload.order, run)?;
             // What is packed in the old target was unpacked elsewhere.
             let len = payload.index.len;
             if is_same
-                && places(&payload.order, run)?.iter().all(|(at, piece_len)| at + *piece_len as u64 <= len)
+                && places(&payload.order, run)?.iter().all(|(at, piece)| at + piece.len() as u64 <= len)
             {
                 payload.keep(number);
                 self.tally.in_place_bytes += u64::from(run.len);
@@ -120,11 +124,11 @@ fn is_in_place(order: &dyn ReadAt, run: &RunInfo, hash: HashKind) -> io::Result<
     })
 }
 
-/// Where the pieces of a run stand.
-fn places<S>(order: &Scatter<S>, run: &RunInfo) -> Result<Vec<(u64, usize)>, AssembleError> {
+/// Where the pieces of a run stand, and which of its bytes they are.
+fn places<S>(order: &Scatter<S>, run: &RunInfo) -> Result<Vec<(u64, Range<usize>)>, AssembleError> {
     let mut places = Vec::new();
     let each = |at, range: Range<usize>| {
-        places.push((at, range.len()));
+        places.push((at, range));
         Ok(())
     };
     order.pieces(run.offset, run.len as usize, each).map_err(AssembleError::ReadTarget)?;

@@ -3,6 +3,7 @@
 
 mod casync;
 mod parity;
+mod scattered;
 mod whole;
 
 use std::io;
@@ -13,7 +14,7 @@ use fluvial_bundle::{
     WriteOptions, write,
 };
 use fluvial_delta::memory::MemoryTarget;
-use fluvial_delta::structure::{Extent, ReadAt};
+use fluvial_delta::structure::{Extent, Files, ReadAt};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -45,6 +46,10 @@ fn publish(bytes: &Vec<u8>, files: &[Extent]) -> (Index, Published) {
 }
 
 fn publish_cut(bytes: &Vec<u8>, files: &[Extent], cutting: Cutting) -> (Index, Published) {
+    publish_files(bytes, &files.iter().copied().collect(), cutting)
+}
+
+fn publish_files(bytes: &Vec<u8>, files: &Files, cutting: Cutting) -> (Index, Published) {
     let mut chunks = Vec::new();
     let payload =
         Payload { name: "payload", sha256: Sha256::digest(bytes).into(), bytes, files, unpacked: None };
@@ -268,7 +273,7 @@ fn what_comes_wrong_once_is_asked_for_again_and_twice_is_an_error() {
 #[test]
 fn files_that_overlap_are_refused() {
     let bytes = vec![0; 100];
-    let files = [Extent { offset: 0, len: 60 }, Extent { offset: 50, len: 10 }];
+    let files = [Extent { offset: 0, len: 60 }, Extent { offset: 50, len: 10 }].into_iter().collect();
     let payload = Payload { name: "x", sha256: [0; 32], bytes: &bytes, files: &files, unpacked: None };
     let options = WriteOptions { level: 3, cutting: Cutting::Files, hash: HashKind::default() };
     let result = write(payload, options, &mut Vec::new(), &|_| true);
@@ -305,7 +310,8 @@ fn what_stands_in_place_is_not_fetched() {
 fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
     let files: Vec<Vec<u8>> = (0..20).map(|seed| noise(seed, 30_000)).collect();
     let (mut old, extents) = archive(&files);
-    let payload = Payload { name: "old", sha256: [0; 32], bytes: &old, files: &extents, unpacked: None };
+    let old_files = extents.iter().copied().collect();
+    let payload = Payload { name: "old", sha256: [0; 32], bytes: &old, files: &old_files, unpacked: None };
     let survey = Survey::plain(Cutting::Files, HashKind::default());
     let (known, _) = fluvial_bundle::index_of(payload, &survey, &|_| true).unwrap();
     let known = Index::read(&known.to_bytes().unwrap()).unwrap();

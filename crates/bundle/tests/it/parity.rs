@@ -25,7 +25,7 @@ struct Made {
 
 /// Functions, each with constants of its own and a call of another one. The new program has some more in front
 /// of the one in the middle, so calls reach elsewhere, and other constants here and there.
-fn code(is_new: bool) -> Vec<u8> {
+pub fn code(is_new: bool) -> Vec<u8> {
     let constants = noise(3, 12 * FUNCTIONS);
     let bodies: Vec<Vec<u8>> = (0..FUNCTIONS)
         .map(|index| {
@@ -69,7 +69,7 @@ fn code(is_new: bool) -> Vec<u8> {
 }
 
 /// An x86-64 program of one section of code, in one segment that is loaded at its own offsets.
-fn program(code: &[u8]) -> Vec<u8> {
+pub fn program(code: &[u8]) -> Vec<u8> {
     let names = b"\0.text\0.names\0";
     let mut file = vec![0; HEAD_BYTES];
     let mut headers = vec![0; 64];
@@ -114,7 +114,7 @@ fn parity_of(bytes: &[u8], index: &Index) -> Range<usize> {
         })
         .unwrap();
     };
-    let [file] = index.files[..] else { panic!("a payload of one file") };
+    let [file] = index.files.stored().collect::<Vec<_>>()[..] else { panic!("a payload of one file") };
     let (before, rest) = bytes.split_at(file.offset as usize);
     assert_eq!(rest.len() as u64, file.len);
     count(&before.to_vec());

@@ -6,10 +6,10 @@ use std::io::{self, BufWriter, Seek as _, Write as _};
 use std::path::Path;
 
 use fluvial_bundle::limits::{PACKED_EXTENTS_MAX, PACKED_FILES_MAX, UNPACKED_BYTES_MAX};
-use fluvial_bundle::{Behind, HashKind, Index, RunDigest, Scatter, Unpacked};
+use fluvial_bundle::{Behind, HashKind, Index, RunDigest, Scatter, Unpacked, is_one};
 use fluvial_delta::apply::{ApplyError, ApplyObserver, Checkpoint, Patch, Target};
-use fluvial_delta::structure::{Extent, Gathered, ReadAt};
-use fluvial_image::{PackedFile, content_files, file_extents, packed_files};
+use fluvial_delta::structure::{Extent, Files, Gathered, ReadAt};
+use fluvial_image::{PackedFile, content_files, image_files, packed_files};
 
 use super::medium::Medium;
 use super::scratch::DiskScratch;
@@ -37,7 +37,7 @@ impl Contents {
         folder: &Path,
         packing_memory_bytes: Option<u64>,
         hash: HashKind,
-    ) -> io::Result<(Self, Vec<Extent>)> {
+    ) -> io::Result<(Self, Files)> {
         let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
         let (mut unpacked, mut streams) = (Unpacked::default(), Vec::new());
         for file in packed_files(image).into_iter().filter(|file| file.extents.len() <= PACKED_EXTENTS_MAX) {
@@ -63,13 +63,11 @@ impl Contents {
             }
         }
         let medium = Medium::new(out.into_inner().map_err(io::IntoInnerError::into_error)?)?;
-        let mut files = file_extents(image);
-        let starts: Vec<u64> = unpacked.files.iter().map(|extents| extents[0].offset).collect();
-        let mut packed: Vec<Extent> = unpacked.files.iter().flatten().copied().collect();
-        packed.sort_unstable();
-        files.retain(|file| !starts.contains(&file.offset) && !overlaps(&packed, file));
-        let shifted = |file: Extent| Extent { offset: image.len() + file.offset, len: file.len };
-        files.extend(content_files(&medium, &streams).into_iter().map(shifted));
+        let (mut files, behind) =
+            (cut_files(&image_files(image), &unpacked), content_files(&medium, &streams));
+        for file in cut_files(&behind, &Unpacked::default()).iter() {
+            files.push(file.iter().map(|extent| extent.moved_by(image.len())));
+        }
         Ok((Self { unpacked, medium }, files))
     }
 
@@ -192,10 +190,26 @@ fn begin_again(out: BufWriter<File>, len: u64) -> io::Result<BufWriter<File>> {
     Ok(BufWriter::new(file))
 }
 
-/// Whether a file stands in one of these extents.
-fn overlaps(packed: &[Extent], file: &Extent) -> bool {
-    let next = packed.partition_point(|extent| extent.end() <= file.offset);
-    packed.get(next).is_some_and(|extent| extent.offset < file.end())
+/// The files that are not packed, as they are cut: those that are no streams for that in pieces.
+fn cut_files(files: &Files, unpacked: &Unpacked) -> Files {
+    let mut packed: Vec<Extent> = unpacked.files.iter().flatten().copied().collect();
+    packed.sort_unstable();
+    let mut list: Vec<&[Extent]> = Vec::with_capacity(files.len());
+    for file in files.iter().filter(|file| !file.iter().any(|extent| overlaps(&packed, extent))) {
+        if is_one(file) {
+            list.push(file);
+        } else {
+            list.extend(file.chunks(1).filter(|piece| !piece[0].is_hole()));
+        }
+    }
+    list.sort_unstable_by_key(|file| file[0].offset);
+    list.into_iter().collect()
+}
+
+/// Whether an extent stands in one of these.
+fn overlaps(packed: &[Extent], one: &Extent) -> bool {
+    let next = packed.partition_point(|extent| extent.end() <= one.offset);
+    packed.get(next).is_some_and(|extent| extent.offset < one.end())
 }
 
 /// Where a packed file goes.
@@ -327,7 +341,7 @@ mod tests {
             assert!(read(found.medium()) == expected);
             // Damaged files are cut as they stand in the image, the others as what they hold.
             let (inside, behind): (Vec<Extent>, Vec<Extent>) =
-                files.iter().partition(|file| file.offset < image.len());
+                files.stored().partition(|file| file.offset < image.len());
             assert_eq!(behind.iter().map(|file| file.len).sum::<u64>(), found.unpacked.len);
             // Files may stand in pieces, and have padding: their starts tell.
             let starts_like = |packed: &Vec<u8>| {

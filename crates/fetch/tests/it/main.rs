@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use fluvial_bundle::{Cutting, HashKind, Index, Part, Payload, Tally, WriteOptions, write};
 use fluvial_delta::memory::MemoryTarget;
-use fluvial_delta::structure::ReadAt;
+use fluvial_delta::structure::{Files, ReadAt};
 use fluvial_fetch::{ChunkFile, FetchError, FetchObserver, FetchPhase, Site, Store, assemble};
 use fluvial_testing::{RangeFault, RangeServer};
 use sha2::{Digest as _, Sha256};
@@ -61,7 +61,7 @@ impl Published {
         let (mut indexes, mut files, mut file) = (Vec::new(), Vec::new(), Vec::new());
         for (number, bytes) in payloads.iter().enumerate() {
             let sha256 = Sha256::digest(bytes).into();
-            let payload = Payload { name: "../out", sha256, bytes, files: &[], unpacked: None };
+            let payload = Payload { name: "../out", sha256, bytes, files: &Files::new(), unpacked: None };
             let mut chunks = Vec::new();
             let options = WriteOptions { level: 1, cutting: Cutting::Files, hash: HashKind::default() };
             let index = write(payload, options, &mut chunks, &|_| true).unwrap();

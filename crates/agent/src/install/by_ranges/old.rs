@@ -2,12 +2,11 @@
 
 use std::cell::Cell;
 use std::path::PathBuf;
-use std::slice;
 
 use fluvial_bundle::{Assembly, Behind, HashKind, Index, Notes, Scatter, Survey, between};
 use fluvial_console::Fault;
 use fluvial_delta::apply::Target;
-use fluvial_delta::structure::{Extent, Gathered, ReadAt};
+use fluvial_delta::structure::{Files, Gathered, ReadAt};
 use fluvial_device::disk::{Contents, Identity, Medium};
 
 use crate::install::{Job, Work};
@@ -21,7 +20,7 @@ pub struct OldSlot {
     kept: Cell<Option<Index>>,
     /// What is packed in it.
     contents: Contents,
-    files: Vec<Extent>,
+    files: Files,
     index_path: PathBuf,
 }
 
@@ -73,7 +72,7 @@ impl OldSlot {
     /// blocks.
     pub fn streams<'a>(&'a self, bytes: &'a dyn ReadAt) -> Streams<'a> {
         let between = between(&self.files, &self.contents.unpacked.files, bytes.len());
-        let files = self.files.iter().map(|file| Gathered::new(bytes, slice::from_ref(file)));
+        let files = self.files.iter().map(|file| Gathered::new(bytes, file));
         Streams { between: Scatter::new(bytes, between), files: files.collect() }
     }
 
@@ -119,7 +118,7 @@ impl OldSlot {
     }
 
     fn index(&self, work: &Work<'_>, survey: &Survey<'_>) -> Result<(Index, Notes), Fault> {
-        let slot = (&self.medium, &self.contents, self.files.as_slice());
+        let slot = (&self.medium, &self.contents, &self.files);
         slot_index::make(slot, survey, work.progress)
     }
 

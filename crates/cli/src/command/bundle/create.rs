@@ -12,7 +12,7 @@ use fluvial_bundle::{
 use fluvial_delta::diff::{DiffOptions, Named, diff};
 use fluvial_delta::hash::{HashError, both_of, sha256_of};
 use fluvial_delta::header::Sha256Digest;
-use fluvial_delta::structure::ReadAt;
+use fluvial_delta::structure::{Files, ReadAt};
 use indicatif::HumanBytes;
 
 use super::APPLY_MEMORY_BYTES;
@@ -161,7 +161,7 @@ pub fn write_chunks(
     let advance = |bytes| progress.advance(bytes);
     if let Cutting::Blocks(_) = options.cutting {
         progress.phase("packing", image.len());
-        let payload = Payload { name, sha256, bytes: image, files: &[], unpacked: None };
+        let payload = Payload { name, sha256, bytes: image, files: &Files::new(), unpacked: None };
         return Ok(write(payload, options, chunks, &advance)?);
     }
     progress.phase("unpacking", image.len());

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use fluvial_bundle::{Cutting, HashKind, Payload, WriteOptions, write};
 use fluvial_console::{Fault, Interrupt, Progress, say};
-use fluvial_delta::structure::{Extent, ReadAt as _};
+use fluvial_delta::structure::{Extent, Files, ReadAt as _};
 use fluvial_device::disk::DiskScratch;
 use fluvial_device::disk::durable::Draft;
 use fluvial_image::oci::{Image, LayerTar, merge};
@@ -103,7 +103,7 @@ fn publish_layer(
 ) -> Result<(u64, u64), Fault> {
     fs::create_dir_all(folder).map_err(|error| Fault::writing(folder, error))?;
     let name = hex::encode(layer.diff_id);
-    let files = files_of(layer)?;
+    let files: Files = files_of(layer)?.into_iter().collect();
     let payload =
         Payload { name: &name, sha256: layer.diff_id, bytes: &layer.tar, files: &files, unpacked: None };
     let chunks = folder.join(CHUNKS_FILE);

@@ -97,8 +97,9 @@ impl Bench<'_> {
         let payload =
             Payload { name: SLOT_NAME, sha256: [0; 32], bytes: &old_bytes, files: &files, unpacked };
         let gaps = Scatter::new(&old_bytes, between(&files, &old.unpacked.files, old_bytes.len()));
-        let streams: Vec<Scatter<_>> =
-            std::iter::once(gaps).chain(files.iter().map(|file| Scatter::new(&old_bytes, [*file]))).collect();
+        let streams: Vec<Scatter<_>> = std::iter::once(gaps)
+            .chain(files.iter().map(|file| Scatter::new(&old_bytes, file.iter().copied())))
+            .collect();
         let streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
         let contents = Contents::room(&index.unpacked, self.folder).map_err(failed)?;
         let behind = contents.behind(target);
