@@ -592,7 +592,7 @@ impl<'a> Predictor<'a> {
         given: &[u8],
         actual: &impl Fn(Range<usize>, u64, u64) -> Option<u64>,
     ) {
-        let in_file = matches!(field.form, Form::InFile | Form::InFile64);
+        let in_file = matches!(field.form, Form::InFile | Form::InFile64 | Form::Length64);
         let Some(layout) = self.new_files[pair.new_index].layout.as_ref() else { return };
         let Some(address) = layout.address(place).or(in_file.then_some(place)) else {
             // Not loaded: addresses in it are absolute, so any will do.
@@ -653,7 +653,7 @@ impl<'a> Predictor<'a> {
         let space = space(field, pair);
         match field.form {
             Form::Number => (0, self.votes_for_number(space, field, pair)),
-            Form::InFile | Form::InFile64 => {
+            Form::InFile | Form::InFile64 | Form::Length64 => {
                 let votes = |offset| self.votes_for(space, offset, self.cover_in_file(pair, offset), None);
                 (Self::base(field, votes), votes(field.target))
             }
@@ -793,7 +793,7 @@ fn space(field: &Field, pair: Pair) -> u64 {
     match field.form {
         Form::Number if field.base >= field::SYMBOL_INDICES => field.base | file,
         Form::Number => field.base,
-        Form::InFile | Form::InFile64 => !file,
+        Form::InFile | Form::InFile64 | Form::Length64 => !file,
         _ => file,
     }
 }

@@ -28,7 +28,7 @@ const TAUGHT_BYTES_MAX: u64 = 4 << 20;
 pub(super) type TaughtPrograms = Mutex<HashMap<(usize, u64), Taught>>;
 
 /// Programs that are told before what they have taught is used for those behind them. Their lessons take memory.
-const WAVE_PROGRAMS: usize = 64;
+const WAVE_PROGRAMS: usize = 16;
 
 impl Assembly<'_> {
     /// Makes what programs lack from what is known of them by now. So many levels of parity were fetched.

@@ -13,7 +13,7 @@ pub(super) const HEADER_BYTES_MAX: usize = 4096;
 const SEGMENTS_MAX: usize = 32;
 /// Section headers that are read.
 const SECTIONS_MAX: usize = 1024;
-const SECTION_HEADER_BYTES: usize = 64;
+pub(super) const SECTION_HEADER_BYTES: usize = 64;
 const PROGRAM_HEADER_BYTES: usize = 56;
 /// The names of sections that are read, in bytes: a kernel's take 2 KiB.
 const NAMES_BYTES_MAX: u64 = 64 << 10;
@@ -34,7 +34,7 @@ const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const SHT_PROGBITS: u32 = 1;
 const SHT_SYMTAB: u32 = 2;
 const SHT_RELA: u32 = 4;
-const SHT_NOBITS: u32 = 8;
+pub(super) const SHT_NOBITS: u32 = 8;
 const SHT_DYNSYM: u32 = 11;
 const SHT_INIT_ARRAY: u32 = 14;
 const SHT_PREINIT_ARRAY: u32 = 16;
@@ -182,6 +182,8 @@ pub(super) enum Content {
     Types,
     /// Of a kernel's module: the symbols that it imports, and a checksum of what each looks like.
     Versions,
+    /// Headers of sections.
+    SectionHeaders,
     /// The function tables of a Go program; see [`super::go`] for them and their parts.
     FunctionTables,
     FunctionUnits,
@@ -359,6 +361,8 @@ fn sections(old: &dyn ReadAt, extent: Extent, head: &[u8], layout: &Layout) -> O
     if layout.fixed && extent.len.saturating_sub(end) >= APPENDIX_BYTES_MIN {
         regions.push(Region { offset: end, len: extent.len - end, content: Content::Addresses, linked: 0 });
     }
+    let (offset, len, content) = (table, headers.len() as u64, Content::SectionHeaders);
+    regions.push(Region { offset, len, content, linked: 0 });
     if !layout.relocatable {
         return Some(Sections { regions, ..Sections::default() });
     }

@@ -38,6 +38,8 @@ pub(super) enum Form {
     InFile,
     /// The same in eight bytes.
     InFile64,
+    /// Eight bytes: a length, from the base to the target, the last byte; both are offsets in the file.
+    Length64,
     /// Four bytes: a number that stands for something, such as the index of a symbol.
     Number,
     /// `AArch64`: words to the target in the low 26 bits (`B`, `BL`).
@@ -73,14 +75,23 @@ pub(super) struct Field {
 impl Form {
     /// Bytes that the field takes.
     pub fn width(self) -> usize {
-        if matches!(self, Self::Absolute64 | Self::InFile64) { 8 } else { 4 }
+        if matches!(self, Self::Absolute64 | Self::InFile64 | Self::Length64) { 8 } else { 4 }
+    }
+
+    /// What eight bytes count from.
+    fn base64(self, base: u64) -> u64 {
+        match self {
+            Self::InFile64 => base,
+            Self::Length64 => base.wrapping_sub(1),
+            _ => 0,
+        }
     }
 
     /// Writes the reference to `target` over the old one in `bytes`, which are [`Form::width`] long
     /// and stand at `address`.
     pub fn write(self, bytes: &mut [u8], address: u64, base: u64, target: u64) {
         if let Ok(bytes) = <&mut [u8; 8]>::try_from(&mut *bytes) {
-            let base = if self == Self::InFile64 { base } else { 0 };
+            let base = self.base64(base);
             *bytes = target.wrapping_sub(base).to_le_bytes();
             return;
         }
@@ -96,7 +107,7 @@ impl Form {
             Self::Back => distance.wrapping_neg() as u32,
             Self::Absolute32 | Self::Absolute64 | Self::Number => target as u32,
             Self::Below => base.wrapping_sub(target) as u32,
-            Self::Based | Self::InFile | Self::InFile64 => target.wrapping_sub(base) as u32,
+            Self::Based | Self::InFile | Self::InFile64 | Self::Length64 => target.wrapping_sub(base) as u32,
             Self::Branch26 => bits(distance >> 2, 26, 0),
             Self::Branch19 => bits(distance >> 2, 19, 5),
             Self::Branch14 => bits(distance >> 2, 14, 5),
@@ -110,7 +121,7 @@ impl Form {
     /// What the reference in `bytes` aims at; for [`Form::PageLow`] `base` is the page.
     pub fn read(self, bytes: &[u8], address: u64, base: u64) -> u64 {
         if let Ok(bytes) = <[u8; 8]>::try_from(bytes) {
-            let base = if self == Self::InFile64 { base } else { 0 };
+            let base = self.base64(base);
             return u64::from_le_bytes(bytes).wrapping_add(base);
         }
         let Ok(bytes) = <[u8; 4]>::try_from(bytes) else { return 0 };
@@ -127,7 +138,7 @@ impl Form {
             Self::Number => u64::from(word),
             Self::Below => base.wrapping_sub(signed),
             Self::Based => base.wrapping_add(signed),
-            Self::InFile | Self::InFile64 => base.wrapping_add(u64::from(word)),
+            Self::InFile | Self::InFile64 | Self::Length64 => base.wrapping_add(u64::from(word)),
             Self::Branch26 => address.wrapping_add(words(26, 0)),
             Self::Branch19 => address.wrapping_add(words(19, 5)),
             Self::Branch14 => address.wrapping_add(words(14, 5)),

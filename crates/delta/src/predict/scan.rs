@@ -1,6 +1,8 @@
 //! Finds the references in a run of old bytes.
 
-use super::elf::{Content, Image, Layout, Machine, Region, u16_at, u32_at, u64_at};
+use super::elf::{
+    Content, Image, Layout, Machine, Region, SECTION_HEADER_BYTES, SHT_NOBITS, u16_at, u32_at, u64_at,
+};
 use super::field::{Field, Form, SYMBOL_INDICES, SYMBOL_VERSIONS};
 use super::{arm64, go, kallsyms, tables, types, x86};
 
@@ -44,6 +46,7 @@ pub(super) fn references(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>
         (Content::SymbolOffsets, _) => kallsyms::references(run, fields),
         (Content::Types, _) => types::references(run, fields),
         (Content::Versions, _) => versions(run, fields),
+        (Content::SectionHeaders, _) => section_headers(run, fields),
         (
             Content::FunctionUnits
             | Content::FunctionIndex
@@ -195,6 +198,27 @@ fn object_rela(run: &Run<'_>, fields: &mut Vec<Field>) {
             let target = base.wrapping_add(addend).wrapping_add(skew);
             let base = base.wrapping_add(skew);
             fields.push(Field { at: at as u32 + 16, form: Form::InFile64, target, base, context: 0 });
+        }
+    }
+}
+
+/// Where each section stands, and how long it is.
+fn section_headers(run: &Run<'_>, fields: &mut Vec<Field>) {
+    let bytes = &run.bytes[run.before..];
+    for at in records(run, SECTION_HEADER_BYTES as u64) {
+        let (Some(kind), Some(base), Some(len)) =
+            (u32_at(bytes, at + 4), u64_at(bytes, at + 24), u64_at(bytes, at + 32))
+        else {
+            break;
+        };
+        absolute(&run.image.layout, bytes, at + 16, fields);
+        if base == 0 || kind == SHT_NOBITS {
+            continue;
+        }
+        let at = at as u32;
+        fields.push(Field { at: at + 24, form: Form::InFile64, target: base, base: 0, context: 0 });
+        if let Some(last) = base.checked_add(len).and_then(|end| end.checked_sub(1)).filter(|_| len > 0) {
+            fields.push(Field { at: at + 32, form: Form::Length64, target: last, base, context: 0 });
         }
     }
 }

@@ -4,12 +4,15 @@
 use super::field::{SYMBOL_VERSIONS, TYPE_IDS, TYPE_NAMES};
 use super::learned::{key, place};
 
-/// Slots of the map of targets, and of that of neighbourhoods; 12 bytes each.
+/// Slots of the map of targets, and of each map of neighbourhoods; 12 bytes each.
 const SLOTS: [usize; 2] = [1 << 17, 1 << 14];
-/// The size of a neighbourhood, as a shift.
-const NEAR_SHIFT: u32 = 4;
-/// Lines of one lesson; 24 bytes each.
+/// Sizes of neighbourhoods, as shifts: the closest one that knows anything answers. What modules add to their
+/// kernel's types and names stands behind these, and moves as they grow.
+const NEAR_SHIFTS: [u32; 4] = [4, 7, 11, 15];
+/// Lines of one lesson; 12 bytes each.
 const LINES_MAX: usize = 1 << 14;
+/// What all programs share.
+const SPACES: [u64; 3] = [TYPE_IDS, TYPE_NAMES, SYMBOL_VERSIONS];
 /// Lessons that agree count so often at most: those that contradict are heard then.
 const VOTES_MAX: u8 = 8;
 
@@ -22,14 +25,14 @@ struct Slot {
     votes: u8,
 }
 
-/// What programs have taught, in direct-mapped tables of less than 2 MiB. It says the same whoever asks until it is
+/// What programs have taught, in direct-mapped tables of 2.3 MiB. It says the same whoever asks until it is
 /// taught, so that several programs can be told at a time and what is told does not hang on which comes first.
 pub struct Shared {
     exact: Box<[Slot]>,
-    near: Box<[Slot]>,
+    near: [Box<[Slot]>; NEAR_SHIFTS.len()],
 }
 
-/// What one program has taught. Memory: less than 400 KiB.
+/// What one program has taught. Memory: 192 KiB at most.
 #[derive(Debug, Default)]
 pub struct Lesson {
     lines: Vec<Line>,
@@ -37,7 +40,8 @@ pub struct Lesson {
 
 #[derive(Debug, Clone, Copy)]
 struct Line {
-    space: u64,
+    /// Which of [`SPACES`].
+    space: u8,
     target: u32,
     delta: i32,
 }
@@ -45,23 +49,25 @@ struct Line {
 impl Default for Shared {
     fn default() -> Self {
         let table = |slots| vec![Slot::default(); slots].into_boxed_slice();
-        Self { exact: table(SLOTS[0]), near: table(SLOTS[1]) }
+        Self { exact: table(SLOTS[0]), near: std::array::from_fn(|_| table(SLOTS[1])) }
     }
 }
 
 impl Shared {
     /// Whether what is learned in a space holds for other programs.
     pub(super) fn holds(space: u64) -> bool {
-        [TYPE_IDS, TYPE_NAMES, SYMBOL_VERSIONS].contains(&space)
+        SPACES.contains(&space)
     }
 
     /// Learns from one program more. What the last ones have taught counts most where they contradict.
     pub fn learn(&mut self, lesson: &Lesson) {
         for line in &lesson.lines {
-            let target = u64::from(line.target);
-            vote(&mut self.exact, key(line.space, target), line.delta);
-            if line.space != SYMBOL_VERSIONS {
-                vote(&mut self.near, key(line.space, target >> NEAR_SHIFT), line.delta);
+            let (space, target) = (SPACES[usize::from(line.space)], u64::from(line.target));
+            vote(&mut self.exact, key(space, target), line.delta);
+            if space != SYMBOL_VERSIONS {
+                for (shift, table) in NEAR_SHIFTS.iter().zip(&mut self.near) {
+                    vote(table, key(space, target >> shift), line.delta);
+                }
             }
         }
     }
@@ -73,7 +79,9 @@ impl Shared {
 
     /// The distance that a target close by has moved by.
     pub(super) fn near(&self, space: u64, target: u64) -> Option<u64> {
-        look_up(&self.near, key(space, target >> NEAR_SHIFT))
+        let look_up = |(shift, table): (u32, &[Slot])| look_up(table, key(space, target >> shift));
+        let tables = self.near.iter().map(|table| &**table);
+        NEAR_SHIFTS.into_iter().zip(tables).find_map(look_up)
     }
 }
 
@@ -87,10 +95,11 @@ impl Lesson {
     /// Notes that `target` has moved by `delta`.
     pub(super) fn note(&mut self, space: u64, target: u64, delta: u64) {
         if self.lines.len() < LINES_MAX
+            && let Some(space) = SPACES.iter().position(|&one| one == space)
             && let Ok(target) = u32::try_from(target)
             && let Ok(delta) = i32::try_from(delta as i64)
         {
-            self.lines.push(Line { space, target, delta });
+            self.lines.push(Line { space: space as u8, target, delta });
         }
     }
 }
@@ -160,6 +169,6 @@ mod tests {
             lesson.note(TYPE_IDS, target, 1);
         }
         assert_eq!(lesson.lines.len(), LINES_MAX);
-        assert!(LINES_MAX * size_of::<Line>() <= 400 << 10);
+        assert!(LINES_MAX * size_of::<Line>() <= 192 << 10);
     }
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::atlas::{Atlas, Place};
 use super::elf::{Content, HEADER_BYTES_MAX, Image};
 use super::field::Form;
-use super::{Cover, PredictError, Predictor, labels, x86};
+use super::{Cover, PredictError, Predictor, Shared, labels, x86};
 use crate::structure::{Extent, ReadAt};
 
 /// Encodes and decodes `new`, proves that it comes back, and returns the differences.
@@ -270,7 +270,8 @@ fn sections_are_known_wherever_their_headers_stand() {
     let mut bytes = program(X86_64, 2, &[(".text", 1, 6, code)]);
     let read = |bytes: &[u8]| {
         let image = Image::read(&bytes, whole(bytes)[0]).expect("a program");
-        image.regions.iter().map(|region| (region.offset, region.len, region.content)).collect::<Vec<_>>()
+        let regions = image.regions.iter().filter(|region| region.content != Content::SectionHeaders);
+        regions.map(|region| (region.offset, region.len, region.content)).collect::<Vec<_>>()
     };
     let behind = read(&bytes);
     assert_eq!(behind[0].2, Content::Code);
@@ -279,6 +280,72 @@ fn sections_are_known_wherever_their_headers_stand() {
     bytes[HEADERS..HEADERS + headers.len()].copy_from_slice(&headers);
     bytes[40..48].copy_from_slice(&(HEADERS as u64).to_le_bytes());
     assert_eq!(read(&bytes), behind);
+}
+
+#[test]
+fn headers_of_sections_that_grew_and_moved_leave_nothing() {
+    let file = |extra: usize| {
+        let sections = ["a", "b", "c", "d", "e"].map(|name| (name, 1, 0, vec![name.as_bytes()[0]; 500]));
+        let mut sections = sections.to_vec();
+        sections[1].3.splice(250..250, vec![0; extra]);
+        program(X86_64, 1, &sections)
+    };
+    let (old, new) = (file(0), file(64));
+    let half = (HEADER_BYTES_MAX + 504 + 250) as u64;
+    let covers = [
+        Cover { old: 0, new: 0, len: half },
+        Cover { old: half, new: half + 64, len: old.len() as u64 - half },
+    ];
+    let behind = half as usize + 64;
+    let unequal = |files: [&[Extent]; 2]| {
+        let differences = round_trip(&covers, &old, &new, files[0], files[1]);
+        differences[behind..].iter().filter(|&&byte| byte != 0).count()
+    };
+    assert!(unequal([&[], &[]]) >= 9, "addresses, offsets and a length differ");
+    assert_eq!(unequal([&whole(&old), &whole(&new)]), 0);
+}
+
+/// What a module's table of imported symbols looks like, with checksums that hang on the symbol and the build.
+fn module(symbols: &[u32], build: u32) -> Vec<u8> {
+    let mut versions = Vec::new();
+    for &symbol in symbols {
+        let checksum = (symbol + build).wrapping_mul(0x9e37_79b9);
+        versions.extend_from_slice(&u64::from(checksum).to_le_bytes());
+        versions.extend_from_slice(format!("{symbol:056}").as_bytes());
+    }
+    program(X86_64, 1, &[("__versions", 1, 2, versions)])
+}
+
+/// Tells the second of two builds of a module from the first; answers how many bytes were told wrong.
+fn told_wrong(symbols: &[u32], shared: &Shared) -> usize {
+    let (old, new) = (module(symbols, 0), module(symbols, 1));
+    let table = HEADER_BYTES_MAX..HEADER_BYTES_MAX + symbols.len() * 64;
+    let covers = [Cover { old: 0, new: 0, len: new.len() as u64 }];
+    let (old_files, new_files) = (whole(&old), whole(&new));
+    let predictor = Predictor::new(&covers, &old, &old_files, &new_files).expect("covers are valid");
+    let mut predictor = predictor.sharing(shared);
+    predictor.literal(0, &new[..HEADER_BYTES_MAX]);
+    let len = predictor.step_len(0, table.start as u64) as usize;
+    let mut told = vec![0; len];
+    predictor.tell(0, table.start as u64, &mut told, &vec![false; len]).expect("old bytes can be read");
+    told[..table.len()].iter().zip(&new[table]).filter(|(told, new)| told != new).count()
+}
+
+#[test]
+fn what_one_module_has_taught_tells_another() {
+    let (old, new) = (module(&[1, 2, 3, 5, 8], 0), module(&[1, 2, 3, 5, 8], 1));
+    let covers = [Cover { old: 0, new: 0, len: new.len() as u64 }];
+    let (old_files, new_files) = (whole(&old), whole(&new));
+    let mut shared = Shared::default();
+    let before = told_wrong(&[2, 8], &shared);
+    assert!((4..=8).contains(&before), "{before}");
+    let predictor = Predictor::new(&covers, &old, &old_files, &new_files).expect("covers are valid");
+    let mut predictor = predictor.sharing(&shared);
+    predictor.recode(&mut new.clone(), true).expect("old bytes can be read");
+    let lesson = predictor.into_lore().1;
+    shared.learn(&lesson);
+    assert_eq!(told_wrong(&[2, 8], &shared), 0);
+    assert!(told_wrong(&[2, 4], &shared) > 0, "nobody has taught the other one");
 }
 
 #[test]
@@ -463,6 +530,9 @@ proptest! {
         let mut wide = [0; 8];
         Form::InFile64.write(&mut wide, 0, 77, target);
         prop_assert_eq!(Form::InFile64.read(&wide, 0, 77), target);
+        Form::Length64.write(&mut wide, 0, 77, 77 + target);
+        prop_assert_eq!(u64::from_le_bytes(wide), target + 1);
+        prop_assert_eq!(Form::Length64.read(&wide, 0, 77), 77 + target);
     }
 
     #[test]
