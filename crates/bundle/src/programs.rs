@@ -23,6 +23,11 @@ use crate::ranges::{widened, without};
 /// A chunk without a like is looked for no farther from one that is known, in bytes.
 const STRANGE_BYTES_MAX: u64 = 64 << 10;
 
+/// A program is tried so often at most ...
+const TRIES_MAX: usize = 2;
+/// ... and again only where one part in so many of what was open was proved: that teaches about the others.
+const PROVED_SHARE: usize = 8;
+
 /// What stands around a part is looked at, too, so far: references may reach across its ends, and instructions.
 const REACH_BYTES: u64 = 32;
 
@@ -151,9 +156,16 @@ pub(crate) fn resolve(
     taught: &mut Taught,
 ) -> Result<Resolved, Failed> {
     let mut resolved = Resolved::default();
-    let is_uneven = resolve_from(program, known, Side::Before, taught, &mut resolved)?;
-    if is_uneven {
-        resolve_from(program, known, Side::Behind, taught, &mut resolved)?;
+    for _ in 0..TRIES_MAX {
+        let proved_before = resolved.proved.len();
+        let open = known.iter().filter(|one| one.open.is_some()).count();
+        let is_uneven = resolve_from(program, known, Side::Before, taught, &mut resolved)?;
+        if is_uneven {
+            resolve_from(program, known, Side::Behind, taught, &mut resolved)?;
+        }
+        if (resolved.proved.len() - proved_before) * PROVED_SHARE < open.max(1) {
+            break;
+        }
     }
     Ok(resolved)
 }
