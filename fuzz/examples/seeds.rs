@@ -231,7 +231,8 @@ fn bundles(folder: &Path, new: &[u8]) {
     write(folder, "page", &page);
     let part = |size_bytes| PartInfo { size_bytes, sha256: [2; 32] };
     let (sketch, whole) = (Some(part(9)), Some(part(11)));
-    let payload = PayloadInfo { size_bytes: 4096, sha256: [1; 32], blake3: [3; 32], index: part(7), sketch, whole };
+    let payload =
+        PayloadInfo { size_bytes: 4096, sha256: [1; 32], blake3: [3; 32], index: part(7), sketch, whole };
     let mut manifest = Manifest::new("demo".into(), "1.2".into(), 3);
     manifest.components.push(Component::Slot { name: "system".into(), payload });
     let manifest = manifest.to_bytes().expect("it is written");
