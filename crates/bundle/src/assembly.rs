@@ -92,7 +92,7 @@ struct Payload<'a> {
 ///
 /// Memory: 9 bytes for each run and 8 for each file of the payloads; 50 for each chunk that no old run holds, of
 /// 128 MiB of a payload at a time; 150 for each piece of the program at hand that the old space has the like
-/// of; and 29 MiB.
+/// of; and 27 MiB.
 pub struct Assembly<'a> {
     payloads: Vec<Payload<'a>>,
     /// How all payloads are cut, and the old streams.

@@ -22,7 +22,7 @@ use crate::shelf::Shelf;
 const TELLERS_MAX: usize = 2;
 /// What programs have taught is kept until the next round, the longest first, as long as it takes no more memory than
 /// this; the others teach again.
-const TAUGHT_BYTES_MAX: u64 = 4 << 20;
+const TAUGHT_BYTES_MAX: u64 = 2 << 20;
 
 /// What programs have taught: by payload, and where the program stands in its order.
 pub(super) type TaughtPrograms = Mutex<HashMap<(usize, u64), Taught>>;
