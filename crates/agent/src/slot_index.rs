@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fluvial_bundle::limits::INDEX_BYTES_MAX;
-use fluvial_bundle::{Cutting, HashKind, Index, Notes, Payload, Survey, Unpacked, index_of};
+use fluvial_bundle::{Cutting, HashKind, Index, Notes, Offer, Payload, Survey, Unpacked, index_of};
 use fluvial_console::{Fault, Kind, Progress, say};
 use fluvial_delta::structure::{Files, ReadAt};
 use fluvial_device::disk::{Contents, Medium, durable};
@@ -62,16 +62,18 @@ pub fn look(slot: &Medium, (cutting, hash): Scheme, folder: &Path) -> Result<(Co
     found.map_err(|error| Fault::writing(folder, error))
 }
 
-/// Makes the index of a slot, of which the contents and files are known, and what is noted on the way.
+/// Makes the index of a slot, of which the contents and files are known, and what is noted on the way; `offer` hears of every
+/// run.
 pub fn make(
     (slot, contents, files): (&Medium, &Contents, &Files),
     survey: &Survey<'_>,
+    offer: &Offer<'_>,
     progress: &Progress,
 ) -> Result<(Index, Notes), Fault> {
     let (bytes, unpacked) = (contents.behind(slot), Some(&contents.unpacked));
     let payload = Payload { name: "slot", sha256: [0; 32], bytes: &bytes, files, unpacked };
     progress.phase("indexing", bytes.len());
-    Ok(index_of(payload, survey, &|bytes| progress.advance(bytes))?)
+    Ok(index_of(payload, survey, offer, &|bytes| progress.advance(bytes))?)
 }
 
 /// The index of a slot that is a source of an installation.
@@ -83,7 +85,7 @@ pub fn of_slot(work: &Work<'_>, slot: &Slot, scheme: Scheme) -> Result<Index, Fa
     }
     let (contents, files) = look(&medium, scheme, folder)?;
     let survey = Survey::plain(scheme.0, scheme.1);
-    let (index, _) = make((&medium, &contents, &files), &survey, work.progress)?;
+    let (index, _) = make((&medium, &contents, &files), &survey, &|_, _| {}, work.progress)?;
     if !work.arguments.dry_run {
         store(&path, &medium, &index)?;
     }
@@ -151,7 +153,7 @@ pub fn create(
     let medium = device.source(slot)?;
     let (contents, files) = look(&medium, scheme, device.folder.path())?;
     let survey = Survey::plain(scheme.0, scheme.1);
-    let (index, _) = make((&medium, &contents, &files), &survey, progress)?;
+    let (index, _) = make((&medium, &contents, &files), &survey, &|_, _| {}, progress)?;
     store(&path, &medium, &index)?;
     let bytes = path.metadata().map_err(|error| Fault::reading(&path, error))?.len();
     Ok(Created { path, bytes, runs: index.runs.len(), duration_s: started.elapsed().as_secs_f64() })

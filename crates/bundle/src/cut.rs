@@ -207,14 +207,14 @@ pub(crate) fn digests(hash: HashKind, bytes: &[u8]) -> (u32, u32) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::HashSet;
 
     use proptest::prelude::*;
 
     use super::*;
 
-    fn noise(len: usize, seed: u32) -> Vec<u8> {
+    pub(crate) fn noise(len: usize, seed: u32) -> Vec<u8> {
         let mut state = seed;
         let next = |_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -146,19 +146,11 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::cut::tests::noise;
     use crate::cutting::Cutting;
     use crate::survey::Survey;
     use crate::write::{Payload, index_of};
     use fluvial_delta::structure::{Extent, Files};
-
-    fn noise(len: usize, seed: u32) -> Vec<u8> {
-        let mut state = seed;
-        let next = |_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        };
-        (0..len).map(next).collect()
-    }
 
     fn index(files: &[&Vec<u8>]) -> Index {
         let mut bytes = vec![9; 100];
@@ -169,7 +161,9 @@ mod tests {
         }
         let files: Files = extents.into_iter().collect();
         let payload = Payload { name: "", sha256: [0; 32], bytes: &bytes, files: &files, unpacked: None };
-        index_of(payload, &Survey::plain(Cutting::Files, HashKind::default()), &|_| true).unwrap().0
+        index_of(payload, &Survey::plain(Cutting::Files, HashKind::default()), &|_, _| {}, &|_| true)
+            .unwrap()
+            .0
     }
 
     /// The runs of a stream, and which places of it were offered.
@@ -180,8 +174,8 @@ mod tests {
             assert_eq!(bytes, &stream[run.offset as usize..][..run.len as usize]);
             offered.lock().unwrap().push(run.offset);
         };
-        let plain = Survey::plain(Cutting::Files, HashKind::default());
-        let mut seen = Survey { guide: guide.clone(), offer: &offer, ..plain }.see(&[&stream]);
+        let survey = Survey::guided(Cutting::Files, HashKind::default(), guide.clone());
+        let mut seen = survey.see(&[&stream], &offer);
         (seen.remove(0).runs, offered.into_inner().unwrap())
     }
 

@@ -3,17 +3,17 @@
 //! Runs are looked for first, and then the chunks of those that are missing: what was noted need not be cut again.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cut::{Chunk, Run};
 
-/// Memory that notes take at most, in bytes: streams behind that are cut again.
-const NOTES_BYTES_MAX: usize = 6 << 20;
+/// Memory that notes take at most, in bytes: streams for which there is no room are cut again.
+pub(crate) const NOTES_BYTES_MAX: usize = 6 << 20;
 
 /// The chunks of streams.
 #[derive(Debug, Default)]
 pub struct Notes {
     streams: HashMap<usize, Noted>,
-    bytes: usize,
 }
 
 /// The chunks of one stream.
@@ -26,12 +26,26 @@ pub(crate) struct Noted {
 }
 
 impl Noted {
-    pub(crate) fn add(&mut self, run: &Run) {
+    /// Begins to note the chunks of a stream, if there is room.
+    pub(crate) fn begin(room: &AtomicUsize) -> Option<Self> {
+        (room.load(Ordering::Relaxed) > 0).then(Self::default)
+    }
+
+    /// Notes one run more; where there is no room for it, all that was noted of the stream is given up.
+    pub(crate) fn with(mut self, run: &Run, room: &AtomicUsize) -> Option<Self> {
         self.is_program = run.is_program;
-        if !run.is_zeros() {
-            self.runs.push((run.offset, run.chunks.len() as u32));
-            self.chunks.extend_from_slice(&run.chunks);
+        if run.is_zeros() {
+            return Some(self);
         }
+        let bytes = size_of_val(run.chunks.as_slice()) + size_of::<(u64, u32)>();
+        let take = |room: usize| room.checked_sub(bytes);
+        if room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+            room.fetch_add(self.bytes(), Ordering::Relaxed);
+            return None;
+        }
+        self.runs.push((run.offset, run.chunks.len() as u32));
+        self.chunks.extend_from_slice(&run.chunks);
+        Some(self)
     }
 
     /// All chunks, and where each begins.
@@ -54,15 +68,11 @@ impl Noted {
 }
 
 impl Notes {
-    /// Keeps what was noted of a stream, if there is room.
+    /// Keeps what was noted of a stream.
     pub(crate) fn add(&mut self, stream: usize, mut noted: Noted) {
-        let bytes = noted.bytes();
-        if self.bytes + bytes <= NOTES_BYTES_MAX {
-            self.bytes += bytes;
-            noted.chunks.shrink_to_fit();
-            noted.runs.shrink_to_fit();
-            self.streams.insert(stream, noted);
-        }
+        noted.chunks.shrink_to_fit();
+        noted.runs.shrink_to_fit();
+        self.streams.insert(stream, noted);
     }
 
     /// What was noted of a stream.
@@ -90,25 +100,33 @@ mod tests {
 
     #[test]
     fn chunks_are_found_where_they_stood() {
-        let mut noted = Noted::default();
-        noted.add(&run(0, &[10, 20]));
-        noted.add(&Run { len: 1000, ..run(30, &[]) });
-        noted.add(&run(1030, &[5, 6]));
+        let room = AtomicUsize::new(1000);
+        let zeros = Run { len: 1000, ..run(30, &[]) };
+        let mut noted = Noted::begin(&room).unwrap();
+        for run in [run(0, &[10, 20]), zeros, run(1030, &[5, 6])] {
+            noted = noted.with(&run, &room).unwrap();
+        }
+        assert_eq!(room.into_inner() + noted.bytes(), 1000);
         let places: Vec<_> = noted.chunks().map(|(at, chunk)| (at, chunk.len)).collect();
         assert_eq!(places, [(0, 10), (10, 20), (1030, 5), (1035, 6)]);
     }
 
     #[test]
-    fn notes_take_no_more_room_than_they_may() {
-        let mut all = Notes::default();
-        let lens = vec![1; NOTES_BYTES_MAX / size_of::<Chunk>() / 2];
-        for stream in 0..3 {
-            let mut noted = Noted::default();
-            noted.add(&run(0, &lens));
-            all.add(stream, noted);
-        }
-        assert!(all.of(0).is_some() && all.of(1).is_none());
-        all.retain(|stream| stream != 0);
-        assert!(all.of(0).is_none());
+    fn a_stream_without_room_gives_back_what_it_has_taken() {
+        let room = AtomicUsize::new(100);
+        let first = Noted::begin(&room).unwrap().with(&run(0, &[1, 2]), &room).unwrap();
+        let left = room.load(Ordering::Relaxed);
+        assert_eq!(left, 100 - first.bytes());
+        let second = Noted::begin(&room).unwrap().with(&run(0, &[1]), &room).unwrap();
+        assert!(room.load(Ordering::Relaxed) < left);
+        assert!(second.with(&run(1, &[1, 2, 3, 4]), &room).is_none());
+        assert_eq!(room.load(Ordering::Relaxed), left);
+        assert!(Noted::begin(&AtomicUsize::new(0)).is_none());
+        let mut notes = Notes::default();
+        notes.add(7, first);
+        notes.retain(|stream| stream == 7);
+        assert!(notes.of(7).is_some());
+        notes.retain(|stream| stream != 7);
+        assert!(notes.of(7).is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! What somebody has is cut, several streams at a time.
 
 use std::io;
+use std::sync::atomic::AtomicUsize;
 
 use fluvial_delta::structure::ReadAt;
 use rayon::prelude::*;
@@ -10,7 +11,7 @@ use crate::cutting::Cutting;
 use crate::guide::Guide;
 use crate::hash::HashKind;
 use crate::index::RunInfo;
-use crate::notes::Noted;
+use crate::notes::{NOTES_BYTES_MAX, Noted};
 
 /// Streams that are cut at a time, on all threads.
 pub(crate) const BATCH_STREAMS: usize = 256;
@@ -20,16 +21,12 @@ pub type Offer<'a> = dyn Fn(&RunInfo, &[u8]) + Sync + 'a;
 
 /// How streams are looked at.
 pub struct Survey<'a> {
-    /// How they are cut.
-    pub cutting: Cutting,
-    /// The hash of their runs and chunks.
-    pub hash: HashKind,
+    pub(crate) cutting: Cutting,
+    pub(crate) hash: HashKind,
     /// What it knows is compared instead of cut.
-    pub guide: Guide<'a>,
-    /// Hears of every run while its bytes are in memory.
-    pub offer: &'a Offer<'a>,
-    /// Whether chunks of what the guide does not know are noted, too.
-    pub with_notes: bool,
+    guide: Guide<'a>,
+    /// Bytes that notes of what the guide does not know may still take.
+    room: AtomicUsize,
 }
 
 /// A stream that was cut.
@@ -42,38 +39,47 @@ pub(crate) struct Seen {
     pub(crate) fault: Option<io::Error>,
 }
 
-impl Survey<'_> {
-    /// Cuts streams, and tells nobody but by what it answers.
+impl<'a> Survey<'a> {
+    /// Cuts all streams, and notes nothing.
     pub fn plain(cutting: Cutting, hash: HashKind) -> Self {
-        Self { cutting, hash, guide: Guide::default(), offer: &|_, _| {}, with_notes: false }
+        Self { cutting, hash, guide: Guide::default(), room: AtomicUsize::new(0) }
     }
 
-    /// Looks at streams, on all threads.
-    pub(crate) fn see(&self, streams: &[&dyn ReadAt]) -> Vec<Seen> {
-        streams.par_iter().map(|stream| self.see_one(*stream)).collect()
+    /// Compares what the guide knows, cuts the rest, and notes its chunks.
+    pub(crate) fn guided(cutting: Cutting, hash: HashKind, guide: Guide<'a>) -> Self {
+        Self { cutting, hash, guide, room: AtomicUsize::new(NOTES_BYTES_MAX) }
     }
 
-    fn see_one(&self, stream: &dyn ReadAt) -> Seen {
-        match self.guide.runs_of(stream, self.hash, self.offer) {
+    /// The same, but nothing is noted.
+    #[must_use]
+    pub fn without_notes(self) -> Self {
+        Self { room: AtomicUsize::new(0), ..self }
+    }
+
+    /// Looks at streams, on all threads; `offer` hears of every run while its bytes are in memory.
+    pub(crate) fn see(&self, streams: &[&dyn ReadAt], offer: &Offer<'_>) -> Vec<Seen> {
+        streams.par_iter().map(|stream| self.see_one(*stream, offer)).collect()
+    }
+
+    fn see_one(&self, stream: &dyn ReadAt, offer: &Offer<'_>) -> Seen {
+        match self.guide.runs_of(stream, self.hash, offer) {
             Ok(Some((runs, is_program))) => Seen { runs, is_program, noted: None, fault: None },
-            Ok(None) => self.cut(stream),
+            Ok(None) => self.cut(stream, offer),
             Err(fault) => Seen { runs: Vec::new(), is_program: false, noted: None, fault: Some(fault) },
         }
     }
 
-    fn cut(&self, stream: &dyn ReadAt) -> Seen {
+    fn cut(&self, stream: &dyn ReadAt, offer: &Offer<'_>) -> Seen {
         let (mut runs, mut is_program) = (Vec::new(), false);
-        let mut noted = self.with_notes.then(Noted::default);
-        let fail = |error| error;
-        let result = cut(stream, self.cutting, self.hash, self.with_notes, fail, &mut |run, bytes| {
+        let mut noted = Noted::begin(&self.room);
+        let (with_digests, fail) = (noted.is_some(), |error| error);
+        let result = cut(stream, self.cutting, self.hash, with_digests, fail, &mut |run, bytes| {
             is_program = run.is_program;
-            if let Some(noted) = &mut noted {
-                noted.add(run);
-            }
+            noted = noted.take().and_then(|noted| noted.with(run, &self.room));
             let len = run.len as u32;
             let packed_len = if run.is_zeros() { 0 } else { len };
             let run = RunInfo { offset: run.offset, len, digest: run.digest, packed_offset: 0, packed_len };
-            (self.offer)(&run, bytes);
+            offer(&run, bytes);
             runs.push(run);
             Ok(())
         });

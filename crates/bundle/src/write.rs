@@ -19,7 +19,7 @@ use crate::pack::pack_run;
 use crate::page::{self, Listed, Page};
 use crate::parity::{self, PARITY_BYTES};
 use crate::scatter::{Scatter, between};
-use crate::survey::{BATCH_STREAMS, Seen, Survey};
+use crate::survey::{BATCH_STREAMS, Offer, Seen, Survey};
 
 /// Runs that are packed at a time, on all threads.
 const BATCH_RUNS: usize = 64;
@@ -134,7 +134,7 @@ pub fn write(
 }
 
 /// Cuts a payload and packs nothing: answers an index of what somebody has, for [`crate::Assembly::note_indexed`].
-/// It has no chunk file. `progress` hears how many more bytes are done, and cancels by answering `false`.
+/// It has no chunk file. `offer` hears of every run, on several threads, while its bytes are in memory. `progress` hears how many more bytes are done, and cancels by answering `false`.
 ///
 /// Memory: 2 MiB, and 40 bytes for each run; 4 MiB for the longest blocks; 6 MiB for notes.
 ///
@@ -143,6 +143,7 @@ pub fn write(
 pub fn index_of(
     payload: Payload<'_>,
     survey: &Survey<'_>,
+    offer: &Offer<'_>,
     progress: &dyn Fn(u64) -> bool,
 ) -> Result<(Index, Notes), WriteError> {
     check(payload)?;
@@ -170,7 +171,9 @@ pub fn index_of(
     let mut offset = 0;
     let mut notes = Notes::default();
     for (batch, streams) in streams.chunks(BATCH_STREAMS).enumerate() {
-        for (number, Seen { runs, is_program, noted, fault }) in survey.see(streams).into_iter().enumerate() {
+        for (number, Seen { runs, is_program, noted, fault }) in
+            survey.see(streams, offer).into_iter().enumerate()
+        {
             if let Some(fault) = fault {
                 return Err(WriteError::Read(fault));
             }

@@ -1,12 +1,13 @@
 //! Looks for single chunks that are wanted in what the device has.
 
+use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_delta::apply::Target as _;
-use fluvial_delta::structure::{Extent, ReadAt as _};
+use fluvial_delta::structure::ReadAt as _;
 
 use super::find::told;
 use super::{Assembly, Payload, Tally};
@@ -159,7 +160,7 @@ impl Search<'_> {
             };
             let mut batch = Batch::default();
             if let Some(noted) = self.notes.of(stream) {
-                self.recall(stream, noted, &mut batch);
+                let _ = self.recall(stream, noted, &mut batch, &batches);
             } else {
                 // What cannot be read is not there: it is fetched instead.
                 let _ = self.cut(stream, &mut batch, &batches);
@@ -168,14 +169,29 @@ impl Search<'_> {
         }
     }
 
-    fn recall(&self, stream: usize, noted: &Noted, batch: &mut Batch) {
-        let Extent { offset: start, len } = self.old.extents()[stream];
+    /// Takes the chunks of a stream that were noted; what is heard on the other side ends it early.
+    fn recall(
+        &self,
+        stream: usize,
+        noted: &Noted,
+        batch: &mut Batch,
+        batches: &SyncSender<Batch>,
+    ) -> Result<(), SendError<Batch>> {
+        let start = self.old.extents()[stream].offset;
         for (at, chunk) in noted.chunks() {
-            if self.list.binary_search_by_key(&chunk.key, |one| one.0).is_ok() {
+            if self.is_wanted(chunk) {
                 batch.chunks.push((*chunk, start + at, noted.is_program));
             }
+            batch.read_bytes += chunk.len as usize;
+            if batch.read_bytes >= BATCH_READ_BYTES {
+                batches.send(std::mem::take(batch))?;
+            }
         }
-        batch.read_bytes = len as usize;
+        Ok(())
+    }
+
+    fn is_wanted(&self, chunk: &Chunk) -> bool {
+        self.list.binary_search_by_key(&chunk.key, |one| one.0).is_ok()
     }
 
     fn cut(&self, stream: usize, batch: &mut Batch, batches: &SyncSender<Batch>) -> io::Result<()> {
@@ -185,7 +201,7 @@ impl Search<'_> {
             let mut at = 0;
             for chunk in &run.chunks {
                 let here = &bytes[at..at + chunk.len as usize];
-                if self.list.binary_search_by_key(&chunk.key, |one| one.0).is_ok() {
+                if self.is_wanted(chunk) {
                     batch.chunks.push((*chunk, start + run.offset + at as u64, run.is_program));
                     batch.bytes.extend_from_slice(here);
                 }
@@ -212,12 +228,15 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// Its bytes, if they are still what was noted.
-    fn read(&self) -> Option<Vec<u8>> {
+    /// Its bytes; `None` where they are not what was noted any more.
+    fn bytes(&self) -> Option<Cow<'_, [u8]>> {
+        if let Some(bytes) = self.bytes {
+            return Some(Cow::Borrowed(bytes));
+        }
         let (old, hash) = self.have;
         let mut bytes = vec![0; self.chunk.len as usize];
         old.read_at(self.place, &mut bytes).ok()?;
-        (digests(hash, &bytes).1 == self.chunk.check).then_some(bytes)
+        (digests(hash, &bytes).1 == self.chunk.check).then_some(Cow::Owned(bytes))
     }
 }
 
@@ -243,19 +262,12 @@ fn put_chunk(
     if piece.check != found.chunk.check || piece.state == State::Done {
         return Ok(());
     }
-    let read;
-    let bytes = if let Some(bytes) = found.bytes {
-        bytes
-    } else {
-        let Some(bytes) = found.read() else { return Ok(()) };
-        read = bytes;
-        &read
-    };
+    let Some(bytes) = found.bytes() else { return Ok(()) };
     piece.state = State::Done;
     tally.found_bytes += bytes.len() as u64;
     let payload = &payloads[open.payload as usize];
     let before = &pieces[open.first as usize..index as usize];
     let inside: u64 = before.iter().map(|one| u64::from(one.len)).sum();
     let at = payload.index.runs[open.run as usize].offset + inside;
-    payload.order.write_at(at, bytes).map_err(AssembleError::Write)
+    payload.order.write_at(at, &bytes).map_err(AssembleError::Write)
 }

@@ -9,7 +9,7 @@ use crate::guide::Guide;
 use crate::index::{Index, RunDigest, RunInfo};
 use crate::notes::Notes;
 use crate::pieces::{IN_PLACE, NOWHERE};
-use crate::survey::{BATCH_STREAMS, Offer, Survey};
+use crate::survey::{BATCH_STREAMS, Survey};
 
 impl<'a> Assembly<'a> {
     /// Looks for whole runs in the old streams, on all threads, and puts them in place. Old streams that cannot be
@@ -21,12 +21,12 @@ impl<'a> Assembly<'a> {
         let old = Arc::clone(&self.old);
         let wanted: Arc<[WantedRun]> = self.wanted_runs().into();
         let mut extents = old.extents().iter().enumerate();
-        let mut notes = Notes::default();
+        let (survey, mut notes) = (self.survey(), Notes::default());
         for batch in old.streams().chunks(BATCH_STREAMS) {
             let seen = {
                 let early =
                     Early { wanted: Arc::clone(&wanted), payloads: &self.payloads, has_room: &|| true };
-                self.survey(&|run, bytes| early.offer(run, bytes)).see(batch)
+                survey.see(batch, &|run, bytes| early.offer(run, bytes))
             };
             for (seen, (number, extent)) in seen.into_iter().zip(&mut extents) {
                 // What cannot be read is not there: it is fetched instead.
@@ -49,14 +49,10 @@ impl<'a> Assembly<'a> {
         self.put_in_place(progress).map(|_| ())
     }
 
-    /// How old streams are looked at for the first time: `offer` hears of every run, and what is noted is for
-    /// [`Assembly::take_notes`].
-    pub fn survey<'b>(&self, offer: &'b Offer<'b>) -> Survey<'b>
-    where
-        'a: 'b,
-    {
+    /// How old streams are looked at for the first time: what is noted is for [`Assembly::take_notes`].
+    pub fn survey(&self) -> Survey<'a> {
         let guide = Guide::new(self.payloads.iter().map(|payload| payload.index));
-        Survey { cutting: self.cutting, hash: self.hash, guide, offer, with_notes: true }
+        Survey::guided(self.cutting, self.hash, guide)
     }
 
     /// Takes what was noted of the old streams, which [`Assembly::note_indexed`] knows: they need not be cut again.

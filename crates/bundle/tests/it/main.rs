@@ -313,7 +313,7 @@ fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
     let old_files = extents.iter().copied().collect();
     let payload = Payload { name: "old", sha256: [0; 32], bytes: &old, files: &old_files, unpacked: None };
     let survey = Survey::plain(Cutting::Files, HashKind::default());
-    let (known, _) = fluvial_bundle::index_of(payload, &survey, &|_| true).unwrap();
+    let (known, _) = fluvial_bundle::index_of(payload, &survey, &|_, _| {}, &|_| true).unwrap();
     let known = Index::read(&known.to_bytes().unwrap()).unwrap();
     let mut changed = files;
     changed[3][100] ^= 1;

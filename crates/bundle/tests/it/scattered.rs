@@ -85,7 +85,7 @@ fn update(
     let known = |bytes: &Vec<u8>, files: &Files| {
         let payload = Payload { name: "old", sha256: [0; 32], bytes, files, unpacked: None };
         let survey = Survey::plain(Cutting::Files, HashKind::default());
-        let (index, _) = index_of(payload, &survey, &|_| true).unwrap();
+        let (index, _) = index_of(payload, &survey, &|_, _| {}, &|_| true).unwrap();
         Index::read(&index.to_bytes().unwrap()).unwrap()
     };
     let mut target = before.clone();

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::path::PathBuf;
 
-use fluvial_bundle::{Assembly, Behind, HashKind, Index, Notes, Scatter, Survey, between};
+use fluvial_bundle::{Assembly, Behind, HashKind, Index, Notes, Offer, Scatter, Survey, between};
 use fluvial_console::Fault;
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::{Files, Gathered, ReadAt};
@@ -78,8 +78,9 @@ impl OldSlot {
 
     /// Looks for what is wanted, reading all of it: nothing is written, nothing is kept.
     pub fn find(&self, work: &Work<'_>, assembly: &mut Assembly<'_>) -> Result<(), Fault> {
-        let survey = Survey { with_notes: false, ..assembly.survey(&|_, _| {}) };
-        let index = if let Some(index) = self.kept()? { index } else { self.index(work, &survey)?.0 };
+        let survey = assembly.survey().without_notes();
+        let index =
+            if let Some(index) = self.kept()? { index } else { self.index(work, &survey, &|_, _| {})?.0 };
         work.progress.phase("looking", self.medium.len());
         assembly.find_indexed(&index, &|bytes| work.progress.advance(bytes))?;
         Ok(())
@@ -98,7 +99,7 @@ impl OldSlot {
             return Ok(());
         }
         let early = assembly.early(has_room);
-        let (index, notes) = self.index(work, &assembly.survey(&|run, bytes| early.offer(run, bytes)))?;
+        let (index, notes) = self.index(work, &assembly.survey(), &|run, bytes| early.offer(run, bytes))?;
         slot_index::store(&self.index_path, &self.medium, &index)?;
         assembly.note_indexed(&index);
         assembly.take_notes(notes);
@@ -117,9 +118,14 @@ impl OldSlot {
         Ok(kept.filter(is_same))
     }
 
-    fn index(&self, work: &Work<'_>, survey: &Survey<'_>) -> Result<(Index, Notes), Fault> {
+    fn index(
+        &self,
+        work: &Work<'_>,
+        survey: &Survey<'_>,
+        offer: &Offer<'_>,
+    ) -> Result<(Index, Notes), Fault> {
         let slot = (&self.medium, &self.contents, &self.files);
-        slot_index::make(slot, survey, work.progress)
+        slot_index::make(slot, survey, offer, work.progress)
     }
 
     /// Copies the packed files that it has as they are; answers which.

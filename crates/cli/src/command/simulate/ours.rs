@@ -105,7 +105,7 @@ impl Bench<'_> {
         let behind = contents.behind(target);
         let mut assembly = Assembly::new(&[Part { index, target: &behind }], streams);
         assembly.find_in_place(&advance)?;
-        let (known, notes) = index_of(payload, &assembly.survey(&|_, _| {}), &advance)?;
+        let (known, notes) = index_of(payload, &assembly.survey(), &|_, _| {}, &advance)?;
         assembly.find_indexed(&known, &advance)?;
         assembly.take_notes(notes);
         let chunks = ChunkFile { name: CHUNKS_NAME.into(), offset: 0, len: index.chunk_file_len() };
