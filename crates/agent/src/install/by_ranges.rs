@@ -216,6 +216,10 @@ fn assemble(
     let has_believed = in_place::find(work, job, scheme, &mut assembly, may_believe)?;
     let mut keep = |range: Range<u64>| target.keep(range.start.min(index.len), range.end.min(index.len));
     assembly.kept(&mut keep).map_err(AssembleError::ReadTarget)?;
+    let mut zeros = assembly.zeros(0).map_err(AssembleError::Write)?;
+    // Those behind the image stand elsewhere.
+    zeros.truncate(zeros.partition_point(|zeros| zeros.end <= index.len));
+    target.foretell_zeros(zeros);
     // Frames are written as a whole: nothing else writes where they go.
     let has_room = || work.arguments.route != RouteChoice::Full && target.has_room();
     old.note(work, &mut assembly, &has_room)?;

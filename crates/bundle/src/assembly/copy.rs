@@ -190,6 +190,25 @@ impl<'a> Assembly<'a> {
         Ok(())
     }
 
+    /// The places in a target of all zeros that are not there, in order.
+    ///
+    /// # Errors
+    /// None in fact: all runs stand in their payloads, as [`Index::read`] has checked.
+    pub fn zeros(&self, part: usize) -> io::Result<Vec<Range<u64>>> {
+        let Some(payload) = self.payloads.get(part) else { return Ok(Vec::new()) };
+        let mut ranges = Vec::new();
+        for (info, state) in payload.index.runs.iter().zip(&*payload.there) {
+            if info.is_zeros() && state.load(Ordering::Acquire) == ABSENT {
+                payload.order.pieces(info.offset, info.len as usize, |at, range| {
+                    ranges.push(at..at + range.len() as u64);
+                    Ok(())
+                })?;
+            }
+        }
+        ranges.sort_unstable_by_key(|range| range.start);
+        Ok(ranges)
+    }
+
     /// Takes for missing what [`Copies`] did not find. What was fetched until now is there; [`Assembly::pages`]
     /// begins anew.
     pub fn lose(&mut self, lost: &[LostRun]) {

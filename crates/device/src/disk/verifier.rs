@@ -7,11 +7,16 @@
 //! BLAKE3 takes each block as it comes, so that nothing is left to be done when the last one does. Should a byte be
 //! written twice, what was hashed may not be what stands there at the end: then, and where an earlier run made an
 //! unknown part, no digest is given, and the caller reads everything again.
+//!
+//! Where nobody else syncs the medium and notes how far it is, runs are gathered to blocks before they are written
+//! ([`gather`]).
 
+mod buffer;
+mod gather;
 mod tree;
+mod written;
 
-use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -23,30 +28,31 @@ use sha2::{Digest as _, Sha256};
 
 use super::medium::Medium;
 use super::pages::Pages;
+use buffer::Buffer;
+use gather::Gather;
 use tree::Tree;
+use written::Written;
 
 /// Bytes that are read at a time: they are still in the processor's cache when they are hashed.
 const STEP_BYTES: u64 = 256 << 10;
 /// Bytes that are dropped from memory at a time, before they are read, and again behind it: an update does not
 /// push out of memory what the device's own programs use.
 const RELEASE_BYTES: u64 = 8 << 20;
+/// So much is on the disk before it is read back: each time takes the processor, too.
+const READY_BYTES: u64 = 512 << 10;
 /// So much is written before it is synced.
 const SYNC_BYTES: u64 = 8 << 20;
 /// Whoever may as well write later waits with so much unsynced.
 const ROOM_BYTES: u64 = 32 << 20;
 /// Everybody waits with so much unsynced: memory holds no more of it.
 const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
-/// What is written is counted by blocks of so many bytes at least, and a power of two, ...
-const BLOCK_BYTES_MIN: u64 = 64 << 10;
-/// ... and by so many blocks at most, for which memory is taken.
-const BLOCKS_MAX: u64 = 1 << 14;
 /// The buffer is on the heap; a stack needs little.
 const STACK_BYTES: usize = 256 << 10;
 
 /// A result that is synced and hashed while it is written.
 ///
-/// Memory: 40 bytes for each of 16,384 blocks, one bit for each page of 4 KiB, and 256 KiB; 64 MiB of what the system
-/// holds for files.
+/// Memory: 40 bytes for each of 16,384 blocks, one bit for each page of 4 KiB, 256 KiB, and where runs are gathered 1 MiB;
+/// 64 MiB of what the system holds for files.
 #[derive(Debug)]
 pub struct Verifier {
     shared: Arc<Shared>,
@@ -68,112 +74,40 @@ struct Shared {
     /// Where all of the result will be written, what is not needs not be read.
     pages: Option<Pages>,
     written: Mutex<Written>,
+    /// What is not written yet, where blocks are waited for.
+    gather: Option<Mutex<Gather>>,
     /// Hears of everything that somebody may wait for.
     changed: Condvar,
-}
-
-/// What is written so far.
-#[derive(Debug)]
-struct Written {
-    block_bytes: u64,
-    len: u64,
-    /// How many bytes of each block are not written.
-    missing: Vec<u32>,
-    /// Which blocks are on the disk.
-    is_synced: Vec<bool>,
-    /// Whole blocks that are not synced.
-    fresh: Vec<u32>,
-    /// Bytes since the last sync began, and those that are being synced.
-    unsynced_bytes: u64,
-    /// Everything before this offset is on the disk.
-    synced_end: u64,
-    /// Blocks that are on the disk and not hashed; none with SHA-256, which takes them in order.
-    ready: BTreeSet<u32>,
-    /// So many bytes are hashed, or are about to be.
-    hashed_bytes: u64,
-    /// Some byte was written twice, or was not written by this run.
-    is_unknown: bool,
-    /// Nothing more will come.
-    is_closed: bool,
-    /// Nothing more will be synced.
-    is_over: bool,
-    /// Why syncing failed.
-    fault: Option<io::Error>,
-}
-
-impl Written {
-    fn new(len: u64, is_unknown: bool) -> Self {
-        let block_bytes = len.div_ceil(BLOCKS_MAX).next_power_of_two().max(BLOCK_BYTES_MIN);
-        let starts = (0..len).step_by(block_bytes as usize);
-        let missing: Vec<u32> = starts.map(|start| (len - start).min(block_bytes) as u32).collect();
-        Self {
-            block_bytes,
-            len,
-            is_synced: vec![false; missing.len()],
-            missing,
-            fresh: Vec::new(),
-            unsynced_bytes: 0,
-            synced_end: 0,
-            ready: BTreeSet::new(),
-            hashed_bytes: 0,
-            is_unknown,
-            is_closed: false,
-            is_over: false,
-            fault: None,
-        }
-    }
-
-    /// Notes that the bytes from `start` to `end` are there.
-    fn add(&mut self, start: u64, end: u64) {
-        self.unsynced_bytes += end - start;
-        let mut at = start;
-        while at < end && !self.is_unknown {
-            let block = (at / self.block_bytes) as usize;
-            let block_end = (block as u64 + 1) * self.block_bytes;
-            let len = (end.min(block_end) - at) as u32;
-            match self.missing.get_mut(block) {
-                Some(missing) if *missing >= len => {
-                    *missing -= len;
-                    if *missing == 0 {
-                        self.fresh.push(block as u32);
-                    }
-                }
-                // Twice, or behind the end.
-                _ => self.is_unknown = true,
-            }
-            at = block_end;
-        }
-    }
-
-    /// Notes that these blocks are on the disk.
-    fn synced(&mut self, blocks: &[u32], kind: Kind) {
-        for &block in blocks {
-            self.is_synced[block as usize] = true;
-            if kind == Kind::Blake3 {
-                self.ready.insert(block);
-            }
-        }
-        let next = (self.synced_end / self.block_bytes) as usize;
-        let more = self.is_synced.iter().skip(next).take_while(|is_synced| **is_synced).count();
-        self.synced_end = ((next + more) as u64 * self.block_bytes).min(self.len);
-    }
-
-    /// Takes blocks in a row to be hashed, so many bytes at most, but one.
-    fn take_ready(&mut self, bytes_max: u64) -> Range<u64> {
-        let Some(first) = self.ready.pop_first() else { return 0..0 };
-        let mut end = first + 1;
-        while u64::from(end - first) * self.block_bytes < bytes_max && self.ready.remove(&end) {
-            end += 1;
-        }
-        let bytes = u64::from(first) * self.block_bytes..(u64::from(end) * self.block_bytes).min(self.len);
-        self.hashed_bytes += bytes.end - bytes.start;
-        bytes
-    }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gather(&self) -> Option<MutexGuard<'_, Gather>> {
+        self.gather.as_ref().map(|gather| gather.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes what was gathered.
+    fn flush(&self) -> io::Result<()> {
+        self.gather().map_or(Ok(()), |mut gather| gather.flush(&mut |at, bytes| self.write(at, bytes)))
+    }
+
+    /// Writes, and counts it.
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        match &self.pages {
+            Some(pages) => pages.write_at(&self.medium, offset, bytes)?,
+            None => self.medium.write_at(offset, bytes)?,
+        }
+        let mut written = self.lock();
+        let before = written.unsynced_bytes;
+        written.add(offset, offset + bytes.len() as u64);
+        // The thread waits for whole steps.
+        if before < SYNC_BYTES && written.unsynced_bytes >= SYNC_BYTES {
+            self.changed.notify_all();
+        }
+        Ok(())
     }
 
     fn wait<'a>(&self, written: MutexGuard<'a, Written>) -> MutexGuard<'a, Written> {
@@ -209,7 +143,7 @@ impl Shared {
             };
             self.medium.file().sync_data()?;
             let mut written = self.lock();
-            written.synced(&blocks, self.kind);
+            written.synced(&blocks);
             written.unsynced_bytes -= bytes;
             self.changed.notify_all();
             if is_last {
@@ -232,11 +166,11 @@ impl Shared {
             (written.missing.len(), written.block_bytes)
         };
         let mut tree = Tree::new(blocks);
-        let mut buf = vec![0; STEP_BYTES as usize];
+        let mut buffer = Buffer::new(STEP_BYTES as usize);
         loop {
             let range = {
                 let mut written = self.lock();
-                while written.ready.is_empty() && !written.is_over {
+                while written.ready_bytes() < READY_BYTES && !written.is_over {
                     written = self.wait(written);
                 }
                 if written.is_unknown || written.ready.is_empty() {
@@ -246,17 +180,26 @@ impl Shared {
             };
             // Whatever has read it since: it comes from the disk.
             self.medium.release(range.start, range.end);
-            for start in range.clone().step_by(block_bytes as usize) {
-                let mut hasher = Tree::hasher(start);
-                let end = (start + block_bytes).min(range.end);
-                for at in (start..end).step_by(buf.len()) {
-                    let bytes = &mut buf[..(end - at).min(STEP_BYTES) as usize];
-                    self.medium.read_at(at, bytes)?;
-                    hasher.update(bytes);
+            let mut hasher = Tree::hasher(range.start);
+            for at in range.clone().step_by(STEP_BYTES as usize) {
+                let len = (range.end - at).min(STEP_BYTES) as usize;
+                buffer::read(&self.medium, at, &mut buffer, len)?;
+                let mut done = at;
+                // Blocks are longer than what is read at a time, or shorter.
+                for part in buffer.bytes()[..len].chunks(block_bytes.min(STEP_BYTES) as usize) {
+                    if done.is_multiple_of(block_bytes) {
+                        hasher = Tree::hasher(done);
+                    }
+                    hasher.update(part);
+                    done += part.len() as u64;
+                    if done.is_multiple_of(block_bytes) || done == range.end {
+                        tree.add(((done - 1) / block_bytes) as usize, &hasher);
+                    }
                 }
-                tree.add((start / block_bytes) as usize, &hasher);
             }
-            self.medium.release(range.start, range.end);
+            if self.medium.direct().is_none() {
+                self.medium.release(range.start, range.end);
+            }
         }
     }
 
@@ -311,8 +254,10 @@ impl Verifier {
 
     fn begin_with(medium: Medium, whole: bool, kind: Kind) -> io::Result<Self> {
         let pages = whole.then(|| Pages::new(medium.len()));
-        let written = Mutex::new(Written::new(medium.len(), !whole));
-        let shared = Arc::new(Shared { medium, kind, pages, written, changed: Condvar::new() });
+        let written = Mutex::new(Written::new(medium.len(), kind, !whole));
+        // SHA-256 is made where a journal is kept: whoever keeps it syncs the medium, and what is gathered is not there.
+        let gather = (kind == Kind::Blake3).then(|| Mutex::new(Gather::new(medium.len())));
+        let shared = Arc::new(Shared { medium, kind, pages, written, gather, changed: Condvar::new() });
         let mut verifier = Self { shared: Arc::clone(&shared), syncer: None, hasher: None };
         let thread = |name: &str| Builder::new().name(name.into()).stack_size(STACK_BYTES);
         let syncing = Arc::clone(&shared);
@@ -332,6 +277,14 @@ impl Verifier {
         self.shared.changed.notify_all();
     }
 
+    /// The ranges, in order, will be written, and are zeros. Once, before anything is written: then what stands beside
+    /// them needs not wait for them.
+    pub fn foretell_zeros(&self, ranges: Vec<Range<u64>>) {
+        if let Some(mut gather) = self.shared.gather() {
+            gather.foretell_zeros(ranges);
+        }
+    }
+
     /// Whether the disk keeps up with what is written.
     pub fn has_room(&self) -> bool {
         self.shared.lock().unsynced_bytes < ROOM_BYTES
@@ -349,7 +302,9 @@ impl Verifier {
     /// # Errors
     /// Where the result cannot be synced or read back.
     pub fn finish(mut self) -> io::Result<Option<[u8; 32]>> {
+        let flushed = self.shared.flush();
         let digest = self.close();
+        flushed?;
         let mut written = self.shared.lock();
         if let Some(fault) = written.fault.take() {
             return Err(fault);
@@ -378,8 +333,9 @@ impl Verifier {
 
 impl Drop for Verifier {
     fn drop(&mut self) {
-        // After a fault: nobody asks for the digest, but the threads have to end.
+        // After a fault: nobody asks for the digest, but the threads have to end, and the next run looks for what is there.
         self.shared.lock().is_unknown = true;
+        let _ = self.shared.flush();
         let _ = self.close();
     }
 }
@@ -390,25 +346,24 @@ impl ReadAt for Verifier {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.shared.medium.read_at(offset, buf)
+        let medium = &self.shared.medium;
+        let Some(gather) = self.shared.gather() else { return medium.read_at(offset, buf) };
+        if offset.checked_add(buf.len() as u64).is_none_or(|end| end > medium.len()) {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let missing = gather.read(offset, buf);
+        drop(gather);
+        missing.into_iter().try_for_each(|range| medium.read_at(offset + range.start as u64, &mut buf[range]))
     }
 }
 
 impl Target for Verifier {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.shared.wait_for_room(UNSYNCED_BYTES_MAX);
-        match &self.shared.pages {
-            Some(pages) => pages.write_at(&self.shared.medium, offset, bytes)?,
-            None => self.shared.medium.write_at(offset, bytes)?,
+        match self.shared.gather() {
+            Some(mut gather) => gather.put(offset, bytes, &mut |at, bytes| self.shared.write(at, bytes)),
+            None => self.shared.write(offset, bytes),
         }
-        let mut written = self.shared.lock();
-        let before = written.unsynced_bytes;
-        written.add(offset, offset + bytes.len() as u64);
-        // The thread waits for whole steps.
-        if before < SYNC_BYTES && written.unsynced_bytes >= SYNC_BYTES {
-            self.shared.changed.notify_all();
-        }
-        Ok(())
     }
 }
 
@@ -432,6 +387,13 @@ mod tests {
 
     fn begin_blake3() -> Verifier {
         Verifier::begin_blake3(medium()).unwrap()
+    }
+
+    /// Nobody else is told of it.
+    fn wait_until_hashed(verifier: &Verifier, bytes: u64) {
+        while verifier.shared.lock().hashed_bytes < bytes {
+            std::thread::yield_now();
+        }
     }
 
     fn content() -> Vec<u8> {
@@ -511,17 +473,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_gathered_can_be_read_and_is_written_at_the_end() {
+        let content = content();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result");
+        let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        file.set_len(LEN as u64).unwrap();
+        let begin =
+            || Verifier::begin_blake3(Medium::new(file.try_clone().unwrap()).unwrap().with_direct(&path));
+        let verifier = begin().unwrap();
+        verifier.write_at(100, &content[100..200]).unwrap();
+        verifier.write_at(250, &content[250..100_000]).unwrap();
+        let mut part = vec![1; 200];
+        verifier.read_at(90, &mut part).unwrap();
+        let mut expected = content[90..290].to_vec();
+        expected[..10].fill(0);
+        expected[110..160].fill(0);
+        assert_eq!(part, expected);
+        assert!(verifier.read_at(LEN as u64 - 1, &mut [0; 2]).is_err());
+        // Whoever gives up leaves what there is to the next run.
+        drop(verifier);
+        assert_eq!(std::fs::read(&path).unwrap()[250..100_000], content[250..100_000]);
+
+        let verifier = begin().unwrap();
+        verifier.write_at(1, &content[1..]).unwrap();
+        verifier.write_at(0, &content[..1]).unwrap();
+        assert_eq!(verifier.finish().unwrap(), Some(*blake3::hash(&content).as_bytes()));
+        assert!(std::fs::read(&path).unwrap() == content);
+    }
+
+    #[test]
     fn a_block_is_hashed_before_those_that_stand_before_it() {
         let content = content();
         let verifier = begin_blake3();
         verifier.write_at(1 << 20, &content[1 << 20..]).unwrap();
         verifier.shared.lock().unsynced_bytes += SYNC_BYTES;
         verifier.shared.changed.notify_all();
-        let mut written = verifier.shared.lock();
-        while written.hashed_bytes < (LEN - (1 << 20)) as u64 {
-            written = verifier.shared.wait(written);
-        }
-        drop(written);
+        wait_until_hashed(&verifier, (LEN - (1 << 20)) as u64);
         verifier.write_at(0, &content[..1 << 20]).unwrap();
         assert_eq!(verifier.finish().unwrap(), Some(*blake3::hash(&content).as_bytes()));
     }
@@ -541,21 +529,17 @@ mod tests {
             assert!(verifier.shared.lock().unsynced_bytes <= ROOM_BYTES + step.len() as u64);
         }
         // Of what is synced some is hashed before the end.
-        let mut written = verifier.shared.lock();
-        while written.hashed_bytes == 0 {
-            written = verifier.shared.wait(written);
-        }
-        drop(written);
+        wait_until_hashed(&verifier, 1);
         assert_eq!(verifier.finish().unwrap(), Some(expected.finalize().into()));
     }
 
     #[test]
     fn a_large_result_takes_no_more_memory() {
-        let written = Written::new(64 << 30, false);
-        assert_eq!(written.missing.len() as u64, BLOCKS_MAX);
+        let written = Written::new(64 << 30, Kind::Sha256, false);
+        assert_eq!(written.missing.len(), 1 << 14);
         assert_eq!(written.block_bytes, 4 << 20);
-        assert_eq!(Written::new(100, false).missing, [100]);
-        assert!(Written::new(0, false).missing.is_empty());
+        assert_eq!(Written::new(100, Kind::Blake3, false).missing, [100]);
+        assert!(Written::new(0, Kind::Blake3, false).missing.is_empty());
     }
 
     #[test]
