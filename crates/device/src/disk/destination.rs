@@ -256,15 +256,14 @@ impl Destination {
             if medium.len() < size && is_file {
                 check_free(folder_of(&self.part), size.saturating_add(scratch))?;
                 self.file.set_len(size).map_err(failed)?;
-                let medium = Medium::new(self.file.try_clone().map_err(failed)?).map_err(failed)?;
-                return Ok(medium.with_direct(&self.part));
+                return Medium::new(self.file.try_clone().map_err(failed)?).map_err(failed);
             }
             if medium.len() < size {
                 let (path, have) = (self.part.clone(), medium.len());
                 return Err(DestinationError::SmallDevice { path, have, need: size });
             }
             check_free(scratch_folder, scratch)?;
-            return Ok(medium.shortened(size).with_direct(&self.part));
+            return Ok(medium.shortened(size));
         }
         let taken = 512 * self.file.metadata().map_err(failed)?.blocks();
         check_free(folder_of(&self.part), size.saturating_sub(taken).saturating_add(scratch))?;

@@ -3,20 +3,17 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom};
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
-use std::sync::Arc;
 
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::ReadAt;
-use rustix::fs::{Advice, OFlags, fadvise};
+use rustix::fs::{Advice, fadvise};
 
 /// An open file or block device of a known length. Reading moves no cursor, so threads share it.
 #[derive(Debug)]
 pub struct Medium {
     file: File,
-    /// The same once more, read past the system's memory.
-    direct: Option<Arc<File>>,
     len: u64,
 }
 
@@ -53,25 +50,7 @@ impl Medium {
     pub fn new(mut file: File) -> io::Result<Self> {
         // The metadata of a block device state a length of 0; the end of a seek is right for both.
         let len = file.seek(SeekFrom::End(0))?;
-        Ok(Self { file, direct: None, len })
-    }
-
-    /// Opens it once more, at `path`, to be read past the system's memory, where that can be done.
-    #[must_use]
-    pub fn with_direct(mut self, path: &Path) -> Self {
-        let flags = OFlags::DIRECT | OFlags::NONBLOCK;
-        let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
-        // Not every file system can: then nothing is lost but time.
-        let direct = opened.and_then(Self::new).ok();
-        let is_same = |direct: &Self| matches!((direct.identity(), self.identity()), (Ok(one), Ok(other)) if one == other);
-        self.direct = direct.filter(is_same).map(|direct| Arc::new(direct.file));
-        self
-    }
-
-    /// The handle that goes past the system's memory: what it reads begins and ends with pages, in the file and in
-    /// memory.
-    pub fn direct(&self) -> Option<&File> {
-        self.direct.as_deref()
+        Ok(Self { file, len })
     }
 
     /// Shows only the first `len` bytes.
@@ -96,7 +75,7 @@ impl Medium {
     /// # Errors
     /// What the system reports.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { file: self.file.try_clone()?, direct: self.direct.clone(), len: self.len })
+        Ok(Self { file: self.file.try_clone()?, len: self.len })
     }
 
     /// Which file or device it is.

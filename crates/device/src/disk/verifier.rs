@@ -11,7 +11,6 @@
 //! Where nobody else syncs the medium and notes how far it is, runs are gathered to blocks before they are written
 //! ([`gather`]).
 
-mod buffer;
 mod gather;
 mod tree;
 mod written;
@@ -28,7 +27,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::medium::Medium;
 use super::pages::Pages;
-use buffer::Buffer;
 use gather::Gather;
 use tree::Tree;
 use written::Written;
@@ -166,7 +164,7 @@ impl Shared {
             (written.missing.len(), written.block_bytes)
         };
         let mut tree = Tree::new(blocks);
-        let mut buffer = Buffer::new(STEP_BYTES as usize);
+        let mut buf = vec![0; STEP_BYTES as usize];
         loop {
             let range = {
                 let mut written = self.lock();
@@ -183,10 +181,10 @@ impl Shared {
             let mut hasher = Tree::hasher(range.start);
             for at in range.clone().step_by(STEP_BYTES as usize) {
                 let len = (range.end - at).min(STEP_BYTES) as usize;
-                buffer::read(&self.medium, at, &mut buffer, len)?;
+                self.medium.read_at(at, &mut buf[..len])?;
                 let mut done = at;
                 // Blocks are longer than what is read at a time, or shorter.
-                for part in buffer.bytes()[..len].chunks(block_bytes.min(STEP_BYTES) as usize) {
+                for part in buf[..len].chunks(block_bytes.min(STEP_BYTES) as usize) {
                     if done.is_multiple_of(block_bytes) {
                         hasher = Tree::hasher(done);
                     }
@@ -197,9 +195,7 @@ impl Shared {
                     }
                 }
             }
-            if self.medium.direct().is_none() {
-                self.medium.release(range.start, range.end);
-            }
+            self.medium.release(range.start, range.end);
         }
     }
 
@@ -475,12 +471,14 @@ mod tests {
     #[test]
     fn what_is_gathered_can_be_read_and_is_written_at_the_end() {
         let content = content();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("result");
-        let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        let file = tempfile::tempfile().unwrap();
         file.set_len(LEN as u64).unwrap();
-        let begin =
-            || Verifier::begin_blake3(Medium::new(file.try_clone().unwrap()).unwrap().with_direct(&path));
+        let written = || {
+            let mut bytes = vec![0; LEN];
+            Medium::new(file.try_clone().unwrap()).unwrap().read_at(0, &mut bytes).unwrap();
+            bytes
+        };
+        let begin = || Verifier::begin_blake3(Medium::new(file.try_clone().unwrap()).unwrap());
         let verifier = begin().unwrap();
         verifier.write_at(100, &content[100..200]).unwrap();
         verifier.write_at(250, &content[250..100_000]).unwrap();
@@ -493,13 +491,13 @@ mod tests {
         assert!(verifier.read_at(LEN as u64 - 1, &mut [0; 2]).is_err());
         // Whoever gives up leaves what there is to the next run.
         drop(verifier);
-        assert_eq!(std::fs::read(&path).unwrap()[250..100_000], content[250..100_000]);
+        assert_eq!(written()[250..100_000], content[250..100_000]);
 
         let verifier = begin().unwrap();
         verifier.write_at(1, &content[1..]).unwrap();
         verifier.write_at(0, &content[..1]).unwrap();
         assert_eq!(verifier.finish().unwrap(), Some(*blake3::hash(&content).as_bytes()));
-        assert!(std::fs::read(&path).unwrap() == content);
+        assert!(written() == content);
     }
 
     #[test]
