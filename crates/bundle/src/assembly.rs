@@ -2,6 +2,7 @@
 
 mod chunks;
 mod copy;
+mod correct;
 mod find;
 mod in_place;
 mod pages;
@@ -15,6 +16,7 @@ use std::sync::atomic::AtomicU8;
 
 use fluvial_delta::apply::Target;
 use fluvial_delta::predict::Shared;
+use fluvial_delta::scratch::ScratchStore;
 use fluvial_delta::structure::{Extent, ReadAt};
 
 use crate::cutting::Cutting;
@@ -24,6 +26,7 @@ use crate::index::Index;
 use crate::notes::Notes;
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece};
 use crate::scatter::Scatter;
+use crate::spool::Spool;
 
 pub use copy::{Copies, Early, LostRun};
 
@@ -114,8 +117,9 @@ pub struct Assembly<'a> {
     round: usize,
     /// Programs of the window, by payload and place, of which hardly anything is known; sorted.
     strange_programs: Vec<(u32, u64)>,
-    /// What the programs of the window have taught.
-    taught: tell::TaughtPrograms,
+    /// The programs of the window that were told, and what is kept of them.
+    told: tell::ToldPrograms,
+    spool: Spool<'a>,
     /// What programs have taught that holds for others.
     shared: Shared,
     /// Missing runs that are like others: which, and which are to be made of them.
@@ -153,11 +157,20 @@ impl<'a> Assembly<'a> {
             window: Vec::new(),
             round: 0,
             strange_programs: Vec::new(),
-            taught: tell::TaughtPrograms::default(),
+            told: tell::ToldPrograms::default(),
+            spool: Spool::default(),
             shared: Shared::default(),
             repeats: Vec::new(),
             tally: Tally::default(),
         }
+    }
+
+    /// Keeps what was told of programs and is not right yet, and what they have taught, in temporary storage of 256
+    /// MiB at most: so what parity corrects is not told again, nor is what is known learned again. Without storage, or
+    /// where it fails, that takes more time, and the same is made.
+    #[must_use]
+    pub fn with_scratch(self, store: &'a dyn ScratchStore) -> Self {
+        Self { spool: Spool::new(store), ..self }
     }
 
     /// How many bytes [`Assembly::find_runs`] reads, and [`Assembly::find_chunks`].

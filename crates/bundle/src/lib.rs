@@ -20,6 +20,7 @@ mod chunker;
 mod cut;
 mod cutting;
 mod error;
+mod guesses;
 mod guide;
 mod hash;
 mod have;
@@ -36,7 +37,9 @@ mod ranges;
 mod scatter;
 mod shelf;
 mod sketch;
+mod spool;
 mod survey;
+mod taught;
 mod whole;
 mod write;
 

@@ -31,13 +31,27 @@ const ORDER: usize = 0xffff;
 // A chunk that has parity is no longer than a code word.
 const _: () = assert!(FILES_CHUNK_BYTES_MAX <= 2 * ORDER);
 
-/// The field's tables.
+/// Errors that are located at most.
+const ERRORS_MAX: usize = SYNDROMES / 2;
+/// Symbols in a word.
+const WORD_SYMBOLS: usize = 4;
+/// Places that are looked at together for errors.
+const BLOCK_SYMBOLS: usize = 16;
+
+/// As many symbols as there are syndromes, four in each word, the lowest one first.
+type Words = [u64; SYNDROMES / WORD_SYMBOLS];
+
+/// The field's tables, of 600 KiB.
 struct Field {
     /// Powers of the generator, twice, so that sums of two logarithms need no reduction.
     powers: Vec<u16>,
     logs: Vec<u16>,
     /// Products of low and high bytes with the powers 1, 2, ... of the generator.
     steps: Vec<[[u16; 256]; 2]>,
+    /// What is left of a word's bytes, by their place in it, that stands just above what a remainder has room for.
+    remainders: Vec<[Words; 256]>,
+    /// Products of low and high bytes with the powers 0, p, 2p, ... of the generator, for p from 1 on.
+    blocks: Vec<[[[u16; BLOCK_SYMBOLS]; 256]; 2]>,
 }
 
 static FIELD: LazyLock<Field> = LazyLock::new(|| {
@@ -53,15 +67,57 @@ static FIELD: LazyLock<Field> = LazyLock::new(|| {
             value ^= POLYNOMIAL;
         }
     }
-    let mut field = Field { powers, logs, steps: Vec::new() };
+    let mut field = Field { powers, logs, steps: Vec::new(), remainders: Vec::new(), blocks: Vec::new() };
     field.steps = (1..=SYNDROMES)
         .map(|power| {
             let by = field.powers[power];
             [0, 8].map(|shift| std::array::from_fn(|byte| field.product((byte << shift) as u16, by)))
         })
         .collect();
+    field.remainders = remainders(&field);
+    let products = |symbol: u16, power: usize| {
+        std::array::from_fn(|place| field.product(symbol, field.powers[power * place]))
+    };
+    field.blocks = (1..=ERRORS_MAX)
+        .map(|power| [0, 8].map(|shift| std::array::from_fn(|byte| products((byte << shift) as u16, power))))
+        .collect();
     field
 });
+
+/// Of each byte of a word: the remainder, on division by the polynomial whose roots are the first powers of the
+/// generator, of the byte's value times x to the power of its symbol's place, counted from [`SYNDROMES`].
+fn remainders(field: &Field) -> Vec<[Words; 256]> {
+    // x to the power of `SYNDROMES`, less the polynomial, whose first coefficient is 1; then times x.
+    let mut polynomial = vec![1];
+    for power in 1..=SYNDROMES {
+        let root = field.powers[power];
+        polynomial.push(0);
+        for at in (0..polynomial.len()).rev() {
+            let below = at.checked_sub(1).map_or(0, |below| polynomial[below]);
+            polynomial[at] = field.product(polynomial[at], root) ^ below;
+        }
+    }
+    polynomial.truncate(SYNDROMES);
+    let mut remainder = polynomial.clone();
+    let mut tables = Vec::new();
+    for _ in 0..WORD_SYMBOLS {
+        for shift in [0, 8] {
+            tables.push(std::array::from_fn(|byte| {
+                let symbol = |at: usize| u64::from(field.product((byte << shift) as u16, remainder[at]));
+                std::array::from_fn(|word| {
+                    (0..WORD_SYMBOLS).map(|at| symbol(word * WORD_SYMBOLS + at) << (16 * at)).sum()
+                })
+            }));
+        }
+        let top = remainder[SYNDROMES - 1];
+        remainder.rotate_right(1);
+        remainder[0] = 0;
+        for (symbol, &coefficient) in remainder.iter_mut().zip(&polynomial) {
+            *symbol ^= field.product(top, coefficient);
+        }
+    }
+    tables
+}
 
 impl Field {
     fn product(&self, a: u16, b: u16) -> u16 {
@@ -77,13 +133,6 @@ impl Field {
         }
         let logs = usize::from(self.logs[usize::from(a)]) + ORDER - usize::from(self.logs[usize::from(b)]);
         self.powers[logs]
-    }
-
-    /// The product with a power, from 1 to [`SYNDROMES`], of the generator.
-    fn step(&self, value: u16, power: usize) -> u16 {
-        let [low, high] = &self.steps[power - 1];
-        let [low_byte, high_byte] = value.to_le_bytes();
-        low[usize::from(low_byte)] ^ high[usize::from(high_byte)]
     }
 
     /// The value of a polynomial, whose coefficients come from the lowest on, where `x` has this logarithm.
@@ -107,14 +156,35 @@ pub(crate) fn syndromes(chunk: &[u8]) -> Syndromes {
 fn sum_up(chunk: &[u8], sums: &mut [u16]) {
     let field = &*FIELD;
     sums.fill(0);
-    // Horner's rule, from the last symbol on: the first one has the power zero.
-    for pair in chunk.chunks(2).rev() {
-        let symbol = u16::from_le_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
-        for (sum, [low, high]) in sums.iter_mut().zip(&field.steps) {
-            let [low_byte, high_byte] = u16::to_le_bytes(*sum);
-            *sum = low[usize::from(low_byte)] ^ high[usize::from(high_byte)] ^ symbol;
+    // What is left on division by a polynomial has the same values at its roots.
+    for &word in remainder(field, chunk).iter().rev() {
+        // Horner's rule, from the last symbol on: the first one has the power zero.
+        for symbol in [48, 32, 16, 0].map(|shift| (word >> shift) as u16) {
+            for (sum, [low, high]) in sums.iter_mut().zip(&field.steps) {
+                let [low_byte, high_byte] = u16::to_le_bytes(*sum);
+                *sum = low[usize::from(low_byte)] ^ high[usize::from(high_byte)] ^ symbol;
+            }
         }
     }
+}
+
+/// What is left of a chunk on division by the polynomial whose roots are the first powers of the generator.
+fn remainder(field: &Field, chunk: &[u8]) -> Words {
+    let (words, rest) = chunk.as_chunks();
+    let mut last = [0; size_of::<u64>()];
+    last[..rest.len()].copy_from_slice(rest);
+    let mut left = Words::default();
+    for &word in std::iter::once(&last).chain(words.iter().rev()) {
+        let top = left[left.len() - 1].to_le_bytes();
+        left.rotate_right(1);
+        left[0] = u64::from_le_bytes(word);
+        for (table, byte) in field.remainders.iter().zip(top) {
+            for (word, more) in left.iter_mut().zip(table[usize::from(byte)]) {
+                *word ^= more;
+            }
+        }
+    }
+    left
 }
 
 /// Writes syndromes as they are published.
@@ -126,52 +196,48 @@ pub(crate) fn to_bytes(syndromes: &Syndromes) -> [u8; PARITY_BYTES] {
     bytes
 }
 
-/// Corrects a guess by the first syndromes of the chunk that it should be. Answers whether it may be that now:
-/// only the chunk's digest tells.
-pub(crate) fn correct(guess: &mut [u8], parity: &[u8]) -> bool {
-    let mut difference = vec![0; (parity.len() / 2).min(SYNDROMES)];
-    sum_up(guess, &mut difference);
+/// What is wrong with a guess, by the first syndromes of the chunk that it should be; `None` if that is too much for
+/// them.
+pub(crate) fn errors(guess: &[u8], parity: &[u8]) -> Option<Vec<WrongSymbol>> {
+    if parity.is_empty() {
+        return None;
+    }
+    let mut difference = [0; SYNDROMES];
+    let difference = &mut difference[..(parity.len() / 2).min(SYNDROMES)];
+    sum_up(guess, difference);
     for (have, pair) in difference.iter_mut().zip(parity.chunks_exact(2)) {
         *have ^= u16::from_le_bytes([pair[0], pair[1]]);
     }
-    let Some(errors) = errors(&difference, guess.len().div_ceil(2)) else { return false };
-    for (symbol, value) in errors {
+    locate(difference, guess.len().div_ceil(2))
+}
+
+/// Corrects a guess: it may be the chunk then, only its digest tells. Once more, and the guess is what it was.
+pub(crate) fn correct(guess: &mut [u8], errors: &[WrongSymbol]) {
+    for &(symbol, value) in errors {
         for (byte, value) in guess[2 * symbol..].iter_mut().zip(value.to_le_bytes()) {
             *byte ^= value;
         }
     }
-    true
 }
 
+/// Which symbol is wrong, and what has to be added to it.
+type WrongSymbol = (usize, u16);
+
 /// Where symbols are wrong, and what is wrong with them; `None` if there are too many.
-fn errors(syndromes: &[u16], symbols: usize) -> Option<Vec<(usize, u16)>> {
+fn locate(syndromes: &[u16], symbols: usize) -> Option<Vec<WrongSymbol>> {
     let field = &*FIELD;
-    let locator = locator(field, syndromes);
-    let count = locator.len() - 1;
+    let (locator, count) = locator(field, syndromes);
     if 2 * count > syndromes.len() || symbols > ORDER {
         return None;
     }
+    let locator = &locator[..=count];
     // The syndromes times the locator, as far as it matters.
     let evaluator: Vec<u16> = (0..count)
         .map(|at| (0..=at).fold(0, |sum, i| sum ^ field.product(locator[i], syndromes[at - i])))
         .collect();
     let mut found = Vec::with_capacity(count);
-    // The locator's terms where it may be zero, at the inverses of symbols: from the last symbol on, each is the one
-    // before times a power of the generator.
-    let last = (ORDER - symbols.saturating_sub(1)) % ORDER;
-    let mut terms: Vec<u16> = locator.clone();
-    for (power, term) in terms.iter_mut().enumerate() {
-        *term = field.product(*term, field.powers[power * last % ORDER]);
-    }
-    for symbol in (0..symbols).rev() {
+    for symbol in wrong_symbols(field, locator, symbols) {
         let inverse = (ORDER - symbol) % ORDER;
-        let value = terms.iter().fold(0, |sum, term| sum ^ term);
-        for (power, term) in terms.iter_mut().enumerate().skip(1) {
-            *term = field.step(*term, power);
-        }
-        if value != 0 {
-            continue;
-        }
         // The derivative has the odd coefficients, one power lower.
         let odd = locator.iter().skip(1).step_by(2);
         let square = inverse * 2 % ORDER;
@@ -180,19 +246,47 @@ fn errors(syndromes: &[u16], symbols: usize) -> Option<Vec<(usize, u16)>> {
             return None;
         }
         found.push((symbol, field.quotient(field.value(&evaluator, inverse), derivative)));
-        if found.len() == count {
-            break;
-        }
     }
     (found.len() == count).then_some(found)
 }
 
-/// The shortest polynomial that generates the syndromes, whose roots tell where errors are: Berlekamp and Massey.
-fn locator(field: &Field, syndromes: &[u16]) -> Vec<u16> {
-    let (mut current, mut before) = (vec![1_u16], vec![1_u16]);
+/// The symbols at whose inverses the locator is zero: Chien's search, for some symbols at a time.
+fn wrong_symbols(field: &Field, locator: &[u16], symbols: usize) -> Vec<usize> {
+    let mut found = Vec::with_capacity(locator.len());
+    // From the last symbol on, each of the locator's terms is the one before times a power of the generator.
+    let last = (ORDER - symbols.saturating_sub(1)) % ORDER;
+    let mut terms = [0; ERRORS_MAX];
+    let terms = &mut terms[..locator.len() - 1];
+    for ((power, term), &coefficient) in (1..).zip(terms.iter_mut()).zip(&locator[1..]) {
+        *term = field.product(coefficient, field.powers[power * last % ORDER]);
+    }
+    for behind in (1..=symbols).rev().step_by(BLOCK_SYMBOLS) {
+        let mut values = [locator[0]; BLOCK_SYMBOLS];
+        for ((power, term), [low, high]) in (1..).zip(terms.iter_mut()).zip(&field.blocks) {
+            let [low_byte, high_byte] = term.to_le_bytes();
+            let products = low[usize::from(low_byte)].iter().zip(&high[usize::from(high_byte)]);
+            for (value, (low, high)) in values.iter_mut().zip(products) {
+                *value ^= low ^ high;
+            }
+            *term = field.product(*term, field.powers[power * BLOCK_SYMBOLS]);
+        }
+        if values.contains(&0) {
+            let zeros = values.iter().zip((0..behind).rev()).filter(|(value, _)| **value == 0);
+            found.extend(zeros.map(|(_, symbol)| symbol));
+        }
+    }
+    found
+}
+
+/// The shortest polynomial that generates the syndromes, whose roots tell where errors are, and its degree: Berlekamp
+/// and Massey.
+fn locator(field: &Field, syndromes: &[u16]) -> ([u16; SYNDROMES + 1], usize) {
+    let mut current = [0_u16; SYNDROMES + 1];
+    current[0] = 1;
+    let mut before = current;
     let (mut count, mut gap, mut before_discrepancy) = (0, 1, 1_u16);
     for at in 0..syndromes.len() {
-        let terms = current.iter().take(at + 1).enumerate().skip(1);
+        let terms = current[..=count.min(at)].iter().enumerate().skip(1);
         let discrepancy = terms.fold(syndromes[at], |sum, (i, &coefficient)| {
             sum ^ field.product(coefficient, syndromes[at - i])
         });
@@ -201,8 +295,7 @@ fn locator(field: &Field, syndromes: &[u16]) -> Vec<u16> {
             continue;
         }
         let factor = field.quotient(discrepancy, before_discrepancy);
-        let last = current.clone();
-        current.resize(current.len().max(before.len() + gap), 0);
+        let last = current;
         for (coefficient, &other) in current[gap..].iter_mut().zip(&before) {
             *coefficient ^= field.product(factor, other);
         }
@@ -213,8 +306,7 @@ fn locator(field: &Field, syndromes: &[u16]) -> Vec<u16> {
             gap += 1;
         }
     }
-    current.resize(count + 1, 0);
-    current
+    (current, count)
 }
 
 #[cfg(test)]
@@ -240,9 +332,9 @@ mod tests {
             let pairs = guess.chunks(2).zip(chunk.chunks(2)).filter(|(a, b)| a != b).count();
             for level in LEVELS {
                 let mut guess = guess.clone();
-                let is_told = correct(&mut guess, &parity[..level]);
+                let errors = errors(&guess, &parity[..level]);
                 if pairs <= level / 4 {
-                    prop_assert!(is_told);
+                    correct(&mut guess, &errors.unwrap());
                     prop_assert_eq!(&guess, &chunk);
                 }
             }
@@ -254,7 +346,28 @@ mod tests {
             parity in proptest::collection::vec(any::<u8>(), PARITY_BYTES),
         ) {
             for level in LEVELS {
-                let _ = correct(&mut guess, &parity[..level]);
+                let before = guess.clone();
+                if let Some(errors) = errors(&guess, &parity[..level]) {
+                    correct(&mut guess, &errors);
+                    correct(&mut guess, &errors);
+                }
+                prop_assert_eq!(&guess, &before);
+            }
+        }
+    }
+
+    #[test]
+    fn syndromes_are_values_of_the_chunk_at_the_powers_of_the_generator() {
+        let field = &*FIELD;
+        for len in [1, 2, 7, 8, 31, 32, 33, 600, 4096] {
+            let chunk: Vec<u8> = (0..len).map(|at| (at * at * 7 % 251) as u8).collect();
+            for (power, syndrome) in (1..).zip(syndromes(&chunk)) {
+                let value = |(at, pair): (usize, &[u8])| {
+                    let symbol = u16::from_le_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
+                    field.product(symbol, field.powers[at * power % ORDER])
+                };
+                let sum = chunk.chunks(2).enumerate().map(value).fold(0, |sum, one| sum ^ one);
+                assert_eq!(syndrome, sum, "{len} {power}");
             }
         }
     }
@@ -266,7 +379,8 @@ mod tests {
         let mut guess = chunk.clone();
         guess[2 * ORDER - 1] = 8;
         guess[0] = 9;
-        assert!(correct(&mut guess, &parity[..8]));
+        let errors = errors(&guess, &parity[..8]).unwrap();
+        correct(&mut guess, &errors);
         assert_eq!(guess, chunk);
     }
 }

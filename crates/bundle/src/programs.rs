@@ -6,19 +6,21 @@
 //! The digest of the chunk proves what is told; where it is wrong in a few places, parity corrects it
 //! ([`crate::parity`]).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 
 use fluvial_delta::apply::Target;
-use fluvial_delta::predict::{Cover, HEAD_BYTES, Lesson, Lore, PredictError, Predictor, Shared};
+use fluvial_delta::predict::{Cover, HEAD_BYTES, Lesson, PredictError, Predictor, Shared};
 use fluvial_delta::structure::{Extent, ReadAt};
 
 use crate::cut::digests;
+use crate::guesses::{Guess, GuessWriter};
 use crate::hash::HashKind;
-use crate::parity;
+use crate::parity::{self, PARITY_BYTES};
 use crate::pieces::NOWHERE;
 use crate::ranges::{widened, without};
+use crate::taught::Taught;
 
 /// A chunk without a like is looked for no farther from one that is known, in bytes.
 const STRANGE_BYTES_MAX: u64 = 64 << 10;
@@ -26,7 +28,7 @@ const STRANGE_BYTES_MAX: u64 = 64 << 10;
 /// A program is tried so often at most ...
 const TRIES_MAX: usize = 2;
 /// ... and again only where one part in so many of what was open was proved: that teaches about the others.
-const PROVED_SHARE: usize = 8;
+pub(crate) const PROVED_SHARE: usize = 8;
 
 /// What stands around a part is looked at, too, so far: references may reach across its ends, and instructions.
 const REACH_BYTES: u64 = 32;
@@ -71,7 +73,7 @@ impl Known {
 /// A piece that is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Open {
-    pub(crate) piece: usize,
+    pub(crate) piece: u32,
     pub(crate) check: u32,
 }
 
@@ -115,8 +117,8 @@ pub(crate) struct Program<'a> {
     pub(crate) old_programs: &'a [Extent],
     /// What other programs have taught.
     pub(crate) shared: &'a Shared,
-    /// The syndromes of a piece, as many as there are.
-    pub(crate) parity: &'a dyn Fn(usize) -> Vec<u8>,
+    /// Reads the syndromes of a piece; answers how many bytes of them there are.
+    pub(crate) parity: &'a dyn Fn(u32, &mut [u8; PARITY_BYTES]) -> usize,
 }
 
 /// From which side what stands between known chunks is told: where something was put in or taken out, one half
@@ -127,46 +129,42 @@ enum Side {
     Behind,
 }
 
-/// What is kept of a program between two tries: what it has taught, and where.
-#[derive(Default)]
-pub(crate) struct Taught {
-    lore: Option<Lore>,
-    /// Which bytes of the program have taught; in order.
-    ranges: Vec<Range<u64>>,
-}
-
 /// What became of a program.
 #[derive(Default)]
 pub(crate) struct Resolved {
     /// The pieces that were proved, and where the old space has the like of each.
-    pub(crate) proved: Vec<(usize, u64)>,
+    pub(crate) proved: Vec<(u32, u64)>,
     /// What it teaches others.
     pub(crate) lesson: Lesson,
-    /// Of pieces that were not proved, the start of the digest of what was told last.
-    wrong: HashMap<usize, u32>,
+    /// How many pieces were not proved.
+    pub(crate) open: usize,
+    /// What was told and not proved: the piece, and the start of the digest.
+    wrong: HashSet<(u32, u32)>,
 }
 
-/// Makes the open parts of a program, which are `known` in order, and writes those that are proved. What was `taught`
-/// before is not read again; what is learned is left there.
+/// Makes the open parts of a program, which are `known` in order, and writes those that are proved; what is not goes
+/// to `guesses`. What was `taught` before is not read again; what is learned is left there.
 ///
 /// Memory: 8 MiB, and 80 bytes for each part.
 pub(crate) fn resolve(
     program: &Program<'_>,
     known: &mut [Known],
     taught: &mut Taught,
+    guesses: &mut GuessWriter<'_>,
 ) -> Result<Resolved, Failed> {
     let mut resolved = Resolved::default();
     for _ in 0..TRIES_MAX {
         let proved_before = resolved.proved.len();
         let open = known.iter().filter(|one| one.open.is_some()).count();
-        let is_uneven = resolve_from(program, known, Side::Before, taught, &mut resolved)?;
+        let is_uneven = resolve_from(program, known, Side::Before, taught, guesses, &mut resolved)?;
         if is_uneven {
-            resolve_from(program, known, Side::Behind, taught, &mut resolved)?;
+            resolve_from(program, known, Side::Behind, taught, guesses, &mut resolved)?;
         }
         if (resolved.proved.len() - proved_before) * PROVED_SHARE < open.max(1) {
             break;
         }
     }
+    resolved.open = known.iter().filter(|one| one.open.is_some()).count();
     Ok(resolved)
 }
 
@@ -176,15 +174,14 @@ fn resolve_from(
     known: &mut [Known],
     side: Side,
     taught: &mut Taught,
+    guesses: &mut GuessWriter<'_>,
     resolved: &mut Resolved,
 ) -> Result<bool, Failed> {
     let (covers, is_uneven) = covers(known, side, program.old.len());
     let whole = [Extent { offset: 0, len: program.extent.len }];
+    let lore = taught.lore.take();
     let mut predictor =
-        Predictor::new(&covers, program.old, program.old_programs, &whole)?.sharing(program.shared);
-    if let Some(lore) = taught.lore.take() {
-        predictor = predictor.knowing(lore);
-    }
+        Predictor::knowing(lore, &covers, program.old, program.old_programs, &whole)?.sharing(program.shared);
     let mut bytes = Vec::new();
     let mut at = 0;
     while at < HEAD_BYTES.min(program.extent.len) {
@@ -213,14 +210,20 @@ fn resolve_from(
         let old = covers[cover].old + done;
         for index in parts(known, &new) {
             let Some(open) = known[index].open else { continue };
-            if telling.take(index, &known[index], &new, &bytes, old)
-                && program.prove(open, &mut telling.bytes, &mut resolved.wrong)
-            {
-                let place = telling.place;
-                let offset = program.extent.offset + known[index].new;
-                program.order.write_at(offset, &telling.bytes).map_err(Failed::Write)?;
-                resolved.proved.push((open.piece, place));
-                known[index] = Known { old: place, bytes: Bytes::Made, open: None, ..known[index] };
+            if !telling.take(index, &known[index], &new, &bytes, old) {
+                continue;
+            }
+            let guess = &mut telling.guess;
+            guess.piece = open.piece;
+            match program.prove(guess, open.check, &mut resolved.wrong) {
+                Proof::Right => {
+                    let (offset, old) = (program.extent.offset + known[index].new, guess.place);
+                    program.order.write_at(offset, &guess.bytes).map_err(Failed::Write)?;
+                    resolved.proved.push((open.piece, old));
+                    known[index] = Known { old, bytes: Bytes::Made, open: None, ..known[index] };
+                }
+                Proof::Wrong => guesses.put(guess),
+                Proof::Known => {}
             }
         }
         Ok(())
@@ -339,28 +342,36 @@ fn push_cover(covers: &mut Vec<Cover>, next: Cover) {
     }
 }
 
+/// What becomes of what was told of a piece.
+enum Proof {
+    Right,
+    Wrong,
+    /// It is wrong, as before.
+    Known,
+}
+
 /// The part at hand, whose bytes come step by step.
 #[derive(Default)]
 struct Telling {
     index: Option<usize>,
-    bytes: Vec<u8>,
-    place: u64,
+    guess: Guess,
 }
 
 impl Telling {
     /// Takes what a step at `old`, of the bytes `new`, tells of a part; answers whether it is there as a whole.
     fn take(&mut self, index: usize, part: &Known, new: &Range<u64>, bytes: &[u8], old: u64) -> bool {
         let (from, to) = (part.new.max(new.start), part.end().min(new.end));
+        let told = &mut self.guess.bytes;
         if from == part.new {
-            (self.index, self.place) = (Some(index), old + (from - new.start));
-            self.bytes.clear();
+            (self.index, self.guess.place) = (Some(index), old + (from - new.start));
+            told.clear();
         }
         // What came before may have been told of nothing.
-        if self.index != Some(index) || self.bytes.len() as u64 != from - part.new {
+        if self.index != Some(index) || told.len() as u64 != from - part.new {
             self.index = None;
             return false;
         }
-        self.bytes.extend_from_slice(&bytes[(from - new.start) as usize..(to - new.start) as usize]);
+        told.extend_from_slice(&bytes[(from - new.start) as usize..(to - new.start) as usize]);
         to == part.end()
     }
 }
@@ -389,18 +400,29 @@ impl Program<'_> {
         Ok(())
     }
 
-    /// Whether bytes are those of a piece, or are it once they are corrected. What is `wrong` is noted there, and not
-    /// corrected again: that takes longer than anything else.
-    fn prove(&self, open: Open, bytes: &mut [u8], wrong: &mut HashMap<usize, u32>) -> bool {
-        let is_right = |bytes: &[u8]| digests(self.hash, bytes).1 == open.check;
-        let (start, check) = digests(self.hash, bytes);
-        if check == open.check {
-            return true;
+    /// Whether a guess is right, or is so once it is corrected. What is `wrong` is noted there, and neither corrected
+    /// nor kept again.
+    fn prove(&self, guess: &mut Guess, check: u32, wrong: &mut HashSet<(u32, u32)>) -> Proof {
+        let (start, told) = digests(self.hash, &guess.bytes);
+        if told == check {
+            return Proof::Right;
         }
-        if wrong.insert(open.piece, start) == Some(start) {
-            return false;
+        if !wrong.insert((guess.piece, start)) {
+            return Proof::Known;
         }
-        let parity = (self.parity)(open.piece);
-        !parity.is_empty() && parity::correct(bytes, &parity) && is_right(bytes)
+        let mut parity = [0; PARITY_BYTES];
+        let len = (self.parity)(guess.piece, &mut parity);
+        if correct(self.hash, check, &mut guess.bytes, &parity[..len]) { Proof::Right } else { Proof::Wrong }
     }
+}
+
+/// Makes a guess right by what was fetched of its piece's parity, and proves it; leaves it as it is if that fails.
+pub(crate) fn correct(hash: HashKind, check: u32, guess: &mut [u8], parity: &[u8]) -> bool {
+    let Some(errors) = parity::errors(guess, parity) else { return false };
+    parity::correct(guess, &errors);
+    let is_right = digests(hash, guess).1 == check;
+    if !is_right {
+        parity::correct(guess, &errors);
+    }
+    is_right
 }

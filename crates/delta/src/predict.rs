@@ -51,7 +51,7 @@ use field::{Field, Form};
 use images::Images;
 use learned::Learned;
 use literals::Way;
-use votes::{Source, Trust, Votes};
+use votes::{Source, TRUST_BYTES, Trust, Votes};
 
 pub use addresses::Addresses;
 pub use labels::labels;
@@ -157,9 +157,31 @@ pub struct Lore {
 }
 
 impl Lore {
-    /// How much memory it takes for programs that have so many bytes together, in bytes.
-    pub fn memory_bytes(bytes: u64) -> u64 {
-        Learned::memory_bytes(bytes) + size_of::<[Trust; 256]>() as u64
+    /// Knows nothing of programs that have so many bytes together.
+    fn new(bytes: u64) -> Self {
+        Self { learned: Learned::new(bytes), trust: Box::new([Trust::default(); 256]) }
+    }
+
+    /// Hands out all of it as bytes, part by part: it may be kept elsewhere than in memory meanwhile.
+    pub fn write(&self, put: &mut dyn FnMut(&[u8])) {
+        self.learned.write(put);
+        self.trust.iter().for_each(|trust| put(&trust.to_bytes()));
+    }
+
+    /// Takes what [`Lore::write`] has handed out of programs that have so many bytes together. Other bytes make wrong
+    /// predictions, nothing worse.
+    ///
+    /// # Errors
+    /// What `fill` answers.
+    pub fn read<E>(bytes: u64, fill: &mut dyn FnMut(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
+        let learned = Learned::read(bytes, fill)?;
+        let mut trust = Box::new([Trust::default(); 256]);
+        for trust in trust.iter_mut() {
+            let mut bytes = [0; TRUST_BYTES];
+            fill(&mut bytes)?;
+            *trust = Trust::from_bytes(bytes);
+        }
+        Ok(Self { learned, trust })
     }
 }
 
@@ -205,6 +227,21 @@ impl<'a> Predictor<'a> {
         old_files: impl Into<Cow<'a, [Extent]>>,
         new_files: &[Extent],
     ) -> Result<Self, PredictError> {
+        Self::knowing(None, covers, old, old_files, new_files)
+    }
+
+    /// As [`Predictor::new`]; goes on with what another predictor of the same programs has learned, whose covers may
+    /// have been others.
+    ///
+    /// # Errors
+    /// [`PredictError::TooManyCovers`], [`PredictError::OutOfOrder`].
+    pub fn knowing(
+        lore: Option<Lore>,
+        covers: impl Into<Cow<'a, [Cover]>>,
+        old: &'a dyn ReadAt,
+        old_files: impl Into<Cow<'a, [Extent]>>,
+        new_files: &[Extent],
+    ) -> Result<Self, PredictError> {
         let (covers, old_files) = (covers.into(), old_files.into());
         if covers.len() > COVERS_MAX {
             return Err(PredictError::TooManyCovers { count: covers.len() });
@@ -224,11 +261,12 @@ impl<'a> Predictor<'a> {
         let bytes = new_files.iter().map(|file| file.len).fold(0, u64::saturating_add);
         let new_files =
             new_files.iter().map(|&extent| NewFile { extent, head: Vec::new(), layout: None }).collect();
+        let lore = lore.unwrap_or_else(|| Lore::new(bytes));
         Ok(Self {
             old,
             atlas: Atlas::new(&covers),
             covers,
-            learned: Learned::new(bytes),
+            learned: lore.learned,
             shared: None,
             lesson: Lesson::default(),
             old_files,
@@ -238,16 +276,9 @@ impl<'a> Predictor<'a> {
             fields: Vec::new(),
             bytes: Vec::new(),
             pages: [0; 32],
-            trust: Box::new([Trust::default(); 256]),
+            trust: lore.trust,
             tally: Tally::default(),
         })
-    }
-
-    /// Goes on with what another predictor of the same programs has learned, whose covers may have been others.
-    #[must_use]
-    pub fn knowing(mut self, lore: Lore) -> Self {
-        (self.learned, self.trust) = (lore.learned, lore.trust);
-        self
     }
 
     /// Believes what other programs have taught, and notes what this one teaches.

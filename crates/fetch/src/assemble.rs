@@ -1,6 +1,7 @@
 //! Payloads made of old streams and of what is fetched.
 
 use fluvial_bundle::{Assembly, Part, Tally, Want};
+use fluvial_delta::scratch::ScratchStore;
 use fluvial_delta::structure::ReadAt;
 
 use crate::error::FetchError;
@@ -10,19 +11,21 @@ use crate::site::Site;
 use crate::store::Store;
 
 /// Makes `parts` of old `streams` and of what `site` has in `files`, one for each part, in their order; the
-/// `store` was opened for their indexes. Each payload's SHA-256 is then left to be checked.
+/// `store` was opened for their indexes. Each payload's SHA-256 is then left to be checked. What is needed once more
+/// goes to `scratch` instead of memory ([`Assembly::with_scratch`]).
 ///
 /// # Errors
 /// [`FetchError`]; what has come stays in the store.
 pub fn assemble<'a>(
     parts: &[Part<'a>],
     streams: Vec<&'a dyn ReadAt>,
+    scratch: &'a dyn ScratchStore,
     site: &Site,
     files: &[ChunkFile],
     store: &Store,
     observer: &dyn FetchObserver,
 ) -> Result<Tally, FetchError> {
-    let mut assembly = Assembly::new(parts, streams);
+    let mut assembly = Assembly::new(parts, streams).with_scratch(scratch);
     let advance = |bytes| observer.advance(bytes);
     observer.begin(FetchPhase::Look, assembly.old_bytes());
     assembly.find_runs(&advance)?;

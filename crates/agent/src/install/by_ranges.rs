@@ -10,7 +10,7 @@ use fluvial_bundle::{AssembleError, Assembly, Index, Part, Tally};
 use fluvial_console::{Fault, Kind};
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::ReadAt;
-use fluvial_device::disk::{Contents, Destination, Medium, Verifier};
+use fluvial_device::disk::{Contents, Destination, DiskScratch, Medium, Verifier};
 use indicatif::HumanBytes;
 
 use super::whole;
@@ -211,7 +211,8 @@ fn assemble(
     let contents = room(work, index)?;
     let behind = contents.behind(target);
     let parts = [Part { index, target: &behind }];
-    let mut assembly = Assembly::new(&parts, streams.list());
+    let scratch = DiskScratch::new(work.device.folder.path());
+    let mut assembly = Assembly::new(&parts, streams.list()).with_scratch(&scratch);
     let scheme = (index.cutting, index.hash);
     let has_believed = in_place::find(work, job, scheme, &mut assembly, may_believe)?;
     let mut keep = |range: Range<u64>| target.keep(range.start.min(index.len), range.end.min(index.len));

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::copy::WRITTEN;
-use super::tell::TaughtPrograms;
+use super::tell::ToldPrograms;
 use super::{Assembly, Payload, Want};
 use crate::error::{AssembleError, IndexError};
 use crate::index::{PAGE_DIGEST_BYTES, PageInfo, RunInfo};
@@ -51,7 +51,8 @@ impl Assembly<'_> {
             self.payloads[open.payload as usize].there[open.run as usize].store(WRITTEN, Ordering::Release);
         }
         self.pieces.clear();
-        self.taught = TaughtPrograms::default();
+        self.told = ToldPrograms::default();
+        self.spool.clear();
         self.window.clear();
         self.round = 0;
     }

@@ -3,29 +3,40 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::{panic, thread};
 
-use fluvial_delta::predict::{HEAD_BYTES, Lore};
+use fluvial_delta::predict::HEAD_BYTES;
 use fluvial_delta::structure::Extent;
 
 use super::copy::{KEPT, WRITTEN};
 use super::rounds::levels_of;
 use super::{Assembly, Payload};
 use crate::error::AssembleError;
+use crate::guesses::GuessWriter;
 use crate::parity::{self, PARITY_BYTES};
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State, places};
-use crate::programs::{self, Bytes, Failed, Known, Open, Program, Resolved, Taught};
+use crate::programs::{self, Bytes, Failed, Known, Open, PROVED_SHARE, Program, Resolved};
 use crate::shelf::Shelf;
+use crate::spool::Strand;
+use crate::taught::Taught;
 
 /// Programs that are told at a time: each takes memory.
 const TELLERS_MAX: usize = 2;
-/// What programs have taught is kept until the next round, the longest first, as long as it takes no more memory than
-/// this; the others teach again.
-const TAUGHT_BYTES_MAX: u64 = 2 << 20;
+/// What is kept of programs from one round to the next: by payload, and where the program stands in its order.
+pub(super) type ToldPrograms = HashMap<(usize, u64), Told>;
 
-/// What programs have taught: by payload, and where the program stands in its order.
-pub(super) type TaughtPrograms = Mutex<HashMap<(usize, u64), Taught>>;
+/// What is kept of a program that was told.
+#[derive(Default)]
+pub(super) struct Told {
+    /// What was told of its pieces and is not right; `None` where that could not be kept.
+    pub(super) guesses: Option<Strand>,
+    /// What it has taught.
+    taught: Strand,
+    /// Pieces that were not proved then ...
+    pub(super) open: usize,
+    /// ... and how many of them were proved since.
+    pub(super) proved: usize,
+}
 
 /// Programs that are told before what they have taught is used for those behind them. Their lessons take memory.
 const WAVE_PROGRAMS: usize = 16;
@@ -33,68 +44,32 @@ const WAVE_PROGRAMS: usize = 16;
 impl Assembly<'_> {
     /// Makes what programs lack from what is known of them by now. So many levels of parity were fetched.
     pub(super) fn tell_programs(&mut self, fetched: &dyn Shelf, levels: usize) -> Result<(), AssembleError> {
-        let programs = self.open_programs();
-        let mut taught_bytes = 0;
-        let fits = |(_, program): &&(usize, Extent)| {
-            taught_bytes += Lore::memory_bytes(program.len);
-            taught_bytes <= TAUGHT_BYTES_MAX
-        };
-        // Behind the last level nothing is told any more.
-        let is_last = levels == parity::LEVELS.len();
-        let kept = if is_last { 0 } else { programs.iter().take_while(fits).count() };
-        for (number, wave) in programs.chunks(WAVE_PROGRAMS).enumerate() {
-            let kept = kept.saturating_sub(number * WAVE_PROGRAMS);
+        self.correct_guesses(fetched, levels)?;
+        let mut programs = self.open_programs();
+        programs.retain(|(number, program)| {
+            self.told.get(&(*number, program.offset)).is_none_or(|told| told.is_worth_telling(levels))
+        });
+        for wave in programs.chunks(WAVE_PROGRAMS) {
+            let told = each_in_order(wave, |&(number, program)| {
+                self.tell_program(number, program, fetched, levels)
+            })?;
             // In the order of the programs, so that the same is learned every time.
-            for resolved in self.tell_wave(wave, kept, fetched, levels)? {
+            for (&(number, program), (resolved, told)) in wave.iter().zip(told) {
                 self.shared.learn(&resolved.lesson);
-                for (index, place) in resolved.proved {
-                    let piece = &mut self.pieces[index];
-                    (piece.state, piece.place) = (State::Done, place);
-                    self.tally.predicted_bytes += u64::from(piece.len);
-                }
+                self.told.insert((number, program.offset), told);
+                self.note_proved(&resolved.proved);
             }
         }
         Ok(())
     }
 
-    /// Tells of programs, on all threads; answers what became of each. What the first ones, `kept`, have taught is
-    /// kept.
-    fn tell_wave(
-        &self,
-        wave: &[(usize, Extent)],
-        kept: usize,
-        fetched: &dyn Shelf,
-        levels: usize,
-    ) -> Result<Vec<Resolved>, AssembleError> {
-        let next = AtomicUsize::new(0);
-        let tell = || {
-            let mut told = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(&(number, program)) = wave.get(index) else { break };
-                let key = (number, program.offset);
-                let mut taught = self.taught().remove(&key).unwrap_or_default();
-                told.push((index, self.tell_program(number, program, fetched, levels, &mut taught)?));
-                if index < kept {
-                    self.taught().insert(key, taught);
-                }
-            }
-            Ok::<_, AssembleError>(told)
-        };
-        let tellers = thread::available_parallelism().map_or(1, usize::from).min(TELLERS_MAX);
-        let mut told = thread::scope(|scope| {
-            let others: Vec<_> = (1..tellers).map(|_| scope.spawn(tell)).collect();
-            let mut told = tell();
-            for other in others {
-                let more = other.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
-                if let Ok(told) = &mut told {
-                    told.extend(more?);
-                }
-            }
-            told
-        })?;
-        told.sort_unstable_by_key(|(index, _)| *index);
-        Ok(told.into_iter().map(|(_, resolved)| resolved).collect())
+    /// Notes pieces that were proved and written, and where the old space has the like of each.
+    pub(super) fn note_proved(&mut self, proved: &[(u32, u64)]) {
+        for &(index, place) in proved {
+            let piece = &mut self.pieces[index as usize];
+            (piece.state, piece.place) = (State::Done, place);
+            self.tally.predicted_bytes += u64::from(piece.len);
+        }
     }
 
     /// Programs that lack something, the longest first: nobody is to wait for one at the end.
@@ -110,25 +85,22 @@ impl Assembly<'_> {
         programs
     }
 
-    fn taught(&self) -> impl std::ops::DerefMut<Target = HashMap<(usize, u64), Taught>> + '_ {
-        self.taught.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+    /// Answers what became of a program, and what is kept of it.
     fn tell_program(
         &self,
         number: usize,
         extent: Extent,
         fetched: &dyn Shelf,
         levels: usize,
-        taught: &mut Taught,
-    ) -> Result<Resolved, AssembleError> {
+    ) -> Result<(Resolved, Told), AssembleError> {
         let payload = &self.payloads[number];
         let Some(mut known) = known_of(payload, number, extent, &self.open_runs, &self.pieces) else {
-            return Ok(Resolved::default());
+            return Ok(Default::default());
         };
-        let parity = |piece: usize| {
-            let levels = levels.min(levels_of(&self.pieces[piece]));
-            read_parity(payload, &self.open_runs, piece as u32, levels, fetched)
+        let parity = |piece: u32, bytes: &mut [u8; PARITY_BYTES]| {
+            let levels = levels.min(levels_of(&self.pieces[piece as usize]));
+            let Some(open) = open_run_of(&self.open_runs, piece) else { return 0 };
+            read_parity(payload, open, piece, levels, fetched, bytes)
         };
         let program = Program {
             hash: self.hash,
@@ -139,37 +111,96 @@ impl Assembly<'_> {
             shared: &self.shared,
             parity: &parity,
         };
-        match programs::resolve(&program, &mut known, taught) {
-            Ok(told) => Ok(told),
-            Err(Failed::Unpredictable) => Ok(Resolved::default()),
-            Err(Failed::ReadTarget(source)) => Err(AssembleError::ReadTarget(source)),
-            Err(Failed::Write(source)) => Err(AssembleError::Write(source)),
+        // Behind the last level nothing is told any more.
+        let is_last = levels == parity::LEVELS.len();
+        let mut guesses = if is_last { GuessWriter::none() } else { GuessWriter::new(&self.spool) };
+        let taught = self.told.get(&(number, extent.offset)).map(|told| &told.taught);
+        let taught = taught.and_then(|taught| Taught::read(&mut self.spool.reader(taught), extent.len).ok());
+        let mut taught = taught.unwrap_or_default();
+        let resolved = match programs::resolve(&program, &mut known, &mut taught, &mut guesses) {
+            Ok(resolved) => resolved,
+            Err(Failed::Unpredictable) => return Ok(Default::default()),
+            Err(Failed::ReadTarget(source)) => return Err(AssembleError::ReadTarget(source)),
+            Err(Failed::Write(source)) => return Err(AssembleError::Write(source)),
+        };
+        let mut told = Told { guesses: guesses.finish(), open: resolved.open, ..Told::default() };
+        if !is_last && resolved.open > 0 {
+            let mut strand = self.spool.writer();
+            taught.write(&mut strand);
+            told.taught = strand.finish().unwrap_or_default();
         }
+        Ok((resolved, told))
     }
 }
 
-/// The syndromes of a piece that were fetched. What cannot be read, or came wrong, corrects nothing.
-fn read_parity(
+impl Told {
+    /// Whether so much was proved by parity since the program was told that telling it again, which takes long, may
+    /// prove more. The first level proves most of what can be proved, and behind the last one what is not proved is
+    /// fetched: then anything is reason enough.
+    fn is_worth_telling(&self, levels: usize) -> bool {
+        let is_between = (2..parity::LEVELS.len()).contains(&levels);
+        let enough = if is_between { self.open.div_ceil(PROVED_SHARE) } else { 1 };
+        self.guesses.is_none() || self.proved >= enough.max(1)
+    }
+}
+
+/// Calls `each` for every item, on all threads; answers the results in order.
+pub(super) fn each_in_order<T: Sync, R: Send>(
+    items: &[T],
+    each: impl Fn(&T) -> Result<R, AssembleError> + Sync,
+) -> Result<Vec<R>, AssembleError> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { return Ok(done) };
+            done.push((index, each(item)?));
+        }
+    };
+    let tellers = thread::available_parallelism().map_or(1, usize::from).min(TELLERS_MAX);
+    let mut done = thread::scope(|scope| {
+        let others: Vec<_> = (1..tellers).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        for other in others {
+            let more = other.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+            if let Ok(done) = &mut done {
+                done.extend(more?);
+            }
+        }
+        done
+    })?;
+    done.sort_unstable_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
+}
+
+/// The run that a piece is of.
+pub(super) fn open_run_of(open_runs: &[OpenRun], piece: u32) -> Option<&OpenRun> {
+    let behind = open_runs.partition_point(|open| open.first <= piece);
+    behind.checked_sub(1).map(|index| &open_runs[index])
+}
+
+/// Reads the syndromes of a piece that were fetched; answers how many bytes. What cannot be read, or came wrong,
+/// corrects nothing.
+pub(super) fn read_parity(
     payload: &Payload<'_>,
-    open_runs: &[OpenRun],
+    open: &OpenRun,
     piece: u32,
     levels: usize,
     fetched: &dyn Shelf,
-) -> Vec<u8> {
-    let behind = open_runs.partition_point(|open| open.first <= piece);
-    let Some(open) = behind.checked_sub(1).map(|index| &open_runs[index]) else { return Vec::new() };
+    bytes: &mut [u8; PARITY_BYTES],
+) -> usize {
     let chunk = open.first_chunk + (piece - open.first);
-    let mut bytes = Vec::with_capacity(PARITY_BYTES);
+    let mut at = 0;
     for level in 0..levels.min(parity::LEVELS.len()) {
         let range = payload.index.parity_of(open.page as usize, chunk, level);
-        let from = bytes.len();
-        bytes.resize(from + (range.end - range.start) as usize, 0);
-        if fetched.read(open.payload as usize, range.start, &mut bytes[from..]).is_err() {
-            bytes.truncate(from);
+        let end = at + (range.end - range.start) as usize;
+        if fetched.read(open.payload as usize, range.start, &mut bytes[at..end]).is_err() {
             break;
         }
+        at = end;
     }
-    bytes
+    at
 }
 
 /// What is known of a program, in order and without gaps; `None` where nothing is left to be told.
@@ -218,7 +249,7 @@ fn known_of(
             if new < HEAD_BYTES && bytes == Bytes::Unknown {
                 return None;
             }
-            let open = is_open.then_some(Open { piece: open.first as usize + index, check: piece.check });
+            let open = is_open.then_some(Open { piece: open.first + index as u32, check: piece.check });
             let len = u64::from(piece.len);
             programs::push(&mut known, Known { old: piece.place, new, len, bytes, open });
         }

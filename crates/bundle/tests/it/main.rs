@@ -4,6 +4,7 @@
 mod casync;
 mod parity;
 mod scattered;
+mod scratch;
 mod whole;
 
 use std::io;
@@ -14,6 +15,7 @@ use fluvial_bundle::{
     WriteOptions, write,
 };
 use fluvial_delta::memory::MemoryTarget;
+use fluvial_delta::scratch::{MemoryScratch, ScratchStore};
 use fluvial_delta::structure::{Extent, Files, ReadAt};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -78,9 +80,20 @@ fn assemble_with(
     old: &[Vec<u8>],
     each: &mut dyn FnMut(&Want),
 ) -> Result<(Vec<u8>, Tally), AssembleError> {
+    assemble_in(&MemoryScratch, index, published, old, each)
+}
+
+/// As [`assemble_with`], with temporary storage of `store`.
+fn assemble_in(
+    store: &dyn ScratchStore,
+    index: &Index,
+    published: &Published,
+    old: &[Vec<u8>],
+    each: &mut dyn FnMut(&Want),
+) -> Result<(Vec<u8>, Tally), AssembleError> {
     let target = MemoryTarget::new(index.len as usize);
-    let mut assembly =
-        Assembly::new(&[Part { index, target: &target }], old.iter().map(|one| one as &dyn ReadAt).collect());
+    let old = old.iter().map(|one| one as &dyn ReadAt).collect();
+    let mut assembly = Assembly::new(&[Part { index, target: &target }], old).with_scratch(store);
     assembly.find_runs(&|_| true)?;
     loop {
         let pages = assembly.pages();

@@ -9,6 +9,11 @@ const BYTES_PER_SLOT: u64 = 64;
 /// Sizes of neighbourhoods, as shifts: the closest one that knows anything answers.
 const NEAR_SHIFTS: [u32; 3] = [4, 7, 11];
 
+/// Slots that are written or read at a time.
+const SLOTS_AT_ONCE: usize = 1 << 10;
+/// Bytes of a slot, as it is written.
+const SLOT_BYTES: usize = 8;
+
 /// Bytes that the maps take, at most.
 pub(super) const LEARNED_BYTES: u64 =
     ((EXACT_SLOTS[1] + NEAR_SHIFTS.len() * EXACT_SLOTS[1] / NEAR_SHARE) * std::mem::size_of::<Slot>()) as u64;
@@ -37,10 +42,38 @@ impl Learned {
         Self { exact: table(slots), near: std::array::from_fn(|_| table(slots / NEAR_SHARE)) }
     }
 
-    /// How much memory the maps take for programs that have so many bytes together, in bytes.
-    pub fn memory_bytes(bytes: u64) -> u64 {
-        let slots = slots(bytes);
-        ((slots + NEAR_SHIFTS.len() * (slots / NEAR_SHARE)) * size_of::<Slot>()) as u64
+    /// Hands out the maps as bytes, part by part.
+    pub fn write(&self, put: &mut dyn FnMut(&[u8])) {
+        let mut bytes = Vec::with_capacity(SLOTS_AT_ONCE * SLOT_BYTES);
+        for slots in self.tables().flat_map(|table| table.chunks(SLOTS_AT_ONCE)) {
+            bytes.clear();
+            for slot in slots {
+                bytes.extend_from_slice(&slot.check.to_le_bytes());
+                bytes.extend_from_slice(&slot.delta.to_le_bytes());
+            }
+            put(&bytes);
+        }
+    }
+
+    /// Fills maps of programs that have so many bytes together with what [`Learned::write`] has handed out.
+    pub fn read<E>(bytes: u64, fill: &mut dyn FnMut(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
+        let mut learned = Self::new(bytes);
+        let mut bytes = vec![0; SLOTS_AT_ONCE * SLOT_BYTES];
+        let Self { exact, near } = &mut learned;
+        let tables = std::iter::once(exact).chain(near);
+        for slots in tables.flat_map(|table| table.chunks_mut(SLOTS_AT_ONCE)) {
+            let bytes = &mut bytes[..slots.len() * SLOT_BYTES];
+            fill(bytes)?;
+            for (slot, &[a, b, c, d, e, f, g, h]) in slots.iter_mut().zip(bytes.as_chunks().0) {
+                let (check, delta) = (u32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h]));
+                *slot = Slot { check, delta };
+            }
+        }
+        Ok(learned)
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &[Slot]> {
+        std::iter::once(&*self.exact).chain(self.near.iter().map(|table| &**table))
     }
 
     /// The distance that this very target has moved by, when it was last seen.
@@ -124,6 +157,27 @@ mod tests {
         assert_eq!(learned.near(1, 0x1300), Some(0x50), "256 bytes on");
         learned.note(1, 0x1234, 1 << 40);
         assert_eq!(learned.exact(1, 0x1234), Some(0x50), "too far to be learned");
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let mut learned = Learned::new(1 << 20);
+        for target in 0..1000 {
+            learned.note(1, target * 64, (target * 8).wrapping_neg());
+        }
+        let mut bytes = Vec::new();
+        learned.write(&mut |part| bytes.extend_from_slice(part));
+        assert_eq!(bytes.len(), ((1 << 14) + 3 * (1 << 11)) * SLOT_BYTES);
+        let mut rest = &bytes[..];
+        let read = Learned::read(1 << 20, &mut |part| std::io::Read::read_exact(&mut rest, part)).unwrap();
+        assert!(rest.is_empty());
+        for target in 0..1000 {
+            let known = |learned: &Learned| (learned.exact(1, target * 64), learned.near(1, target * 64 + 3));
+            assert_eq!(known(&read), known(&learned));
+        }
+        assert!(
+            Learned::read(1 << 21, &mut |part| std::io::Read::read_exact(&mut &bytes[..5], part)).is_err()
+        );
     }
 
     #[test]

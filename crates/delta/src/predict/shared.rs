@@ -25,8 +25,9 @@ struct Slot {
     votes: u8,
 }
 
-/// What programs have taught, in direct-mapped tables of 2.3 MiB. It says the same whoever asks until it is
+/// What programs have taught, in direct-mapped tables of 2.3 MiB, made with the first lesson that has lines. It says the same whoever asks until it is
 /// taught, so that several programs can be told at a time and what is told does not hang on which comes first.
+#[derive(Default)]
 pub struct Shared {
     exact: Box<[Slot]>,
     near: [Box<[Slot]>; NEAR_SHIFTS.len()],
@@ -46,13 +47,6 @@ struct Line {
     delta: i32,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
-        let table = |slots| vec![Slot::default(); slots].into_boxed_slice();
-        Self { exact: table(SLOTS[0]), near: std::array::from_fn(|_| table(SLOTS[1])) }
-    }
-}
-
 impl Shared {
     /// Whether what is learned in a space holds for other programs.
     pub(super) fn holds(space: u64) -> bool {
@@ -61,6 +55,10 @@ impl Shared {
 
     /// Learns from one program more. What the last ones have taught counts most where they contradict.
     pub fn learn(&mut self, lesson: &Lesson) {
+        if self.exact.is_empty() && !lesson.lines.is_empty() {
+            let table = |slots| vec![Slot::default(); slots].into_boxed_slice();
+            *self = Self { exact: table(SLOTS[0]), near: std::array::from_fn(|_| table(SLOTS[1])) };
+        }
         for line in &lesson.lines {
             let (space, target) = (SPACES[usize::from(line.space)], u64::from(line.target));
             vote(&mut self.exact, key(space, target), line.delta);
@@ -105,6 +103,9 @@ impl Lesson {
 }
 
 fn look_up(table: &[Slot], key: u64) -> Option<u64> {
+    if table.is_empty() {
+        return None;
+    }
     let (index, check) = place(key, table.len());
     let slot = table[index];
     (slot.check == check && slot.votes > 0).then_some(i64::from(slot.delta) as u64)

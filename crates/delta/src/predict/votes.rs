@@ -6,6 +6,9 @@ use super::field::Form;
 /// The bound of a counter of trust, either way.
 const TRUST_MAX: i8 = 8;
 
+/// Bytes of the counters of one context.
+pub(super) const TRUST_BYTES: usize = 4;
+
 /// Who predicted a reference, as an index into [`super::Tally::sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
@@ -30,6 +33,18 @@ impl Trust {
     /// Believes covers before all else, as befits a first look.
     pub const COVERS_FIRST: Self =
         Self { exact_or_cover: -1, exact_or_near: 0, cover_or_near: 0, shared_or_near: 0 };
+
+    pub fn to_bytes(self) -> [u8; TRUST_BYTES] {
+        [self.exact_or_cover, self.exact_or_near, self.cover_or_near, self.shared_or_near]
+            .map(i8::cast_unsigned)
+    }
+
+    /// Takes what [`Trust::to_bytes`] has made, and anything else for what is closest to it.
+    pub fn from_bytes(bytes: [u8; TRUST_BYTES]) -> Self {
+        let [exact_or_cover, exact_or_near, cover_or_near, shared_or_near] =
+            bytes.map(|byte| byte.cast_signed().clamp(-TRUST_MAX, TRUST_MAX));
+        Self { exact_or_cover, exact_or_near, cover_or_near, shared_or_near }
+    }
 
     /// Learns from what a target turned out to be.
     pub fn learn(&mut self, votes: &Votes, found: u64) {

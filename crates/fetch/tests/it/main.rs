@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use fluvial_bundle::{Cutting, HashKind, Index, Part, Payload, Tally, WriteOptions, write};
 use fluvial_delta::memory::MemoryTarget;
+use fluvial_delta::scratch::MemoryScratch;
 use fluvial_delta::structure::{Files, ReadAt};
 use fluvial_fetch::{ChunkFile, FetchError, FetchObserver, FetchPhase, Site, Store, assemble};
 use fluvial_testing::{RangeFault, RangeServer};
@@ -102,7 +103,7 @@ impl Published {
         let parts: Vec<Part<'_>> =
             self.indexes.iter().zip(&targets).map(|(index, target)| Part { index, target }).collect();
         let streams = old.iter().map(|bytes| bytes as &dyn ReadAt).collect();
-        let tally = assemble(&parts, streams, site, &self.files, store, observer)?;
+        let tally = assemble(&parts, streams, &MemoryScratch, site, &self.files, store, observer)?;
         for (target, payload) in targets.into_iter().zip(&self.payloads) {
             assert!(target.into_bytes() == *payload);
         }

@@ -9,7 +9,7 @@ use fluvial_console::{Fault, Interrupt, Kind, Progress, say};
 use fluvial_delta::apply::{Target, check_target};
 use fluvial_delta::header::{Sha256Digest, StreamInfo};
 use fluvial_device::disk::durable::beside;
-use fluvial_device::disk::is_at;
+use fluvial_device::disk::{DiskScratch, is_at};
 use fluvial_fetch::{ChunkFile, Counters, Site, Store, assemble};
 use fluvial_image::oci::{Announced, ImageReference, diff_ids_of, digest_text};
 use indicatif::HumanBytes;
@@ -92,7 +92,7 @@ fn fetch(arguments: &ImageFetchArguments, progress: &Progress) -> Result<Outcome
         infos.iter().map(|info| Announced { sha256: info.sha256, len: info.size }).collect();
     let goal = Goal::begin(&arguments.to, &announced, &access)?;
     let store = Store::open(&store_folder(&arguments.to, &access, &digest), &indexes)?;
-    match make(&goal, &config, &infos, &indexes, (&old, &site, &store), progress) {
+    match make(&goal, &config, &infos, &indexes, (&old, &site, &store), &access) {
         Ok(tally) => outcome.tally = tally,
         Err(fault) => {
             if matches!(fault.kind, Kind::DamagedPatch | Kind::WrongTarget) {
@@ -153,8 +153,9 @@ fn make(
     infos: &[StreamInfo],
     indexes: &[Index],
     (old, site, store): (&OldImage<'_>, &Site, &Store),
-    progress: &Progress,
+    access: &Access<'_>,
 ) -> Result<Tally, Fault> {
+    let progress = access.progress;
     let blobs = goal.blobs();
     blobs[0].write_at(0, config).map_err(|error| Fault::writing(blobs.path(), error))?;
     let parts: Vec<Part<'_>> = indexes
@@ -166,7 +167,8 @@ fn make(
     let streams = if parts.is_empty() { Vec::new() } else { old.streams()? };
     let streams = streams.iter().map(|stream| &**stream).collect();
     let files: Vec<ChunkFile> = indexes.iter().map(chunk_file).collect();
-    let tally = assemble(&parts, streams, site, &files, store, progress)?;
+    let scratch = DiskScratch::new(access.folder);
+    let tally = assemble(&parts, streams, &scratch, site, &files, store, progress)?;
     progress.phase("verifying", infos.iter().map(|info| info.size).sum());
     for (blob, info) in blobs.iter().zip(infos) {
         check_target(blob, info, &mut |bytes| progress.advance(bytes))?;

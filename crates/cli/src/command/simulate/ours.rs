@@ -103,7 +103,8 @@ impl Bench<'_> {
         let streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
         let contents = Contents::room(&index.unpacked, self.folder).map_err(failed)?;
         let behind = contents.behind(target);
-        let mut assembly = Assembly::new(&[Part { index, target: &behind }], streams);
+        let scratch = DiskScratch::new(self.folder);
+        let mut assembly = Assembly::new(&[Part { index, target: &behind }], streams).with_scratch(&scratch);
         assembly.find_in_place(&advance)?;
         let (known, notes) = index_of(payload, &assembly.survey(), &|_, _| {}, &advance)?;
         assembly.find_indexed(&known, &advance)?;
