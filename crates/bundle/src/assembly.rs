@@ -91,7 +91,7 @@ struct Payload<'a> {
 ///
 /// Everything is checked before it is used: bytes that were found by the digests made of these very bytes, what
 /// was fetched by its digest before it is unpacked and by its chunk's check behind, what was told by that check,
-/// and every run that has such bytes by its own digest, read back.
+/// and every run that has such bytes by its own digest, read back ([`Assembly::compared_as_a_whole`] leaves that out).
 ///
 /// Memory: 9 bytes for each run and 8 for each file of the payloads; 50 for each chunk that no old run holds, of
 /// 128 MiB of a payload at a time; 150 for each piece of the program at hand that the old space has the like
@@ -124,6 +124,8 @@ pub struct Assembly<'a> {
     shared: Shared,
     /// Missing runs that are like others: which, and which are to be made of them.
     repeats: Vec<((u32, u32), (u32, u32))>,
+    /// Whether the caller sees if a run is wrong.
+    is_compared_as_a_whole: bool,
     tally: Tally,
 }
 
@@ -161,6 +163,7 @@ impl<'a> Assembly<'a> {
             spool: Spool::default(),
             shared: Shared::default(),
             repeats: Vec::new(),
+            is_compared_as_a_whole: false,
             tally: Tally::default(),
         }
     }
@@ -171,6 +174,14 @@ impl<'a> Assembly<'a> {
     #[must_use]
     pub fn with_scratch(self, store: &'a dyn ScratchStore) -> Self {
         Self { spool: Spool::new(store), ..self }
+    }
+
+    /// Runs are not read back: the caller compares each payload as a whole, and makes it once more, without this, where
+    /// it is not right. What was told is then known by the 32 bits of its chunks' checks: one in some ten thousand
+    /// updates is made twice.
+    #[must_use]
+    pub fn compared_as_a_whole(self) -> Self {
+        Self { is_compared_as_a_whole: true, ..self }
     }
 
     /// How many bytes [`Assembly::find_runs`] reads, and [`Assembly::find_chunks`].

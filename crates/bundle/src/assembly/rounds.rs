@@ -6,11 +6,12 @@ use fluvial_delta::predict::HEAD_BYTES;
 use fluvial_delta::structure::ReadAt as _;
 
 use super::take::fail;
+use super::tell::each_in_order;
 use super::{Assembly, Want};
 use crate::error::AssembleError;
 use crate::index::RunDigest;
 use crate::parity;
-use crate::pieces::{NOWHERE, Piece, State, places};
+use crate::pieces::{NOWHERE, OpenRun, Piece, State, places};
 use crate::shelf::Shelf;
 
 /// Levels of parity that are fetched for a chunk of which the old space has no like: of those most cannot be told
@@ -19,6 +20,9 @@ const LEVELS_OF_STRANGERS: usize = 2;
 
 /// Of a program, of which less than one part in so many is known, nothing more is told.
 const KNOWN_SHARE: u64 = 16;
+
+/// Runs that are read back before anybody hears of it.
+const RUNS_AT_A_TIME: usize = 256;
 
 /// What a round asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,7 +64,9 @@ impl Assembly<'_> {
                 return Ok(wants);
             }
         }
-        self.check_runs(progress)?;
+        if !self.is_compared_as_a_whole {
+            self.check_runs(progress)?;
+        }
         Ok(self.wants(Round::Rest))
     }
 
@@ -128,18 +134,16 @@ impl Assembly<'_> {
 
     /// Reads back every run that was put together, and gives up what came out wrong.
     fn check_runs(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
-        let mut bytes = Vec::new();
-        for open in &mut self.open_runs {
-            let payload = &self.payloads[open.payload as usize];
-            let info = payload.index.runs[open.run as usize];
-            // What has just come wrong is fetched again first.
-            if self.pieces[open.pieces()].iter().any(|piece| piece.state != State::Done) {
-                continue;
-            }
-            bytes.resize(info.len as usize, 0);
-            payload.order.read_at(info.offset, &mut bytes).map_err(AssembleError::ReadTarget)?;
-            if RunDigest::of(self.hash, &bytes) != info.digest {
-                fail(open, &info)?;
+        // What has just come wrong is fetched again first.
+        let is_made =
+            |open: &OpenRun| self.pieces[open.pieces()].iter().all(|piece| piece.state == State::Done);
+        let made: Vec<usize> =
+            (0..self.open_runs.len()).filter(|&open| is_made(&self.open_runs[open])).collect();
+        for made in made.chunks(RUNS_AT_A_TIME) {
+            let are_right = each_in_order(made, |&open| self.is_right(&self.open_runs[open]))?;
+            for (&open, _) in made.iter().zip(are_right).filter(|(_, is_right)| !is_right) {
+                let open = &mut self.open_runs[open];
+                fail(open, &self.payloads[open.payload as usize].index.runs[open.run as usize])?;
                 self.tally.repaired_runs += 1;
                 for piece in &mut self.pieces[open.pieces()] {
                     (piece.state, piece.place) = (State::Missing, NOWHERE);
@@ -150,6 +154,15 @@ impl Assembly<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the target holds a run as it should be.
+    fn is_right(&self, open: &OpenRun) -> Result<bool, AssembleError> {
+        let payload = &self.payloads[open.payload as usize];
+        let info = payload.index.runs[open.run as usize];
+        let mut bytes = vec![0; info.len as usize];
+        payload.order.read_at(info.offset, &mut bytes).map_err(AssembleError::ReadTarget)?;
+        Ok(RunDigest::of(self.hash, &bytes) == info.digest)
     }
 }
 
