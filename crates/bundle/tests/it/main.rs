@@ -3,6 +3,7 @@
 
 mod casync;
 mod parity;
+mod repaired;
 mod scattered;
 mod scratch;
 mod whole;
@@ -94,6 +95,18 @@ fn assemble_in(
     let target = MemoryTarget::new(index.len as usize);
     let old = old.iter().map(|one| one as &dyn ReadAt).collect();
     let mut assembly = Assembly::new(&[Part { index, target: &target }], old).with_scratch(store);
+    complete(&mut assembly, published, each)?;
+    let tally = assembly.tally();
+    drop(assembly);
+    Ok((target.into_bytes(), tally))
+}
+
+/// Makes what an assembly is for.
+fn complete(
+    assembly: &mut Assembly<'_>,
+    published: &Published,
+    each: &mut dyn FnMut(&Want),
+) -> Result<(), AssembleError> {
     assembly.find_runs(&|_| true)?;
     loop {
         let pages = assembly.pages();
@@ -112,10 +125,7 @@ fn assemble_in(
             assembly.take(published, &|_| true)?;
         }
     }
-    assembly.copy_repeats(&|_| true)?;
-    let tally = assembly.tally();
-    drop(assembly);
-    Ok((target.into_bytes(), tally))
+    assembly.copy_repeats(&|_| true)
 }
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {

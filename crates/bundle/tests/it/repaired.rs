@@ -1,0 +1,64 @@
+//! What was put together of chunks that were right each and is wrong all the same.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fluvial_bundle::{Assembly, Part};
+use fluvial_delta::apply::Target;
+use fluvial_delta::memory::MemoryTarget;
+use fluvial_delta::structure::{Extent, ReadAt};
+
+use crate::{complete, noise, publish};
+
+/// Writes one byte wrong when it comes for the first time.
+struct Faulty {
+    target: MemoryTarget,
+    at: u64,
+    was_wrong: AtomicBool,
+}
+
+impl ReadAt for Faulty {
+    fn len(&self) -> u64 {
+        self.target.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.target.read_at(offset, buf)
+    }
+}
+
+impl Target for Faulty {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut bytes = bytes.to_vec();
+        if let Some(byte) = self.at.checked_sub(offset).and_then(|at| bytes.get_mut(at as usize))
+            && !self.was_wrong.swap(true, Ordering::Relaxed)
+        {
+            *byte ^= 1;
+        }
+        self.target.write_at(offset, &bytes)
+    }
+}
+
+#[test]
+fn a_run_that_came_out_wrong_is_made_again_unless_the_whole_is_compared() {
+    let old = noise(1, 200_000);
+    let mut new = old.clone();
+    new[100_000..100_010].fill(0xff);
+    let (index, published) = publish(&new, &[Extent { offset: 0, len: new.len() as u64 }]);
+    let made = |is_compared: bool| {
+        let target = MemoryTarget::new(new.len());
+        let faulty = Faulty { target, at: 100_005, was_wrong: AtomicBool::new(false) };
+        let mut assembly = Assembly::new(&[Part { index: &index, target: &faulty }], vec![&old]);
+        if is_compared {
+            assembly = assembly.compared_as_a_whole();
+        }
+        complete(&mut assembly, &published, &mut |_| {}).unwrap();
+        let repaired = assembly.tally().repaired_runs;
+        drop(assembly);
+        (faulty.target.into_bytes(), repaired)
+    };
+    assert!(made(false) == (new.clone(), 1));
+    let (bytes, repaired) = made(true);
+    let wrong: Vec<usize> = (0..new.len()).filter(|&at| bytes[at] != new[at]).collect();
+    assert_eq!((wrong, repaired), (vec![100_005], 0));
+}
