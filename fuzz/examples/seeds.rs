@@ -218,7 +218,7 @@ fn bundles(folder: &Path, new: &[u8]) {
     let unpacked = Unpacked {
         files: vec![vec![Extent { offset: 2 * len, len: 700 }, Extent { offset: len, len: 300 }]],
         digests: vec![RunDigest([7; 12])],
-        len,
+        lens: vec![len],
         packing: b"a patch that nobody applies".to_vec(),
     };
     let files = [Extent { offset: 3 * len + 1000, len: 2000 }].into_iter().collect();

@@ -2,14 +2,19 @@
 //!
 //! They are made when they are needed, and kept in `STATE/slots/SLOT/CUTTING_HASH.index`: a fingerprint of the slot
 //! (32 bytes) and an index (docs/index-format.md) without a chunk file. An index is not believed: what it leads
-//! to is hashed, and where that is something else it is fetched, and the index is made anew the next time.
+//! to is hashed, and where that is something else it is fetched, and the index is made anew the next time. One that was
+//! made for a release does not tell what packed files hold that the release has as they are: it serves other releases
+//! that have all of these, too.
 
+use std::collections::HashSet;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fluvial_bundle::limits::INDEX_BYTES_MAX;
-use fluvial_bundle::{Cutting, HashKind, Index, Notes, Offer, Payload, Survey, Unpacked, index_of};
+use fluvial_bundle::{
+    Cutting, HashKind, Index, Notes, Offer, Payload, RunDigest, Survey, Unpacked, index_of,
+};
 use fluvial_console::{Fault, Kind, Progress, say};
 use fluvial_delta::structure::{Files, ReadAt};
 use fluvial_device::disk::{Contents, Medium, durable};
@@ -52,11 +57,16 @@ fn read_kept(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-/// What is packed in a slot, unpacked to `folder`, and where the slot and what is unpacked have files, which are cut by
-/// themselves.
-pub fn look(slot: &Medium, (cutting, hash): Scheme, folder: &Path) -> Result<(Contents, Files), Fault> {
+/// What is packed in a slot, unpacked to `folder`, but for files that are known, and where the slot and what is unpacked
+/// have files, which are cut by themselves.
+pub fn look(
+    slot: &Medium,
+    (cutting, hash): Scheme,
+    folder: &Path,
+    known: &HashSet<RunDigest>,
+) -> Result<(Contents, Files), Fault> {
     let found = match cutting {
-        Cutting::Files => Contents::find(slot, folder, None, hash),
+        Cutting::Files => Contents::find(slot, folder, None, hash, known),
         Cutting::Blocks(_) => Contents::room(&Unpacked::default(), folder).map(|none| (none, Files::new())),
     };
     found.map_err(|error| Fault::writing(folder, error))
@@ -80,16 +90,22 @@ pub fn make(
 pub fn of_slot(work: &Work<'_>, slot: &Slot, scheme: Scheme) -> Result<Index, Fault> {
     let (medium, folder) = (work.device.source(slot)?, work.device.folder.path());
     let path = path_of(folder, &slot.name, scheme);
-    if let Some(index) = load(&path, &medium, scheme)? {
+    if let Some(index) = load(&path, &medium, scheme)?.filter(is_complete) {
         return Ok(index);
     }
-    let (contents, files) = look(&medium, scheme, folder)?;
+    let (contents, files) = look(&medium, scheme, folder, &HashSet::new())?;
     let survey = Survey::plain(scheme.0, scheme.1);
     let (index, _) = make((&medium, &contents, &files), &survey, &|_, _| {}, work.progress)?;
     if !work.arguments.dry_run {
         store(&path, &medium, &index)?;
     }
     Ok(index)
+}
+
+/// Whether an index tells what all packed files hold: one that was made for a release leaves out those that the
+/// release has as they are.
+fn is_complete(index: &Index) -> bool {
+    !index.unpacked.lens.contains(&0)
 }
 
 /// The index of a slot that is written, if one is kept that fits what stands in it.
@@ -151,7 +167,7 @@ pub fn create(
     let path = path_of(device.folder.path(), &slot.name, scheme);
     // It is asked for, so it is made whatever is kept.
     let medium = device.source(slot)?;
-    let (contents, files) = look(&medium, scheme, device.folder.path())?;
+    let (contents, files) = look(&medium, scheme, device.folder.path(), &HashSet::new())?;
     let survey = Survey::plain(scheme.0, scheme.1);
     let (index, _) = make((&medium, &contents, &files), &survey, &|_, _| {}, progress)?;
     store(&path, &medium, &index)?;

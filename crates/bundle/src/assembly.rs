@@ -5,6 +5,7 @@ mod copy;
 mod correct;
 mod find;
 mod in_place;
+mod left;
 mod pages;
 mod repeats;
 mod rounds;
@@ -79,7 +80,7 @@ struct Payload<'a> {
 }
 
 /// Payloads in the making. In this order: [`Assembly::find_in_place`], if the targets may hold something;
-/// [`Assembly::find_runs`]; then, where little is missing, until [`Assembly::pages`] wants no more,
+/// [`Assembly::leave`], if something is not needed; [`Assembly::find_runs`]; then, where little is missing, until [`Assembly::pages`] wants no more,
 /// its bytes are fetched, [`Assembly::open_pages`], [`Assembly::find_chunks`], and, until
 /// [`Assembly::next_round`] wants no more, its bytes are fetched, [`Assembly::take`]; at last
 /// [`Assembly::copy_repeats`]. Where much is missing, the

@@ -25,7 +25,7 @@ pub use files::is_one;
 
 /// How an index begins.
 const MAGIC: &[u8; 8] = b"FLUVIALi";
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 /// A page lists the chunks of runs that have so many bytes together, or of more than that by the last run. Most
 /// long runs have a page for themselves: where one of several is missing, the others' chunks are listed in vain.
 const PAGE_SPAN_BYTES: u64 = 32 << 10;
@@ -152,14 +152,33 @@ pub struct Unpacked {
     pub files: Vec<Vec<Extent>>,
     /// The digest of each, as it stands there: a device that has one need not pack it.
     pub digests: Vec<RunDigest>,
-    /// How many bytes they unpack to together.
-    pub len: u64,
+    /// How many bytes each unpacks to; none where whoever looked has left it packed, because nobody wants what it holds.
+    pub lens: Vec<u64>,
     /// A patch (docs/format.md) that makes the packed files, in their order, of what they unpack to. None where
     /// nobody has to make them.
     pub packing: Vec<u8>,
 }
 
 impl Unpacked {
+    /// How many bytes they unpack to together.
+    pub fn len(&self) -> u64 {
+        self.lens.iter().sum()
+    }
+
+    /// Whether nothing is unpacked.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where what each unpacks to stands among all that is unpacked.
+    pub fn places(&self) -> impl Iterator<Item = Extent> {
+        self.lens.iter().scan(0, |end, &len| {
+            let offset = *end;
+            *end += len;
+            Some(Extent { offset, len })
+        })
+    }
+
     /// How many bytes of the payload stand in packed files.
     pub fn packed_bytes(&self) -> u64 {
         self.files.iter().flatten().map(|extent| extent.len).sum()
@@ -218,7 +237,7 @@ impl Index {
 
     /// The payload and what is unpacked behind it, in bytes. Files may stand in either.
     pub fn cut_len(&self) -> u64 {
-        self.len + self.unpacked.len
+        self.len + self.unpacked.len()
     }
 
     /// The payload in the order of cutting: what stands between files, then the files.
@@ -348,8 +367,9 @@ impl Index {
     fn write_unpacked(&self, writer: &mut WireWriter) {
         let unpacked = &self.unpacked;
         writer.number(unpacked.files.len() as u64);
-        for (file, digest) in unpacked.files.iter().zip(&unpacked.digests) {
+        for ((file, digest), len) in unpacked.files.iter().zip(&unpacked.digests).zip(&unpacked.lens) {
             writer.raw(&digest.0);
+            writer.number(*len);
             writer.number(file.len() as u64);
             for extent in file {
                 writer.number(extent.offset);
@@ -357,17 +377,19 @@ impl Index {
             }
         }
         if !unpacked.files.is_empty() {
-            writer.number(unpacked.len);
             writer.string(&unpacked.packing);
         }
     }
 
     fn read_unpacked(&mut self, reader: &mut WireReader<'_>) -> Result<(), IndexError> {
-        let mut unpacked = Unpacked::default();
+        let (mut unpacked, mut unpacked_len) = (Unpacked::default(), 0);
         for _ in 0..reader.count("packed files", PACKED_FILES_MAX)? {
             let mut digest = RunDigest([0; 12]);
             digest.0.copy_from_slice(reader.raw(12)?);
             unpacked.digests.push(digest);
+            let len = reader.limited("an unpacked length", UNPACKED_BYTES_MAX - unpacked_len)?;
+            unpacked_len += len;
+            unpacked.lens.push(len);
             let mut file = Vec::new();
             for _ in 0..reader.count("extents of a packed file", PACKED_EXTENTS_MAX)? {
                 let offset = reader.limited("where a packed file stands", self.len)?;
@@ -379,7 +401,6 @@ impl Index {
             unpacked.files.push(file);
         }
         if !unpacked.files.is_empty() {
-            unpacked.len = reader.limited("an unpacked length", UNPACKED_BYTES_MAX)?;
             unpacked.packing = reader.string("a packing", PACKING_BYTES_MAX)?.to_vec();
         }
         self.unpacked = unpacked;

@@ -46,7 +46,7 @@ pub struct Payload<'a> {
 impl Payload<'_> {
     /// The payload's own length in bytes.
     fn len(&self) -> u64 {
-        self.bytes.len() - self.unpacked.map_or(0, |unpacked| unpacked.len)
+        self.bytes.len() - self.unpacked.map_or(0, Unpacked::len)
     }
 
     /// What stands between files.

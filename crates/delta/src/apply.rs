@@ -29,6 +29,7 @@ mod decoder;
 mod packing;
 mod pipeline;
 mod placer;
+mod reads;
 mod written;
 
 use crew::Crew;

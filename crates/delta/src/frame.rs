@@ -17,6 +17,7 @@ mod reader;
 mod residual;
 
 pub use builder::{FrameBuilder, PackedFrame};
+pub(crate) use reader::covers_of;
 pub use reader::{FrameError, FrameMemory, FrameReader};
 
 /// A run of flattened bytes that resembles a run of bytes at an address.

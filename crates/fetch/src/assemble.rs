@@ -50,6 +50,14 @@ pub fn complete(
         observer.begin(FetchPhase::Fetch, wants.iter().map(|want| want.len).sum());
         site.fetch(files, wants, store, observer)
     };
+    let mut is_told = false;
+    let mut tell = |assembly: &Assembly<'_>| -> Result<(), FetchError> {
+        if !is_told && assembly.is_behind_made()? {
+            observer.behind_is_made();
+            is_told = true;
+        }
+        Ok(())
+    };
     loop {
         let pages = assembly.pages();
         if pages.is_empty() {
@@ -59,6 +67,7 @@ pub fn complete(
         assembly.open_pages(store)?;
         observer.begin(FetchPhase::Look, assembly.old_bytes());
         assembly.find_chunks(&advance)?;
+        tell(assembly)?;
         loop {
             let wants = assembly.next_round(store, &advance)?;
             if wants.is_empty() {
@@ -66,6 +75,7 @@ pub fn complete(
             }
             fetch(&wants)?;
             assembly.take(store, &advance)?;
+            tell(assembly)?;
         }
     }
 }

@@ -16,4 +16,8 @@ pub trait FetchObserver: Sync {
 
     /// So many more bytes of the phase are done; answers whether to go on.
     fn advance(&self, bytes: u64) -> bool;
+
+    /// What stands behind the payloads is there and stays, but for what others copy there. Whoever needs nothing else
+    /// can begin. May not be told.
+    fn behind_is_made(&self) {}
 }

@@ -32,7 +32,7 @@ struct Choice {
 struct Attempt {
     choice: Choice,
     tally: Tally,
-    /// Whether all of the slot was read back and is what it should be; else it may be where an index was believed.
+    /// Whether all of the slot was read back and is what it should be; else it may be where something was believed.
     is_right: bool,
 }
 
@@ -42,7 +42,7 @@ pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
     with_source(work, job, &as_a_whole, &mut |bundle, index| {
         let before = bundle.site.counters().bytes;
         let destination = Destination::open_in_place(work.device.path(job.target))?;
-        let old = OldSlot::open(work, job, (index.cutting, index.hash))?;
+        let old = OldSlot::open(work, job, index)?;
         destination.check_distinct(old.identity(), "the slot that runs")?;
         let target = destination.reserve(index.len, 0, work.device.folder.path())?;
         let mut attempt = attempt(work, job, (bundle, index), &target, &old, true)?;
@@ -59,7 +59,8 @@ pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
     })
 }
 
-/// Makes the slot, and compares what the disk holds with the manifest.
+/// Makes the slot, and compares what the disk holds with the manifest. If it `may_believe`, an index that is kept of the
+/// target is believed, packed files of the running slot are copied as they are, and what they hold is not made.
 fn attempt(
     work: &Work<'_>,
     job: &Job<'_>,
@@ -74,11 +75,11 @@ fn attempt(
     let (choice, tally, has_believed) = assemble(work, job, (bundle, index), &verifier, old, may_believe)?;
     work.progress.phase("verifying", 0);
     let digest = verifier.finish().map_err(|error| Fault::writing(path, error))?;
-    let mut is_right = digest == Some(job.payload.blake3);
-    if !is_right && !has_believed {
-        read_back(work, job, target)?;
-        is_right = true;
-    }
+    let is_right = digest == Some(job.payload.blake3)
+        || match read_back(work, job, target) {
+            Err(fault) if has_believed && fault.kind == Kind::WrongTarget => false,
+            result => result.map(|()| true)?,
+        };
     Ok(Attempt { choice, tally, is_right })
 }
 
@@ -86,16 +87,18 @@ fn attempt(
 pub fn foresee(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
     let as_a_whole = |bundle: &Bundle, reason, bytes| Ok(whole::described(job, bundle, reason, bytes));
     with_source(work, job, &as_a_whole, &mut |bundle, index| {
-        let old = OldSlot::open(work, job, (index.cutting, index.hash))?;
+        let old = OldSlot::open(work, job, index)?;
         let target =
             Untouched { slot: fluvial_console::open(work.device.path(job.target)).ok(), len: index.len };
         let bytes = old.bytes();
         let streams = old.streams(&bytes);
         let contents = room(work, index)?;
-        let target = contents.behind(&target);
-        let mut assembly = Assembly::new(&[Part { index, target: &target }], streams.list());
+        let behind = contents.behind(&target);
+        let mut assembly = Assembly::new(&[Part { index, target: &behind }], streams.list());
         work.progress.phase("looking", index.len);
         assembly.find_in_place(&|bytes| work.progress.advance(bytes))?;
+        let made = old.copy_packed(&contents, &target, index.hash);
+        assembly.leave(0, &contents.unneeded(index.len, &made)?);
         old.find(work, &mut assembly)?;
         let choice = choose(work, job, bundle, &assembly)?;
         let bytes = choice.bytes;
@@ -197,7 +200,7 @@ fn choose(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, assembly: &Assembly<'
     }
 }
 
-/// Answers also whether an index of the target was believed.
+/// Answers also whether something was believed: an index of the target, or the digests of packed files.
 fn assemble(
     work: &Work<'_>,
     job: &Job<'_>,
@@ -222,7 +225,12 @@ fn assemble(
     zeros.truncate(zeros.partition_point(|zeros| zeros.end <= index.len));
     target.foretell_zeros(zeros);
     // Frames are written as a whole: nothing else writes where they go.
-    let has_room = || work.arguments.route != RouteChoice::Full && target.has_room();
+    let is_whole = work.arguments.route == RouteChoice::Full;
+    let may_copy = may_believe && !is_whole;
+    let made = if may_copy { old.copy_packed(&contents, target, index.hash) } else { Vec::new() };
+    let left = contents.unneeded(index.len, &made)?;
+    assembly.leave(0, &left);
+    let has_room = || !is_whole && target.has_room();
     old.note(work, &mut assembly, &has_room)?;
     let mut choice = choose(work, job, bundle, &assembly)?;
     if choice.route == Route::Full {
@@ -231,11 +239,11 @@ fn assemble(
         whole::write(work, job, bundle, target)?;
         return Ok((choice, tally, false));
     }
-    let made = old.copy_packed(&contents, target, index.hash);
     let mut is_packed = false;
+    let folder = work.device.folder.path();
     let mut pack = |progress: &dyn Fn(u64) -> bool| {
         if !std::mem::replace(&mut is_packed, true) {
-            contents.pack(target, &made, work.device.folder.path(), progress)?;
+            contents.pack(target, &made, folder, progress)?;
         }
         Ok(())
     };
@@ -251,7 +259,7 @@ fn assemble(
             choice = Choice { route: Route::Dynamic, reason, bytes: assembly.chunk_bytes_max() };
         }
     }
-    Ok((choice, assembly.tally(), has_believed))
+    Ok((choice, assembly.tally(), has_believed || made.contains(&true)))
 }
 
 /// Room for what the payload's packed files are made of.

@@ -23,7 +23,7 @@ fn ext4(folder: &Path, seeds: impl Iterator<Item = u64>) -> Vec<u8> {
 }
 
 /// An ext4 image of files with this content, made with `more` arguments.
-fn ext4_of(folder: &Path, files: impl Iterator<Item = Vec<u8>>, more: &[&str]) -> Vec<u8> {
+pub fn ext4_of(folder: &Path, files: impl Iterator<Item = Vec<u8>>, more: &[&str]) -> Vec<u8> {
     let tree = folder.join("tree");
     fs::create_dir(&tree).unwrap();
     for (number, content) in files.enumerate() {
@@ -49,7 +49,8 @@ fn pair() -> (Vec<u8>, Vec<u8>) {
     (old, new)
 }
 
-fn fetched(output: &serde_json::Value) -> u64 {
+/// How many bytes an installation has fetched.
+pub fn fetched(output: &serde_json::Value) -> u64 {
     output["fetched_bytes"].as_u64().unwrap()
 }
 
@@ -166,63 +167,4 @@ fn a_program_is_the_same_whatever_pieces_it_stands_in() {
     let bundle = operator.publish("3.fluvial", Release::full(1, &old));
     let back = device.installed(&bundle, &["--route", "dynamic"], &old);
     assert!(fetched(&back) < 220_000, "{} bytes fetched", fetched(&back));
-}
-
-/// Two releases of an ext4 image with a packed file, whose content changes a little; and how long that is.
-fn packed_pair(pack: impl Fn(&[u8]) -> Vec<u8>) -> (Vec<u8>, Vec<u8>, u64) {
-    let folder = tempfile::tempdir().unwrap();
-    // Hexadecimal digits pack to a half.
-    let content = image(1, 400_000);
-    let mut changed = content.clone();
-    changed[100_000] ^= 1;
-    changed.splice(200_000..200_000, *b"inserted");
-    let (old, new) = (pack(&content), pack(&changed));
-    let image_of = |file: &[u8]| ext4_of(folder.path(), [image(2, 50_000), file.to_vec()].into_iter(), &[]);
-    (image_of(&old), image_of(&new), new.len() as u64)
-}
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("content");
-    fs::write(&path, content).unwrap();
-    Command::new("gzip").args(["-6", "-n", "-c"]).arg(&path).output().unwrap().stdout
-}
-
-#[test]
-fn a_packed_file_of_which_little_changed_costs_little() {
-    let operator = Operator::new();
-    for (number, pack) in
-        [gzip, |content: &[u8]| zstd::bulk::compress(content, 3).unwrap()].iter().enumerate()
-    {
-        let (old, new, packed_len) = packed_pair(pack);
-        assert!(packed_len > 150_000, "{packed_len}");
-        let fetched_of = |name: String, release: Release| {
-            let device = Device::new(&old, &[], &operator);
-            let output = device.installed(&operator.publish(&name, release), &["--route", "dynamic"], &new);
-            assert_eq!(output["slots"][0]["route"], "dynamic");
-            fetched(&output)
-        };
-        let as_it_is = fetched_of(format!("{number}-packed.fluvial"), Release::full(1, &new));
-        let unpacked = fetched_of(format!("{number}-unpacked.fluvial"), Release::unpacked(1, &new));
-        assert!(unpacked < packed_len / 5, "{unpacked} bytes fetched of {packed_len}");
-        assert!(unpacked < as_it_is / 2, "{unpacked} bytes fetched, {as_it_is} where it is cut packed");
-    }
-}
-
-#[test]
-fn packing_that_takes_more_memory_than_allowed_is_refused_and_the_whole_is_not() {
-    let operator = Operator::new();
-    let (old, new, _) = packed_pair(gzip);
-    let bundle = operator.publish("1.fluvial", Release::unpacked(1, &new));
-    let device = Device::new(&old, &[], &operator);
-    let ran = device.run(&["install", &bundle, "--route", "dynamic", "--memory-limit", "1MiB"]);
-    assert_eq!((ran.exit_code, &ran.error["kind"]), (Some(14), &"over_memory".into()), "{ran:?}");
-    assert!(ran.error["hint"].as_str().unwrap().contains("--route full"), "{ran:?}");
-    assert_eq!((device.read("a.img"), device.choice()), (old, "a".into()));
-    // The hint is a good one.
-    // Where the route is left open, the image is taken as a whole.
-    let planned = device.run(&["install", &bundle, "--memory-limit", "1MiB", "--dry-run"]);
-    assert_eq!(planned.exit_code, Some(0), "{planned:?}");
-    let full = ["--route", "full", "--memory-limit", "1MiB"];
-    assert_eq!(device.installed(&bundle, &full, &new)["slots"][0]["route"], "full");
 }

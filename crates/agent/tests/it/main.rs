@@ -8,6 +8,7 @@ mod file_system;
 mod hostile;
 mod hostile_server;
 mod kill;
+mod packed;
 mod power;
 mod recording;
 mod release;

@@ -1,5 +1,6 @@
 //! An operator, releases, and bundles: right ones, and ones that are changed before they are written.
 
+use std::collections::HashSet;
 use std::fs;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -101,7 +102,13 @@ impl Release {
         let path = folder.path().join("image");
         fs::write(&path, image).unwrap();
         let medium = Medium::open(&path).unwrap();
-        let found = Contents::find(&medium, folder.path(), Some(PACKING_MEMORY_BYTES), HashKind::Blake3);
+        let found = Contents::find(
+            &medium,
+            folder.path(),
+            Some(PACKING_MEMORY_BYTES),
+            HashKind::Blake3,
+            &HashSet::new(),
+        );
         let (mut contents, files) = found.unwrap();
         assert!(!contents.unpacked.files.is_empty(), "there is a packed file");
         contents.unpacked.packing = packing(&contents, &medium);

@@ -28,6 +28,8 @@ pub(super) const KEPT: u8 = 1;
 pub(super) const WRITTEN: u8 = 2;
 /// It does not hold it, but will hold, or holds, one like it.
 pub(super) const REPEATED: u8 = 3;
+/// It need not hold it.
+pub(super) const LEFT: u8 = 4;
 
 /// Puts runs in place while what the device has is cut for the first time: each is in memory then.
 pub struct Early<'b, 'a> {

@@ -1,9 +1,13 @@
 //! Looks for whole runs that are wanted in what the device has.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use fluvial_delta::structure::Extent;
 
 use super::Assembly;
-use super::copy::Early;
+use super::copy::{Early, LEFT};
+use super::left::is_there;
 use crate::error::AssembleError;
 use crate::guide::Guide;
 use crate::index::{Index, RunDigest, RunInfo};
@@ -62,35 +66,43 @@ impl<'a> Assembly<'a> {
     }
 
     /// As [`Assembly::find_runs`], where an index tells what the old streams held: they are those of its payload.
-    /// Only what is wanted of them is read. Answers how many runs are other bytes than it tells: they are
+    /// Only what is wanted of them is read, and nothing of the places that are `absent`: it tells of bytes there that
+    /// the old streams do not hold. Answers how many runs are other bytes than it tells: they are
     /// passed over.
     ///
     /// # Errors
     /// As [`Assembly::find_runs`].
     pub fn find_indexed(
         &mut self,
-        index: &Index,
+        (index, absent): (&Index, &[Extent]),
         progress: &dyn Fn(u64) -> bool,
     ) -> Result<usize, AssembleError> {
-        self.note_indexed(index);
+        self.note_indexed(index, absent);
         self.put_in_place(progress)
     }
 
     /// Notes what is wanted of the old streams, which an index tells: they are those of its payload. They are not
-    /// read: what is noted is not believed before [`Assembly::copies`] has read it.
-    pub fn note_indexed(&mut self, index: &Index) {
+    /// read: what is noted is not believed before [`Assembly::copies`] has read it. What is `absent`, in order and
+    /// without overlaps, they do not hold, though the index tells of it: it is no source.
+    pub fn note_indexed(&mut self, index: &Index, absent: &[Extent]) {
         let wanted = self.wanted_runs();
         let streams = index.streams();
         let mut stream = 0;
         self.unchanged_streams.fill(true);
-        for run in &index.runs {
+        let mut has_absent = vec![false; streams.len()];
+        for (run, is_there) in index.runs.iter().zip(is_there(index, absent)) {
             while streams[stream].end() <= run.offset {
                 stream += 1;
             }
-            self.unchanged_streams[stream] &= self.note(&wanted, run, run.offset);
+            if is_there {
+                self.unchanged_streams[stream] &= self.note(&wanted, run, run.offset);
+            } else {
+                has_absent[stream] = true;
+            }
         }
-        let programs = streams[1..].iter().zip(&index.programs).filter(|(_, is_program)| **is_program);
-        self.old_programs.extend(programs.map(|(stream, _)| *stream));
+        let programs = streams.iter().zip(has_absent).skip(1).zip(&index.programs);
+        let programs = programs.filter(|((_, has_absent), is_program)| **is_program && !has_absent);
+        self.old_programs.extend(programs.map(|((stream, _), _)| *stream));
     }
 
     /// Notes that the old space has a run at `place`; answers whether it is wanted.
@@ -101,6 +113,9 @@ impl<'a> Assembly<'a> {
         let like = wanted_like(wanted, run.digest, run.len);
         for &(_, _, payload, index) in like {
             let payload = &mut self.payloads[payload as usize];
+            if payload.there[index as usize].load(Ordering::Acquire) == LEFT {
+                continue;
+            }
             match payload.run_places[index as usize] {
                 NOWHERE => self.tally.found_bytes += u64::from(run.len),
                 IN_PLACE => {}

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod casync;
+mod left;
 mod parity;
 mod repaired;
 mod scattered;
@@ -353,7 +354,7 @@ fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
             .collect();
     let old_streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
     let mut assembly = Assembly::new(&[Part { index: &index, target: &target }], old_streams);
-    assert_eq!(assembly.find_indexed(&known, &|_| true).unwrap(), 1);
+    assert_eq!(assembly.find_indexed((&known, &[]), &|_| true).unwrap(), 1);
     assert!(assembly.chunk_bytes_max() < 60_000, "{}", assembly.chunk_bytes_max());
     while !assembly.pages().is_empty() {
         assembly.open_pages(&published).unwrap();

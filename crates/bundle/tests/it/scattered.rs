@@ -98,7 +98,7 @@ fn update(
     let streams = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
     let mut assembly = Assembly::new(&[Part { index, target: &target }], streams);
     assembly.note_in_place(&known(before, before_files)).unwrap();
-    assert_eq!(assembly.find_indexed(&known(old, old_files), &|_| true).unwrap(), 0);
+    assert_eq!(assembly.find_indexed((&known(old, old_files), &[]), &|_| true).unwrap(), 0);
     while !assembly.pages().is_empty() {
         assembly.open_pages(published).unwrap();
         assembly.find_chunks(&|_| true).unwrap();

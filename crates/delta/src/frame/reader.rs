@@ -132,13 +132,7 @@ impl<'a> FrameReader<'a> {
         let old_len = old.len();
         let bytes = Arc::new(bytes);
         let mut reader = WireReader::new(&bytes);
-        let count = reader.limited("the number of covers", FRAME_COVERS_MAX as u64)? as usize;
-        let mut numbers = Vec::with_capacity(4);
-        for _ in 0..4 {
-            let stream = read_stream(&mut reader)?;
-            numbers.push(stream.read_all(10 * FRAME_COVERS_MAX).map_err(FrameError::Stream)?);
-        }
-        let covers = read_covers(&numbers[..3], count, flat, flat_len, old_len)?;
+        let Plan { covers, programs } = read_plan(&mut reader, flat, flat_len, old_len)?;
         let mut open = || -> Result<_, FrameError> {
             let stream = read_stream(&mut reader)?;
             let opened = if is_ahead { stream.reader_ahead(&bytes) } else { stream.reader(&bytes) };
@@ -147,10 +141,9 @@ impl<'a> FrameReader<'a> {
         let residual = ResidualReader::new([open()?, open()?, open()?]);
         let (literals, corrections) = (open()?, open()?);
         reader.finish()?;
-        let prediction = match numbers[3].as_slice() {
-            [] => None,
-            programs => {
-                let (programs, literals) = Programs::read(programs, old_len)?;
+        let prediction = match programs {
+            None => None,
+            Some((programs, literals)) => {
                 Some(Prediction::new(&programs, literals, &covers, flat, old, made)?)
             }
         };
@@ -332,6 +325,46 @@ impl<'a> Prediction<'a> {
         }
         Ok(self.hand_out(buf))
     }
+}
+
+/// The covers of a frame that makes `flat_len` flattened bytes from `flat` on, and its programs, if it has any. What
+/// the covers differ by is not touched.
+///
+/// # Errors
+/// [`FrameError`].
+pub(crate) fn covers_of(
+    bytes: &[u8],
+    flat: u64,
+    flat_len: u64,
+    old_len: u64,
+) -> Result<(Vec<Cover>, Option<Programs>), FrameError> {
+    let plan = read_plan(&mut WireReader::new(bytes), flat, flat_len, old_len)?;
+    Ok((plan.covers, plan.programs.map(|(programs, _)| programs)))
+}
+
+/// What a frame begins with.
+struct Plan {
+    covers: Vec<Cover>,
+    programs: Option<(Programs, Literals)>,
+}
+
+fn read_plan(
+    reader: &mut WireReader<'_>,
+    flat: u64,
+    flat_len: u64,
+    old_len: u64,
+) -> Result<Plan, FrameError> {
+    let count = reader.limited("the number of covers", FRAME_COVERS_MAX as u64)? as usize;
+    let mut numbers = Vec::with_capacity(4);
+    for _ in 0..4 {
+        numbers.push(read_stream(reader)?.read_all(10 * FRAME_COVERS_MAX).map_err(FrameError::Stream)?);
+    }
+    let covers = read_covers(&numbers[..3], count, flat, flat_len, old_len)?;
+    let programs = match numbers[3].as_slice() {
+        [] => None,
+        programs => Some(Programs::read(programs, old_len)?),
+    };
+    Ok(Plan { covers, programs })
 }
 
 fn read_covers(

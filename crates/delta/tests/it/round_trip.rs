@@ -1,6 +1,8 @@
 //! `apply(diff(old, new), old) = new`, for any bytes.
 
-use fluvial_delta::apply::{ApplyError, Checkpoint, Patch, check_sources, check_starts, check_target};
+use fluvial_delta::apply::{
+    ApplyError, Checkpoint, Patch, Target, check_sources, check_starts, check_target,
+};
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::header::{Header, START_BYTES};
 use fluvial_delta::memory::MemoryTarget;
@@ -87,6 +89,18 @@ fn a_source_with_one_other_bit_is_refused_by_either_hash() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn targets_are_made_of_what_they_are_said_to_read(
+        (old, new) in edited(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 2),
+        wanted: [bool; 3],
+    ) {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(new.len() + 1)).collect();
+        cuts.sort_unstable();
+        let new = [&new[..cuts[0]], &new[cuts[0]..cuts[1]], &new[cuts[1]..]].map(<[u8]>::to_vec);
+        make_some(&old, &new, &wanted);
+    }
+
     #[test]
     fn the_new_bytes_come_back((old, new) in edited()) {
         for preset in [Preset::Fast, Preset::Default] {
@@ -189,4 +203,77 @@ fn equal_sides_take_next_to_nothing() {
     let (old, _, _) = sample();
     let patch = make(&old, &old, Preset::Default);
     assert!(patch.len() < 300, "{}", patch.len());
+}
+
+/// A target that somebody else has made.
+struct Made(MemoryTarget);
+
+impl ReadAt for Made {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<()> {
+        self.0.read_at(offset, buf)
+    }
+}
+
+impl Target for Made {
+    fn write_at(&self, _offset: u64, _bytes: &[u8]) -> std::io::Result<()> {
+        panic!("nothing is written to what is made")
+    }
+
+    fn is_made(&self) -> bool {
+        true
+    }
+}
+
+/// A patch of several targets; makes those that are wanted of what the patch says that they read, and of nothing else.
+/// Answers how many bytes that is.
+fn make_some(old: &[u8], new: &[Vec<u8>], wanted: &[bool]) -> u64 {
+    let options = DiffOptions::default();
+    let targets: Vec<Named<'_>> = new.iter().map(|target| Named::new("new", target)).collect();
+    let mut bytes = Vec::new();
+    let sources = [Named::new("old", &old)];
+    diff(&sources, &targets, &Opaque, &MemoryScratch, &options, &Unobserved, &mut bytes)
+        .expect("a patch is made");
+    let bytes = bytes.as_slice();
+    let patch = Patch::open(&bytes).expect("a patch");
+    let reads = patch.source_reads(|target| wanted[target]).expect("a patch");
+    let mut part = vec![0xa5; old.len()];
+    for read in &reads {
+        let range = read.offset as usize..read.end() as usize;
+        part[range.clone()].copy_from_slice(&old[range]);
+    }
+    let target = |(bytes, &is_wanted): (&Vec<u8>, &bool)| -> Box<dyn Target> {
+        if is_wanted {
+            return Box::new(MemoryTarget::new(bytes.len()));
+        }
+        Box::new(Made(MemoryTarget::from(bytes.clone())))
+    };
+    let targets: Vec<Box<dyn Target>> = new.iter().zip(wanted).map(target).collect();
+    let to: Vec<&dyn Target> = targets.iter().map(AsRef::as_ref).collect();
+    patch
+        .apply(&[&part], &to, &MemoryScratch, Checkpoint::default(), &mut Unobserved)
+        .expect("it is applied");
+    for (target, info) in targets.iter().zip(&patch.header.targets) {
+        check_target(target.as_ref(), info, &mut |_| true).expect("the target is right");
+    }
+    reads.iter().map(|read| read.len).sum()
+}
+
+#[test]
+fn what_some_targets_read_is_no_more_than_it_must_be() {
+    let old = noise(5, 300_000);
+    let new: Vec<Vec<u8>> = old.chunks(100_000).map(<[u8]>::to_vec).collect();
+    assert_eq!(make_some(&old, &new, &[false; 3]), 0);
+    assert_eq!(make_some(&old, &new, &[true; 3]), 300_000);
+    let middle = make_some(&old, &new, &[false, true, false]);
+    assert!((100_000..101_000).contains(&middle), "{middle}");
+    // One of them is made of another one, or of what that is made of.
+    let new =
+        [noise(6, 50_000), [&noise(6, 50_000)[..], &old[..10_000]].concat(), old[5000..60_000].to_vec()];
+    for wanted in 0..8 {
+        make_some(&old, &new, &[wanted & 1 != 0, wanted & 2 != 0, wanted & 4 != 0]);
+    }
 }

@@ -1,12 +1,12 @@
 //! What is packed in an image, unpacked beside it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, Write as _};
 use std::path::Path;
 
 use fluvial_bundle::limits::{PACKED_EXTENTS_MAX, PACKED_FILES_MAX, UNPACKED_BYTES_MAX};
-use fluvial_bundle::{Behind, HashKind, Index, RunDigest, Scatter, Unpacked, is_one};
+use fluvial_bundle::{Behind, HashKind, Index, RunDigest, Scatter, Unpacked, gaps, is_one};
 use fluvial_delta::apply::{ApplyError, ApplyObserver, Checkpoint, Patch, Target};
 use fluvial_delta::structure::{Extent, Files, Gathered, ReadAt};
 use fluvial_image::{PackedFile, content_files, image_files, packed_files};
@@ -23,12 +23,15 @@ pub struct Contents {
     /// Which files they are of, and how long they are. Nothing is told of packing.
     pub unpacked: Unpacked,
     medium: Medium,
+    /// Where nothing stands in them, because the file is known; in order.
+    absent: Vec<Extent>,
 }
 
 impl Contents {
     /// Unpacks what is packed in an image to `folder`; answers that, and where the files stand that are cut, in the
     /// image and behind it. With `packing_memory_bytes`, only what can be packed again in so much memory. What does
-    /// not unpack stays as it is. Packed files are told by digests of `hash`.
+    /// not unpack stays as it is. Packed files are told by digests of `hash`; those that are `known`, because somebody
+    /// has them as they are, are not unpacked, and nothing is told of what they hold.
     ///
     /// # Errors
     /// What reading the image and writing to the folder report.
@@ -37,9 +40,10 @@ impl Contents {
         folder: &Path,
         packing_memory_bytes: Option<u64>,
         hash: HashKind,
+        known: &HashSet<RunDigest>,
     ) -> io::Result<(Self, Files)> {
         let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
-        let (mut unpacked, mut streams) = (Unpacked::default(), Vec::new());
+        let (mut unpacked, mut streams, mut len) = (Unpacked::default(), Vec::new(), 0);
         for file in packed_files(image).into_iter().filter(|file| file.extents.len() <= PACKED_EXTENTS_MAX) {
             if unpacked.files.len() == PACKED_FILES_MAX {
                 break;
@@ -49,18 +53,25 @@ impl Contents {
             {
                 continue;
             }
-            match file.unpack(image, unpacked.len, UNPACKED_BYTES_MAX - unpacked.len, &mut out) {
-                Ok(contents) => {
-                    unpacked.len += contents.len;
-                    streams.extend(contents.streams);
-                    let packed = Gathered::new(image, &file.extents);
-                    unpacked.digests.push(digest_of(&packed, hash, &mut |_, _| Ok(()))?);
-                    unpacked.files.push(file.extents);
+            let digest = digest_at(image, &file.extents, hash)?;
+            let contents = if known.contains(&digest) {
+                fluvial_image::Contents::default()
+            } else {
+                match file.unpack(image, len, UNPACKED_BYTES_MAX - len, &mut out) {
+                    Ok(contents) => contents,
+                    // A full disk is no fault of the file's.
+                    Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error),
+                    Err(_) => {
+                        out = begin_again(out, len)?;
+                        continue;
+                    }
                 }
-                // A full disk is no fault of the file's.
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error),
-                Err(_) => out = begin_again(out, unpacked.len)?,
-            }
+            };
+            len += contents.len;
+            streams.extend(contents.streams);
+            unpacked.digests.push(digest);
+            unpacked.lens.push(contents.len);
+            unpacked.files.push(file.extents);
         }
         let medium = Medium::new(out.into_inner().map_err(io::IntoInnerError::into_error)?)?;
         let (mut files, behind) =
@@ -68,25 +79,42 @@ impl Contents {
         for file in cut_files(&behind, &Unpacked::default()).iter() {
             files.push(file.iter().map(|extent| extent.moved_by(image.len())));
         }
-        Ok((Self { unpacked, medium }, files))
+        Ok((Self { unpacked, medium, absent: Vec::new() }, files))
     }
 
-    /// Unpacks the files of an image that an index tells of, once more.
+    /// Unpacks the files of an image that an index tells of, once more. Where those stand that are known, and are what
+    /// the index tells, nothing is unpacked: these places are [absent](Self::absent).
     ///
     /// # Errors
-    /// What reading, unpacking and writing report; [`io::ErrorKind::InvalidData`] where the image is another one.
-    pub fn of_index(image: &Medium, folder: &Path, index: &Index) -> io::Result<Self> {
+    /// What reading, unpacking and writing report; [`io::ErrorKind::InvalidData`] where the image is another one, or
+    /// the index does not tell what a file holds that is not known.
+    pub fn of_index(
+        image: &Medium,
+        folder: &Path,
+        index: &Index,
+        known: &HashSet<RunDigest>,
+    ) -> io::Result<Self> {
+        let unpacked = &index.unpacked;
         let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
-        let mut len = 0;
-        for extents in &index.unpacked.files {
+        let mut absent = Vec::new();
+        let files = unpacked.files.iter().zip(&unpacked.digests).zip(unpacked.places());
+        for ((extents, digest), place) in files {
+            if known.contains(digest) {
+                if digest_at(image, extents, index.hash)? != *digest {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                out.seek(io::SeekFrom::Start(place.end()))?;
+                absent.extend((place.len > 0).then(|| place.moved_by(index.len)));
+                continue;
+            }
             let file = PackedFile::open(image, extents.clone()).ok_or(io::ErrorKind::InvalidData)?;
-            len += file.unpack(image, len, index.unpacked.len - len, &mut out)?.len;
+            if place.len == 0 || file.unpack(image, place.offset, place.len, &mut out)?.len != place.len {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
         }
-        if len != index.unpacked.len {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let medium = Medium::new(out.into_inner().map_err(io::IntoInnerError::into_error)?)?;
-        Ok(Self { unpacked: index.unpacked.clone(), medium })
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.set_len(unpacked.len())?;
+        Ok(Self { unpacked: unpacked.clone(), medium: Medium::new(file)?, absent })
     }
 
     /// Room in `folder` for what the packed files of a payload are made of.
@@ -95,8 +123,28 @@ impl Contents {
     /// What the system reports.
     pub fn room(unpacked: &Unpacked, folder: &Path) -> io::Result<Self> {
         let file = tempfile::tempfile_in(folder)?;
-        file.set_len(unpacked.len)?;
-        Ok(Self { unpacked: unpacked.clone(), medium: Medium::new(file)? })
+        file.set_len(unpacked.len())?;
+        Ok(Self { unpacked: unpacked.clone(), medium: Medium::new(file)?, absent: Vec::new() })
+    }
+
+    /// Where nothing stands, though an index tells of it: places behind the image, in order.
+    pub fn absent(&self) -> &[Extent] {
+        &self.absent
+    }
+
+    /// Where in the payload, behind its `len` bytes, nothing is needed to pack files that are not `made`: places in
+    /// order.
+    ///
+    /// # Errors
+    /// [`ApplyError`] where the patch that tells how cannot be used.
+    pub fn unneeded(&self, len: u64, made: &[bool]) -> Result<Vec<Extent>, ApplyError> {
+        let all = self.unpacked.len();
+        if self.unpacked.packing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let is_made = |file: usize| made.get(file).is_some_and(|&is_made| is_made);
+        let needed = Patch::open(&self.unpacked.packing)?.source_reads(|file| !is_made(file))?;
+        Ok(gaps(&needed, all).into_iter().map(|gap| gap.moved_by(len)).collect())
     }
 
     /// The contents behind their image.
@@ -238,6 +286,11 @@ impl Target for Place<'_> {
     }
 }
 
+/// The digest of what stands in these extents.
+fn digest_at(image: &Medium, extents: &[Extent], hash: HashKind) -> io::Result<RunDigest> {
+    digest_of(&Gathered::new(image, extents), hash, &mut |_, _| Ok(()))
+}
+
 /// The digest of a stream, whose bytes `take` gets too, with their offsets.
 fn digest_of(
     stream: &dyn ReadAt,
@@ -272,6 +325,7 @@ mod tests {
     use std::fs;
     use std::process::Command;
 
+    use fluvial_bundle::{Cutting, Payload, Survey, index_of};
     use fluvial_delta::diff::{DiffOptions, Named, Unobserved, diff};
     use fluvial_delta::memory::MemoryTarget;
     use fluvial_delta::scratch::MemoryScratch;
@@ -329,7 +383,8 @@ mod tests {
 
         for memory_bytes in [None, Some(64 << 20)] {
             let (found, files) =
-                Contents::find(&image, folder.path(), memory_bytes, HashKind::Blake3).unwrap();
+                Contents::find(&image, folder.path(), memory_bytes, HashKind::Blake3, &HashSet::new())
+                    .unwrap();
             let mut expected = Vec::new();
             for extents in &found.unpacked.files {
                 let file = read(&Gathered::new(&image, extents));
@@ -337,12 +392,12 @@ mod tests {
                 expected.extend_from_slice(&contents[number.expect("a file that unpacks")]);
             }
             assert_eq!(found.unpacked.files.len(), 3, "all that unpack are unpacked");
-            assert_eq!(found.unpacked.len, expected.len() as u64);
+            assert_eq!(found.unpacked.len(), expected.len() as u64);
             assert!(read(found.medium()) == expected);
             // Damaged files are cut as they stand in the image, the others as what they hold.
             let (inside, behind): (Vec<Extent>, Vec<Extent>) =
                 files.stored().partition(|file| file.offset < image.len());
-            assert_eq!(behind.iter().map(|file| file.len).sum::<u64>(), found.unpacked.len);
+            assert_eq!(behind.iter().map(|file| file.len).sum::<u64>(), found.unpacked.len());
             // Files may stand in pieces, and have padding: their starts tell.
             let starts_like = |packed: &Vec<u8>| {
                 let head = |file: &Extent| {
@@ -368,8 +423,8 @@ mod tests {
         let old_image = image(&packed[..2], &old_folder);
         let new_image = image(&packed[1..], &new_folder);
         let hash = HashKind::Blake3;
-        let (old, _) = Contents::find(&old_image, folder.path(), None, hash).unwrap();
-        let (mut new, _) = Contents::find(&new_image, folder.path(), None, hash).unwrap();
+        let (old, _) = Contents::find(&old_image, folder.path(), None, hash, &HashSet::new()).unwrap();
+        let (mut new, _) = Contents::find(&new_image, folder.path(), None, hash, &HashSet::new()).unwrap();
         new.unpacked.packing = packing(&new, &new_image);
 
         let target = MemoryTarget::new(new_image.len() as usize);
@@ -394,6 +449,78 @@ mod tests {
         assert_eq!(made, [false, false]);
         let short = vec![0; 1000];
         assert_eq!(new.copy_packed((&old.unpacked, &short), &target, hash), [false, false]);
+    }
+
+    #[test]
+    fn packed_files_that_are_known_are_not_unpacked() {
+        let packed = [1, 2, 3].map(|seed| gzip(&content(seed)));
+        let folder = tempfile::tempdir().unwrap();
+        let image = image(&packed, folder.path());
+        let hash = HashKind::Blake3;
+        let (all, files) = Contents::find(&image, folder.path(), None, hash, &HashSet::new()).unwrap();
+        let known = HashSet::from([all.unpacked.digests[1]]);
+        let [_, second, third] = all.unpacked.places().collect::<Vec<_>>()[..] else { panic!("three files") };
+        let bytes = read(all.medium());
+        let place = |place: Extent| place.offset as usize..place.end() as usize;
+
+        // Where nothing is known, nothing is told of what it holds.
+        let (some, _) = Contents::find(&image, folder.path(), None, hash, &known).unwrap();
+        assert_eq!(
+            (&some.unpacked.files, &some.unpacked.digests),
+            (&all.unpacked.files, &all.unpacked.digests)
+        );
+        assert_eq!(some.unpacked.lens, [second.offset, 0, third.len]);
+        assert!(read(some.medium()) == [&bytes[..place(second).start], &bytes[place(third)]].concat());
+        assert!(some.absent().is_empty());
+
+        let index_of = |contents: &Contents| {
+            let (bytes, unpacked) = (contents.behind(&image), Some(&contents.unpacked));
+            let none = Files::new();
+            let files = if contents.unpacked == all.unpacked { &files } else { &none };
+            let payload = Payload { name: "slot", sha256: [0; 32], bytes: &bytes, files, unpacked };
+            index_of(payload, &Survey::plain(Cutting::Files, hash), &|_, _| {}, &|_| true).unwrap().0
+        };
+        // Where an index tells, it stands where the index tells, but for what is known.
+        let index = index_of(&all);
+        let here = Contents::of_index(&image, folder.path(), &index, &known).unwrap();
+        assert_eq!((&here.unpacked, here.absent()), (&all.unpacked, &[second.moved_by(image.len())][..]));
+        let mut expected = bytes.clone();
+        expected[place(second)].fill(0);
+        assert!(read(here.medium()) == expected);
+        let here = Contents::of_index(&image, folder.path(), &index, &HashSet::new()).unwrap();
+        assert!(read(here.medium()) == bytes && here.absent().is_empty());
+
+        // An index that leaves something out is not for those who do not know that.
+        let index = index_of(&some);
+        assert!(Contents::of_index(&image, folder.path(), &index, &known).is_ok());
+        let refused = |image: &Medium, known: &HashSet<RunDigest>| {
+            Contents::of_index(image, folder.path(), &index, known).unwrap_err().kind()
+        };
+        assert_eq!(refused(&image, &HashSet::new()), io::ErrorKind::InvalidData);
+        // What is known is looked at.
+        let path = folder.path().join("image");
+        let mut changed = fs::read(&path).unwrap();
+        let at = all.unpacked.files[1][0].offset as usize;
+        changed[at + 5000] ^= 1;
+        fs::write(&path, changed).unwrap();
+        assert_eq!(refused(&Medium::open(&path).unwrap(), &known), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn what_packing_does_not_read_is_not_needed() {
+        let contents = [1, 2, 3].map(content);
+        let folder = tempfile::tempdir().unwrap();
+        let image = image(&contents.clone().map(|content| gzip(&content)), folder.path());
+        let (mut new, _) =
+            Contents::find(&image, folder.path(), None, HashKind::Blake3, &HashSet::new()).unwrap();
+        assert!(new.unneeded(image.len(), &[true; 3]).unwrap().is_empty(), "nobody knows");
+        new.unpacked.packing = packing(&new, &image);
+        let all = Extent { offset: image.len(), len: new.unpacked.len() };
+        assert_eq!(new.unneeded(image.len(), &[true; 3]).unwrap(), [all]);
+        assert_eq!(new.unneeded(image.len(), &[]).unwrap(), []);
+        let places: Vec<Extent> = new.unpacked.places().map(|place| place.moved_by(image.len())).collect();
+        let some = new.unneeded(image.len(), &[false, true, false]).unwrap();
+        assert_eq!(some, [places[1]]);
     }
 
     /// The patch that makes the packed files of an image.

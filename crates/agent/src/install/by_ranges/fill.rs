@@ -1,9 +1,9 @@
 //! What is missing is fetched while what the device has is copied.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{Sender, channel};
 
-use fluvial_bundle::{AssembleError, Assembly, Index, LostRun, PartKind};
+use fluvial_bundle::{Assembly, Index, LostRun, PartKind};
 use fluvial_console::{Fault, Kind, Progress};
 use fluvial_device::disk::Verifier;
 use fluvial_fetch::{FetchObserver, FetchPhase, Store, complete};
@@ -12,15 +12,17 @@ use crate::bundle::Bundle;
 use crate::install::{Job, Work};
 
 /// Makes packed files of what they hold; hears whether to go on by telling how many bytes are made.
-pub type Pack<'a> = dyn FnMut(&dyn Fn(u64) -> bool) -> Result<(), Fault> + 'a;
+pub type Pack<'a> = dyn FnMut(&dyn Fn(u64) -> bool) -> Result<(), Fault> + Send + 'a;
 
-/// Lets one of two threads stop the other.
-struct Both<'a> {
+/// Lets one of three threads stop the others, and go on.
+struct Together<'a> {
     progress: &'a Progress,
     is_stopped: AtomicBool,
+    /// Hears whether what packed files hold is fetched.
+    fetched: Sender<bool>,
 }
 
-impl Both<'_> {
+impl Together<'_> {
     fn heard<T, E>(&self, result: Result<T, E>) -> Result<T, E> {
         if result.is_err() {
             self.is_stopped.store(true, Ordering::Relaxed);
@@ -29,7 +31,7 @@ impl Both<'_> {
     }
 }
 
-impl FetchObserver for Both<'_> {
+impl FetchObserver for Together<'_> {
     fn begin(&self, phase: FetchPhase, bytes: u64) {
         FetchObserver::begin(self.progress, phase, bytes);
     }
@@ -37,10 +39,15 @@ impl FetchObserver for Both<'_> {
     fn advance(&self, bytes: u64) -> bool {
         !self.is_stopped.load(Ordering::Relaxed) && self.progress.advance(bytes)
     }
+
+    fn behind_is_made(&self) {
+        // Nobody waits for it after a fault.
+        let _ = self.fetched.send(true);
+    }
 }
 
 /// Copies what was found, and fetches chunks for the rest. What packed files are made of comes first: they are made
-/// by `pack` as soon as it is there, while the rest is copied. Answers what was not found after all.
+/// by `pack` as soon as it is there, while the rest is copied, told and fetched. Answers what was not found after all.
 pub fn fill(
     work: &Work<'_>,
     job: &Job<'_>,
@@ -50,34 +57,40 @@ pub fn fill(
     pack: &mut Pack<'_>,
 ) -> Result<Vec<LostRun>, Fault> {
     let (contents, image) = assembly.copies().split();
-    let (has_contents, contents_here) = mpsc::channel();
-    let both = Both { progress: work.progress, is_stopped: AtomicBool::new(false) };
+    let (has_copied, copied_here) = channel();
+    let (has_fetched, fetched_here) = channel();
+    let together =
+        Together { progress: work.progress, is_stopped: AtomicBool::new(false), fetched: has_fetched };
+    let together = &together;
     std::thread::scope(|scope| {
         // What is fetched is waited for when the result is read back in order: copying can wait.
-        let copying = scope.spawn(|| {
+        let copying = scope.spawn(move || {
             let pause = || target.wait_for_room();
-            let copy = || {
-                let mut lost = contents.make(&pause, &|_| both.advance(0))?;
-                // Nobody waits for it after a fault.
-                let _ = has_contents.send(lost.is_empty());
-                lost.extend(image.make(&pause, &|_| both.advance(0))?);
+            let made = contents.make(&pause, &|_| together.advance(0));
+            // Nobody waits for it after a fault.
+            let _ = has_copied.send(made.as_ref().is_ok_and(Vec::is_empty));
+            let made = made.and_then(|mut lost| {
+                lost.extend(image.make(&pause, &|_| together.advance(0))?);
                 Ok(lost)
-            };
-            both.heard(copy())
+            });
+            together.heard(made.map_err(Fault::from))
         });
-        let fetched = fetch(work, job, (bundle, index), assembly, &both).and_then(|()| {
-            if contents_here.recv() == Ok(true) { pack(&|_| both.advance(0)) } else { Ok(()) }
+        let packing = scope.spawn(move || {
+            let is_there = fetched_here.recv() == Ok(true) && copied_here.recv() == Ok(true);
+            together.heard(if is_there { pack(&|_| together.advance(0)) } else { Ok(()) })
         });
-        let fetched = both.heard(fetched);
+        let fetched = together.heard(fetch(work, job, (bundle, index), assembly, together));
+        let _ = together.fetched.send(fetched.is_ok());
+        let packed = packing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let copied = copying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        match (fetched, copied) {
-            (Ok(()), copied) => Ok(copied?),
-            // One of them was stopped because of the other.
-            (Err(fault), Err(error)) if fault.kind == Kind::Cancelled => {
-                Err(if matches!(error, AssembleError::Cancelled) { fault } else { error.into() })
-            }
-            (Err(fault), _) => Err(fault),
-        }
+        let (lost, fault) = match copied {
+            Ok(lost) => (lost, None),
+            Err(fault) => (Vec::new(), Some(fault)),
+        };
+        let mut faults: Vec<Fault> = [fetched.err(), packed.err(), fault].into_iter().flatten().collect();
+        // Others were stopped because of the first.
+        faults.sort_by_key(|fault| fault.kind == Kind::Cancelled);
+        faults.into_iter().next().map_or(Ok(lost), Err)
     })
 }
 
@@ -86,7 +99,7 @@ fn fetch(
     job: &Job<'_>,
     (bundle, index): (&Bundle, &Index),
     assembly: &mut Assembly<'_>,
-    observer: &Both<'_>,
+    observer: &Together<'_>,
 ) -> Result<(), Fault> {
     let Some(chunks) = bundle.header.part(job.component, PartKind::Chunks) else { return Ok(()) };
     let folder = work.staging().join(hex::encode(index.sha256));

@@ -40,21 +40,24 @@ impl Streams<'_> {
 }
 
 impl OldSlot {
-    /// Opens the counterpart of the slot that is made, and unpacks what is packed in it.
-    pub fn open(work: &Work<'_>, job: &Job<'_>, scheme: Scheme) -> Result<Self, Fault> {
+    /// Opens the counterpart of the slot that is made, and unpacks what is packed in it, but for files that the release
+    /// has as they are.
+    pub fn open(work: &Work<'_>, job: &Job<'_>, release: &Index) -> Result<Self, Fault> {
+        let scheme = (release.cutting, release.hash);
+        let known = release.unpacked.digests.iter().copied().collect();
         let medium = work.device.source(job.active)?;
         let folder = work.device.folder.path();
         let index_path = slot_index::path_of(folder, &job.active.name, scheme);
         let kept = slot_index::load(&index_path, &medium, scheme)?;
         work.progress.phase("unpacking", 0);
-        // Where it is another slot by now, everything is done anew.
+        // Where it is another slot by now, or the index was made for another release, everything is done anew.
         if let Some(index) = kept
-            && let Ok(contents) = Contents::of_index(&medium, folder, &index)
+            && let Ok(contents) = Contents::of_index(&medium, folder, &index, &known)
         {
             let files = index.files.clone();
             return Ok(Self { medium, scheme, kept: Cell::new(Some(index)), contents, files, index_path });
         }
-        let (contents, files) = slot_index::look(&medium, scheme, folder)?;
+        let (contents, files) = slot_index::look(&medium, scheme, folder, &known)?;
         Ok(Self { medium, scheme, kept: Cell::new(None), contents, files, index_path })
     }
 
@@ -82,7 +85,7 @@ impl OldSlot {
         let index =
             if let Some(index) = self.kept()? { index } else { self.index(work, &survey, &|_, _| {})?.0 };
         work.progress.phase("looking", self.medium.len());
-        assembly.find_indexed(&index, &|bytes| work.progress.advance(bytes))?;
+        assembly.find_indexed((&index, self.contents.absent()), &|bytes| work.progress.advance(bytes))?;
         Ok(())
     }
 
@@ -95,13 +98,16 @@ impl OldSlot {
         has_room: &(dyn Fn() -> bool + Sync),
     ) -> Result<(), Fault> {
         if let Some(index) = self.kept()? {
-            assembly.note_indexed(&index);
+            assembly.note_indexed(&index, self.contents.absent());
             return Ok(());
         }
         let early = assembly.early(has_room);
         let (index, notes) = self.index(work, &assembly.survey(), &|run, bytes| early.offer(run, bytes))?;
-        slot_index::store(&self.index_path, &self.medium, &index)?;
-        assembly.note_indexed(&index);
+        // It would tell that there are zeros where in truth nothing was unpacked.
+        if self.contents.absent().is_empty() {
+            slot_index::store(&self.index_path, &self.medium, &index)?;
+        }
+        assembly.note_indexed(&index, &[]);
         assembly.take_notes(notes);
         Ok(())
     }
@@ -111,9 +117,10 @@ impl OldSlot {
             Some(index) => Some(index),
             None => slot_index::load(&self.index_path, &self.medium, self.scheme)?,
         };
+        let unpacked = &self.contents.unpacked;
         let is_same = |index: &Index| {
-            (&index.files, &index.unpacked.files, index.unpacked.len)
-                == (&self.files, &self.contents.unpacked.files, self.contents.unpacked.len)
+            (&index.files, &index.unpacked.files, &index.unpacked.lens)
+                == (&self.files, &unpacked.files, &unpacked.lens)
         };
         Ok(kept.filter(is_same))
     }

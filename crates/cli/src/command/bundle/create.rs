@@ -1,5 +1,6 @@
 //! `fluvial bundle create`.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
@@ -165,7 +166,7 @@ pub fn write_chunks(
         return Ok(write(payload, options, chunks, &advance)?);
     }
     progress.phase("unpacking", image.len());
-    let found = Contents::find(image, folder, Some(APPLY_MEMORY_BYTES), options.hash);
+    let found = Contents::find(image, folder, Some(APPLY_MEMORY_BYTES), options.hash, &HashSet::new());
     let (mut contents, files) = found.map_err(|error| Fault::writing(folder, error))?;
     contents.unpacked.packing = packing(&contents, image, folder, progress)?;
     let bytes = contents.behind(image);

@@ -92,7 +92,8 @@ impl Bench<'_> {
     fn fetch(&self, index: &Index, target: &Medium, site: &Site) -> Result<(), Fault> {
         let advance = |bytes| self.progress.advance(bytes);
         let failed = |error| Fault::writing(self.folder, error);
-        let (old, files) = Contents::find(self.old, self.folder, None, index.hash).map_err(failed)?;
+        let known = index.unpacked.digests.iter().copied().collect();
+        let (old, files) = Contents::find(self.old, self.folder, None, index.hash, &known).map_err(failed)?;
         let (old_bytes, unpacked) = (old.behind(self.old), Some(&old.unpacked));
         let payload =
             Payload { name: SLOT_NAME, sha256: [0; 32], bytes: &old_bytes, files: &files, unpacked };
@@ -106,14 +107,16 @@ impl Bench<'_> {
         let scratch = DiskScratch::new(self.folder);
         let mut assembly = Assembly::new(&[Part { index, target: &behind }], streams).with_scratch(&scratch);
         assembly.find_in_place(&advance)?;
+        let made = contents.copy_packed((&old.unpacked, self.old), target, index.hash);
+        assembly.leave(0, &contents.unneeded(index.len, &made)?);
         let (known, notes) = index_of(payload, &assembly.survey(), &|_, _| {}, &advance)?;
-        assembly.find_indexed(&known, &advance)?;
+        assembly.find_indexed((&known, &[]), &advance)?;
         assembly.take_notes(notes);
         let chunks = ChunkFile { name: CHUNKS_NAME.into(), offset: 0, len: index.chunk_file_len() };
         let store = Store::open(&self.folder.join("fetched"), std::slice::from_ref(index))?;
         complete(&mut assembly, site, &[chunks], &store, self.progress)?;
         drop(assembly);
-        contents.pack(target, &[], self.folder, &advance)?;
+        contents.pack(target, &made, self.folder, &advance)?;
         Ok(store.remove()?)
     }
 
