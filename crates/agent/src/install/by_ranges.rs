@@ -60,7 +60,8 @@ pub fn make(work: &Work<'_>, job: &Job<'_>) -> Result<Made, Fault> {
 }
 
 /// Makes the slot, and compares what the disk holds with the manifest. If it `may_believe`, an index that is kept of the
-/// target is believed, packed files of the running slot are copied as they are, and what they hold is not made.
+/// target is believed, packed files of the running slot are copied as they are, and what they hold is not made, and what
+/// was told of programs is not read back before all of the slot is.
 fn attempt(
     work: &Work<'_>,
     job: &Job<'_>,
@@ -200,7 +201,8 @@ fn choose(work: &Work<'_>, job: &Job<'_>, bundle: &Bundle, assembly: &Assembly<'
     }
 }
 
-/// Answers also whether something was believed: an index of the target, or the digests of packed files.
+/// Answers also whether something was believed: an index of the target, the digests of packed files, the checks of
+/// chunks.
 fn assemble(
     work: &Work<'_>,
     job: &Job<'_>,
@@ -216,6 +218,9 @@ fn assemble(
     let parts = [Part { index, target: &behind }];
     let scratch = DiskScratch::new(work.device.folder.path());
     let mut assembly = Assembly::new(&parts, streams.list()).with_scratch(&scratch);
+    if may_believe {
+        assembly = assembly.compared_as_a_whole();
+    }
     let scheme = (index.cutting, index.hash);
     let has_believed = in_place::find(work, job, scheme, &mut assembly, may_believe)?;
     let mut keep = |range: Range<u64>| target.keep(range.start.min(index.len), range.end.min(index.len));
@@ -259,7 +264,9 @@ fn assemble(
             choice = Choice { route: Route::Dynamic, reason, bytes: assembly.chunk_bytes_max() };
         }
     }
-    Ok((choice, assembly.tally(), has_believed || made.contains(&true)))
+    let tally = assembly.tally();
+    let has_believed = has_believed || made.contains(&true) || (may_believe && tally.predicted_bytes > 0);
+    Ok((choice, tally, has_believed))
 }
 
 /// Room for what the payload's packed files are made of.
