@@ -6,15 +6,12 @@
 //! made for a release does not tell what packed files hold that the release has as they are: it serves other releases
 //! that have all of these, too.
 
-use std::collections::HashSet;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fluvial_bundle::limits::INDEX_BYTES_MAX;
-use fluvial_bundle::{
-    Cutting, HashKind, Index, Notes, Offer, Payload, RunDigest, Survey, Unpacked, index_of,
-};
+use fluvial_bundle::{Cutting, HashKind, Index, Notes, Offer, Payload, Survey, Unpacked, index_of};
 use fluvial_console::{Fault, Kind, Progress, say};
 use fluvial_delta::structure::{Files, ReadAt};
 use fluvial_device::disk::{Contents, Medium, durable};
@@ -57,16 +54,16 @@ fn read_kept(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-/// What is packed in a slot, unpacked to `folder`, but for files that are known, and where the slot and what is unpacked
+/// What is packed in a slot, unpacked to `folder`, but for files that a release has, and where the slot and what is unpacked
 /// have files, which are cut by themselves.
 pub fn look(
     slot: &Medium,
     (cutting, hash): Scheme,
     folder: &Path,
-    known: &HashSet<RunDigest>,
+    release: &Unpacked,
 ) -> Result<(Contents, Files), Fault> {
     let found = match cutting {
-        Cutting::Files => Contents::find(slot, folder, None, hash, known),
+        Cutting::Files => Contents::find(slot, folder, None, hash, release),
         Cutting::Blocks(_) => Contents::room(&Unpacked::default(), folder).map(|none| (none, Files::new())),
     };
     found.map_err(|error| Fault::writing(folder, error))
@@ -93,7 +90,7 @@ pub fn of_slot(work: &Work<'_>, slot: &Slot, scheme: Scheme) -> Result<Index, Fa
     if let Some(index) = load(&path, &medium, scheme)?.filter(is_complete) {
         return Ok(index);
     }
-    let (contents, files) = look(&medium, scheme, folder, &HashSet::new())?;
+    let (contents, files) = look(&medium, scheme, folder, &Unpacked::default())?;
     let survey = Survey::plain(scheme.0, scheme.1);
     let (index, _) = make((&medium, &contents, &files), &survey, &|_, _| {}, work.progress)?;
     if !work.arguments.dry_run {
@@ -167,7 +164,7 @@ pub fn create(
     let path = path_of(device.folder.path(), &slot.name, scheme);
     // It is asked for, so it is made whatever is kept.
     let medium = device.source(slot)?;
-    let (contents, files) = look(&medium, scheme, device.folder.path(), &HashSet::new())?;
+    let (contents, files) = look(&medium, scheme, device.folder.path(), &Unpacked::default())?;
     let survey = Survey::plain(scheme.0, scheme.1);
     let (index, _) = make((&medium, &contents, &files), &survey, &|_, _| {}, progress)?;
     store(&path, &medium, &index)?;

@@ -1,13 +1,12 @@
 //! An operator, releases, and bundles: right ones, and ones that are changed before they are written.
 
-use std::collections::HashSet;
 use std::fs;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use fluvial_bundle::{
     BundleHeader, Component, Cutting, HashKind, Index, Manifest, PartInfo, PartKind, Payload, PayloadInfo,
-    Scatter, Sketch, WholeOptions, WriteOptions, write, write_whole,
+    Scatter, Sketch, Unpacked, WholeOptions, WriteOptions, write, write_whole,
 };
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::scratch::MemoryScratch;
@@ -107,7 +106,7 @@ impl Release {
             folder.path(),
             Some(PACKING_MEMORY_BYTES),
             HashKind::Blake3,
-            &HashSet::new(),
+            &Unpacked::default(),
         );
         let (mut contents, files) = found.unwrap();
         assert!(!contents.unpacked.files.is_empty(), "there is a packed file");

@@ -1,5 +1,7 @@
 //! What packed files of a payload hold stands behind it, and is not always needed.
 
+use std::sync::Mutex;
+
 use fluvial_bundle::{
     Assembly, Cutting, HashKind, Index, Part, Payload, RunDigest, Scatter, Survey, Unpacked, WriteOptions,
     between, index_of, write,
@@ -42,7 +44,7 @@ fn publish(seeds: [u64; 3]) -> (Vec<u8>, Index, Published) {
     let index = write(payload, options, &mut chunks, &|_| true).unwrap();
     let index = Index::read(&index.to_bytes().unwrap()).unwrap();
     assert_eq!(index.unpacked, unpacked);
-    (bytes, index, Published { chunks, wrong: Default::default() })
+    (bytes, index, Published { chunks, wrong: Mutex::default() })
 }
 
 /// Fetches what is missing; answers how much, and after how many rounds everything behind the image was there.

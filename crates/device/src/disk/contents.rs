@@ -30,8 +30,8 @@ pub struct Contents {
 impl Contents {
     /// Unpacks what is packed in an image to `folder`; answers that, and where the files stand that are cut, in the
     /// image and behind it. With `packing_memory_bytes`, only what can be packed again in so much memory. What does
-    /// not unpack stays as it is. Packed files are told by digests of `hash`; those that are `known`, because somebody
-    /// has them as they are, are not unpacked, and nothing is told of what they hold.
+    /// not unpack stays as it is. Packed files are told by digests of `hash`; those that a `release` has as they are,
+    /// and of which no other one is likely to be made, are not unpacked, and nothing is told of what they hold.
     ///
     /// # Errors
     /// What reading the image and writing to the folder report.
@@ -40,11 +40,16 @@ impl Contents {
         folder: &Path,
         packing_memory_bytes: Option<u64>,
         hash: HashKind,
-        known: &HashSet<RunDigest>,
+        release: &Unpacked,
     ) -> io::Result<(Self, Files)> {
         let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
         let (mut unpacked, mut streams, mut len) = (Unpacked::default(), Vec::new(), 0);
-        for file in packed_files(image).into_iter().filter(|file| file.extents.len() <= PACKED_EXTENTS_MAX) {
+        let files = packed_files(image).into_iter().filter(|file| file.extents.len() <= PACKED_EXTENTS_MAX);
+        let files = files.map(|file| Ok((digest_at(image, &file.extents, hash)?, file)));
+        let files = files.collect::<io::Result<Vec<_>>>()?;
+        let lens = files.iter().map(|(digest, file)| (*digest, len_of(&file.extents)));
+        let unwanted = unwanted(lens, release);
+        for (digest, file) in files {
             if unpacked.files.len() == PACKED_FILES_MAX {
                 break;
             }
@@ -53,8 +58,7 @@ impl Contents {
             {
                 continue;
             }
-            let digest = digest_at(image, &file.extents, hash)?;
-            let contents = if known.contains(&digest) {
+            let contents = if unwanted.contains(&digest) {
                 fluvial_image::Contents::default()
             } else {
                 match file.unpack(image, len, UNPACKED_BYTES_MAX - len, &mut out) {
@@ -82,24 +86,21 @@ impl Contents {
         Ok((Self { unpacked, medium, absent: Vec::new() }, files))
     }
 
-    /// Unpacks the files of an image that an index tells of, once more. Where those stand that are known, and are what
-    /// the index tells, nothing is unpacked: these places are [absent](Self::absent).
+    /// Unpacks the files of an image that an index tells of, once more. Where those stand that the `release` has, and
+    /// of which no other one is likely to be made, nothing is unpacked: these places are [absent](Self::absent).
     ///
     /// # Errors
     /// What reading, unpacking and writing report; [`io::ErrorKind::InvalidData`] where the image is another one, or
     /// the index does not tell what a file holds that is not known.
-    pub fn of_index(
-        image: &Medium,
-        folder: &Path,
-        index: &Index,
-        known: &HashSet<RunDigest>,
-    ) -> io::Result<Self> {
+    pub fn of_index(image: &Medium, folder: &Path, index: &Index, release: &Unpacked) -> io::Result<Self> {
         let unpacked = &index.unpacked;
+        let lens = unpacked.digests.iter().zip(&unpacked.files).map(|(digest, file)| (*digest, len_of(file)));
+        let unwanted = unwanted(lens, release);
         let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
         let mut absent = Vec::new();
         let files = unpacked.files.iter().zip(&unpacked.digests).zip(unpacked.places());
         for ((extents, digest), place) in files {
-            if known.contains(digest) {
+            if unwanted.contains(digest) {
                 if digest_at(image, extents, index.hash)? != *digest {
                     return Err(io::ErrorKind::InvalidData.into());
                 }
@@ -236,6 +237,35 @@ fn begin_again(out: BufWriter<File>, len: u64) -> io::Result<BufWriter<File>> {
     file.set_len(len)?;
     file.seek(io::SeekFrom::Start(len))?;
     Ok(BufWriter::new(file))
+}
+
+fn len_of(extents: &[Extent]) -> u64 {
+    extents.iter().map(|extent| extent.len).sum()
+}
+
+/// Which of the packed files that a device has, told by digests and lengths, need not be unpacked: those that a release
+/// has as they are. But a file of the release that is new, and not another version of one that it has no more, as the
+/// lengths tell, may be made of one that stays: a second kernel of the first.
+fn unwanted(old: impl Iterator<Item = (RunDigest, u64)>, release: &Unpacked) -> HashSet<RunDigest> {
+    let known: HashSet<RunDigest> = release.digests.iter().copied().collect();
+    let (stay, gone): (Vec<_>, Vec<_>) = old.partition(|(digest, _)| known.contains(digest));
+    let mut unwanted: HashMap<RunDigest, u64> = stay.into_iter().collect();
+    let mut gone: Vec<u64> = gone.into_iter().map(|(_, len)| len).collect();
+    gone.sort_unstable();
+    let files = release.digests.iter().zip(&release.files);
+    let mut new: Vec<u64> =
+        files.filter(|(digest, _)| !unwanted.contains_key(digest)).map(|(_, file)| len_of(file)).collect();
+    new.sort_unstable();
+    for len in new {
+        // The shortest that is long enough.
+        let first = gone.partition_point(|one| *one < len - len / 4);
+        if gone.get(first).is_some_and(|one| *one <= len + len / 4) {
+            gone.remove(first);
+        } else {
+            unwanted.retain(|_, one| *one < len / 2 || *one / 2 > len);
+        }
+    }
+    unwanted.into_keys().collect()
 }
 
 /// The files that are not packed, as they are cut: those that are no streams for that in pieces.
@@ -383,7 +413,7 @@ mod tests {
 
         for memory_bytes in [None, Some(64 << 20)] {
             let (found, files) =
-                Contents::find(&image, folder.path(), memory_bytes, HashKind::Blake3, &HashSet::new())
+                Contents::find(&image, folder.path(), memory_bytes, HashKind::Blake3, &Unpacked::default())
                     .unwrap();
             let mut expected = Vec::new();
             for extents in &found.unpacked.files {
@@ -423,8 +453,9 @@ mod tests {
         let old_image = image(&packed[..2], &old_folder);
         let new_image = image(&packed[1..], &new_folder);
         let hash = HashKind::Blake3;
-        let (old, _) = Contents::find(&old_image, folder.path(), None, hash, &HashSet::new()).unwrap();
-        let (mut new, _) = Contents::find(&new_image, folder.path(), None, hash, &HashSet::new()).unwrap();
+        let (old, _) = Contents::find(&old_image, folder.path(), None, hash, &Unpacked::default()).unwrap();
+        let (mut new, _) =
+            Contents::find(&new_image, folder.path(), None, hash, &Unpacked::default()).unwrap();
         new.unpacked.packing = packing(&new, &new_image);
 
         let target = MemoryTarget::new(new_image.len() as usize);
@@ -457,8 +488,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let image = image(&packed, folder.path());
         let hash = HashKind::Blake3;
-        let (all, files) = Contents::find(&image, folder.path(), None, hash, &HashSet::new()).unwrap();
-        let known = HashSet::from([all.unpacked.digests[1]]);
+        let (all, files) = Contents::find(&image, folder.path(), None, hash, &Unpacked::default()).unwrap();
+        let known = Unpacked {
+            files: vec![all.unpacked.files[1].clone()],
+            digests: vec![all.unpacked.digests[1]],
+            ..Unpacked::default()
+        };
         let [_, second, third] = all.unpacked.places().collect::<Vec<_>>()[..] else { panic!("three files") };
         let bytes = read(all.medium());
         let place = |place: Extent| place.offset as usize..place.end() as usize;
@@ -487,16 +522,16 @@ mod tests {
         let mut expected = bytes.clone();
         expected[place(second)].fill(0);
         assert!(read(here.medium()) == expected);
-        let here = Contents::of_index(&image, folder.path(), &index, &HashSet::new()).unwrap();
+        let here = Contents::of_index(&image, folder.path(), &index, &Unpacked::default()).unwrap();
         assert!(read(here.medium()) == bytes && here.absent().is_empty());
 
         // An index that leaves something out is not for those who do not know that.
         let index = index_of(&some);
         assert!(Contents::of_index(&image, folder.path(), &index, &known).is_ok());
-        let refused = |image: &Medium, known: &HashSet<RunDigest>| {
+        let refused = |image: &Medium, known: &Unpacked| {
             Contents::of_index(image, folder.path(), &index, known).unwrap_err().kind()
         };
-        assert_eq!(refused(&image, &HashSet::new()), io::ErrorKind::InvalidData);
+        assert_eq!(refused(&image, &Unpacked::default()), io::ErrorKind::InvalidData);
         // What is known is looked at.
         let path = folder.path().join("image");
         let mut changed = fs::read(&path).unwrap();
@@ -507,12 +542,39 @@ mod tests {
     }
 
     #[test]
+    fn what_stays_is_wanted_where_a_new_file_may_be_made_of_it() {
+        let file = |number: u8, len| (RunDigest([number; 12]), len);
+        let release = |files: &[(RunDigest, u64)]| Unpacked {
+            files: files.iter().map(|(_, len)| vec![Extent { offset: 0, len: *len }]).collect(),
+            digests: files.iter().map(|(digest, _)| *digest).collect(),
+            ..Unpacked::default()
+        };
+        let [kernel, disk, text] = [file(1, 8000), file(2, 30_000), file(3, 50)];
+        let unwanted_of = |new: &[(RunDigest, u64)]| {
+            let mut list: Vec<u8> = unwanted([kernel, disk, text].into_iter(), &release(new))
+                .iter()
+                .map(|one| one.0[0])
+                .collect();
+            list.sort_unstable();
+            list
+        };
+        assert_eq!(unwanted_of(&[kernel, disk, text]), [1, 2, 3]);
+        // Another version of one that is gone.
+        assert_eq!(unwanted_of(&[kernel, disk, file(4, 52)]), [1, 2]);
+        // A second one.
+        assert_eq!(unwanted_of(&[kernel, disk, text, file(4, 8100)]), [2, 3]);
+        assert_eq!(unwanted_of(&[kernel, disk, text, file(4, 8100), file(5, 31_000)]), [3]);
+        assert_eq!(unwanted_of(&[kernel, disk, file(4, 8100), file(5, 52)]), [2]);
+        assert_eq!(unwanted_of(&[]), []);
+    }
+
+    #[test]
     fn what_packing_does_not_read_is_not_needed() {
         let contents = [1, 2, 3].map(content);
         let folder = tempfile::tempdir().unwrap();
         let image = image(&contents.clone().map(|content| gzip(&content)), folder.path());
         let (mut new, _) =
-            Contents::find(&image, folder.path(), None, HashKind::Blake3, &HashSet::new()).unwrap();
+            Contents::find(&image, folder.path(), None, HashKind::Blake3, &Unpacked::default()).unwrap();
         assert!(new.unneeded(image.len(), &[true; 3]).unwrap().is_empty(), "nobody knows");
         new.unpacked.packing = packing(&new, &image);
         let all = Extent { offset: image.len(), len: new.unpacked.len() };

@@ -41,10 +41,9 @@ impl Streams<'_> {
 
 impl OldSlot {
     /// Opens the counterpart of the slot that is made, and unpacks what is packed in it, but for files that the release
-    /// has as they are.
+    /// has as they are, and is not likely to make others of.
     pub fn open(work: &Work<'_>, job: &Job<'_>, release: &Index) -> Result<Self, Fault> {
         let scheme = (release.cutting, release.hash);
-        let known = release.unpacked.digests.iter().copied().collect();
         let medium = work.device.source(job.active)?;
         let folder = work.device.folder.path();
         let index_path = slot_index::path_of(folder, &job.active.name, scheme);
@@ -52,12 +51,12 @@ impl OldSlot {
         work.progress.phase("unpacking", 0);
         // Where it is another slot by now, or the index was made for another release, everything is done anew.
         if let Some(index) = kept
-            && let Ok(contents) = Contents::of_index(&medium, folder, &index, &known)
+            && let Ok(contents) = Contents::of_index(&medium, folder, &index, &release.unpacked)
         {
             let files = index.files.clone();
             return Ok(Self { medium, scheme, kept: Cell::new(Some(index)), contents, files, index_path });
         }
-        let (contents, files) = slot_index::look(&medium, scheme, folder, &known)?;
+        let (contents, files) = slot_index::look(&medium, scheme, folder, &release.unpacked)?;
         Ok(Self { medium, scheme, kept: Cell::new(None), contents, files, index_path })
     }
 

@@ -92,8 +92,8 @@ impl Bench<'_> {
     fn fetch(&self, index: &Index, target: &Medium, site: &Site) -> Result<(), Fault> {
         let advance = |bytes| self.progress.advance(bytes);
         let failed = |error| Fault::writing(self.folder, error);
-        let known = index.unpacked.digests.iter().copied().collect();
-        let (old, files) = Contents::find(self.old, self.folder, None, index.hash, &known).map_err(failed)?;
+        let (old, files) =
+            Contents::find(self.old, self.folder, None, index.hash, &index.unpacked).map_err(failed)?;
         let (old_bytes, unpacked) = (old.behind(self.old), Some(&old.unpacked));
         let payload =
             Payload { name: SLOT_NAME, sha256: [0; 32], bytes: &old_bytes, files: &files, unpacked };
