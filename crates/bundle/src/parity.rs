@@ -278,7 +278,7 @@ fn wrong_symbols(field: &Field, locator: &[u16], symbols: usize) -> Vec<usize> {
             }
             *term = field.step(low[BLOCK_SYMBOLS - 1] ^ high[BLOCK_SYMBOLS - 1], power);
         }
-        if values.iter().fold(false, |any, &value| any | (value == 0)) {
+        if values.iter().map(|&value| u16::from(value == 0)).sum::<u16>() > 0 {
             let zeros = values.iter().zip((0..behind).rev()).filter(|(value, _)| **value == 0);
             found.extend(zeros.map(|(_, symbol)| symbol));
         }
