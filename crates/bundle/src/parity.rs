@@ -135,6 +135,13 @@ impl Field {
         self.powers[logs]
     }
 
+    /// The product with a power, from 1 to [`SYNDROMES`], of the generator.
+    fn step(&self, value: u16, power: usize) -> u16 {
+        let [low, high] = &self.steps[power - 1];
+        let [low_byte, high_byte] = value.to_le_bytes();
+        low[usize::from(low_byte)] ^ high[usize::from(high_byte)]
+    }
+
     /// The value of a polynomial, whose coefficients come from the lowest on, where `x` has this logarithm.
     fn value(&self, polynomial: &[u16], log: usize) -> u16 {
         let x = self.powers[log % ORDER];
@@ -173,18 +180,19 @@ fn remainder(field: &Field, chunk: &[u8]) -> Words {
     let (words, rest) = chunk.as_chunks();
     let mut last = [0; size_of::<u64>()];
     last[..rest.len()].copy_from_slice(rest);
-    let mut left = Words::default();
+    let [mut a, mut b, mut c, mut d] = Words::default();
     for &word in std::iter::once(&last).chain(words.iter().rev()) {
-        let top = left[left.len() - 1].to_le_bytes();
-        left.rotate_right(1);
-        left[0] = u64::from_le_bytes(word);
+        let top = d.to_le_bytes();
+        (a, b, c, d) = (u64::from_le_bytes(word), a, b, c);
         for (table, byte) in field.remainders.iter().zip(top) {
-            for (word, more) in left.iter_mut().zip(table[usize::from(byte)]) {
-                *word ^= more;
-            }
+            let more = &table[usize::from(byte)];
+            a ^= more[0];
+            b ^= more[1];
+            c ^= more[2];
+            d ^= more[3];
         }
     }
-    left
+    [a, b, c, d]
 }
 
 /// Writes syndromes as they are published.
@@ -264,13 +272,13 @@ fn wrong_symbols(field: &Field, locator: &[u16], symbols: usize) -> Vec<usize> {
         let mut values = [locator[0]; BLOCK_SYMBOLS];
         for ((power, term), [low, high]) in (1..).zip(terms.iter_mut()).zip(&field.blocks) {
             let [low_byte, high_byte] = term.to_le_bytes();
-            let products = low[usize::from(low_byte)].iter().zip(&high[usize::from(high_byte)]);
-            for (value, (low, high)) in values.iter_mut().zip(products) {
+            let (low, high) = (&low[usize::from(low_byte)], &high[usize::from(high_byte)]);
+            for (value, (low, high)) in values.iter_mut().zip(low.iter().zip(high)) {
                 *value ^= low ^ high;
             }
-            *term = field.product(*term, field.powers[power * BLOCK_SYMBOLS]);
+            *term = field.step(low[BLOCK_SYMBOLS - 1] ^ high[BLOCK_SYMBOLS - 1], power);
         }
-        if values.contains(&0) {
+        if values.iter().map(|&value| u16::from(value == 0)).sum::<u16>() > 0 {
             let zeros = values.iter().zip((0..behind).rev()).filter(|(value, _)| **value == 0);
             found.extend(zeros.map(|(_, symbol)| symbol));
         }

@@ -30,6 +30,11 @@ const TRIES_MAX: usize = 2;
 /// ... and again only where one part in so many of what was open was proved: that teaches about the others.
 pub(crate) const PROVED_SHARE: usize = 8;
 
+/// Where a program is tried again, it is left as soon as, of so many pieces that were told or more, less than one in
+/// so many was proved: nearly all of what is told then was told before.
+const AGAIN_PIECES_MIN: usize = 256;
+const AGAIN_SHARE: usize = 64;
+
 /// What stands around a part is looked at, too, so far: references may reach across its ends, and instructions.
 const REACH_BYTES: u64 = 32;
 
@@ -138,6 +143,8 @@ pub(crate) struct Resolved {
     pub(crate) lesson: Lesson,
     /// How many pieces were not proved.
     pub(crate) open: usize,
+    /// In a try behind the first one, how many pieces were told, and how many of them were proved.
+    again: Option<[usize; 2]>,
     /// What was told and not proved: the piece, and the start of the digest.
     wrong: HashSet<(u32, u32)>,
 }
@@ -153,9 +160,10 @@ pub(crate) fn resolve(
     guesses: &mut GuessWriter<'_>,
 ) -> Result<Resolved, Failed> {
     let mut resolved = Resolved::default();
-    for _ in 0..TRIES_MAX {
+    for number in 0..TRIES_MAX {
         let proved_before = resolved.proved.len();
         let open = known.iter().filter(|one| one.open.is_some()).count();
+        resolved.again = (number > 0).then_some([0; 2]);
         let is_uneven = resolve_from(program, known, Side::Before, taught, guesses, &mut resolved)?;
         if is_uneven {
             resolve_from(program, known, Side::Behind, taught, guesses, &mut resolved)?;
@@ -204,6 +212,9 @@ fn resolve_from(
     let mut telling = Telling::default();
     let open = widened(ranges(known, |one| one.open.is_some()), REACH_BYTES, program.extent.len);
     each_step(&mut predictor, &covers, &open, |predictor, cover, done, new| {
+        if resolved.is_vain() {
+            return Ok(());
+        }
         mark(known, &new, &mut is_known);
         program.read(known, new.start, new.end - new.start, &mut bytes)?;
         predictor.tell(cover, done, &mut bytes, &is_known)?;
@@ -215,7 +226,9 @@ fn resolve_from(
             }
             let guess = &mut telling.guess;
             guess.piece = open.piece;
-            match program.prove(guess, open.check, &mut resolved.wrong) {
+            let proof = program.prove(guess, open.check, &mut resolved.wrong);
+            resolved.count(&proof);
+            match proof {
                 Proof::Right => {
                     let (offset, old) = (program.extent.offset + known[index].new, guess.place);
                     program.order.write_at(offset, &guess.bytes).map_err(Failed::Write)?;
@@ -232,6 +245,21 @@ fn resolve_from(
     taught.lore = Some(lore);
     resolved.lesson.append(lesson);
     Ok(is_uneven)
+}
+
+impl Resolved {
+    /// Counts what became of what was told of a piece.
+    fn count(&mut self, proof: &Proof) {
+        if let Some([told, proved]) = &mut self.again {
+            *told += 1;
+            *proved += usize::from(matches!(proof, Proof::Right));
+        }
+    }
+
+    /// Whether trying again has come to too little to go on.
+    fn is_vain(&self) -> bool {
+        self.again.is_some_and(|[told, proved]| told >= AGAIN_PIECES_MIN && proved * AGAIN_SHARE < told)
+    }
 }
 
 /// Where parts of a kind stand.

@@ -359,9 +359,8 @@ impl<'a> Predictor<'a> {
         let is_known = |range: Range<usize>| known.get(range).is_some_and(|known| !known.contains(&false));
         self.aim(cover, done, bytes, |range, _, new| is_known(range).then_some(new))?;
         for ((byte, predicted), &known) in bytes.iter_mut().zip(&self.bytes).zip(known) {
-            if !known {
-                *byte = *predicted;
-            }
+            // Without a branch for each byte.
+            *byte = if known { *byte } else { *predicted };
         }
         Ok(())
     }

@@ -81,10 +81,27 @@ const fn two_byte_map() -> [u8; 256] {
     map
 }
 
+/// The opcodes of one byte that are not a case of their own, before which there may be a REX prefix and no other.
+const fn plain_map() -> [u8; 256] {
+    let mut map = one_byte_map();
+    let mut op = 0;
+    while op < 256 {
+        let is_prefix =
+            matches!(op, 0x26 | 0x2e | 0x36 | 0x3e | 0x40..=0x4f | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3);
+        if is_prefix || matches!(op, 0x0f | 0x62 | 0xc4 | 0xc5) {
+            map[op] = S;
+        }
+        op += 1;
+    }
+    map
+}
+
+static PLAIN: [u8; 256] = plain_map();
 static ONE_BYTE: [u8; 256] = one_byte_map();
 static TWO_BYTE: [u8; 256] = two_byte_map();
 
 /// What the opcode says about the rest of the instruction.
+#[derive(Debug, PartialEq, Eq)]
 struct Opcode {
     /// Offset of the first byte behind the opcode.
     end: usize,
@@ -105,8 +122,10 @@ struct Prefixes {
 ///
 /// `None` where the bytes are no instruction or `code` ends inside it.
 pub(super) fn decode(code: &[u8]) -> Option<Instruction> {
-    let (at, prefixes) = skip_prefixes(code)?;
-    let opcode = read_opcode(code, at, prefixes)?;
+    let (opcode, prefixes) = match plain_opcode(code) {
+        Some(opcode) => (opcode, Prefixes::default()),
+        None => any_opcode(code)?,
+    };
     if opcode.flags & X != 0 {
         return None;
     }
@@ -156,6 +175,25 @@ pub(super) fn decode(code: &[u8]) -> Option<Instruction> {
         return None;
     }
     Some(Instruction { len: at as u8, disp: disp as u8, relative, imm: imm as u8 })
+}
+
+/// The opcodes that most instructions have, which take a table and no loop.
+#[inline]
+fn plain_opcode(code: &[u8]) -> Option<Opcode> {
+    let at = usize::from(*code.first()? & 0xf0 == 0x40);
+    let op = *code.get(at)?;
+    if op == 0x0f {
+        let op = *code.get(at + 1)?;
+        let is_plain = !matches!(op, 0x38 | 0x3a);
+        return is_plain.then(|| Opcode { end: at + 2, flags: TWO_BYTE[usize::from(op)], special: 0 });
+    }
+    let flags = PLAIN[usize::from(op)];
+    (flags != S).then_some(Opcode { end: at + 1, flags, special: 0 })
+}
+
+fn any_opcode(code: &[u8]) -> Option<(Opcode, Prefixes)> {
+    let (at, prefixes) = skip_prefixes(code)?;
+    Some((read_opcode(code, at, prefixes)?, prefixes))
 }
 
 fn skip_prefixes(code: &[u8]) -> Option<(usize, Prefixes)> {
@@ -221,4 +259,29 @@ fn vector_opcode(map: u8, op: u8, end: usize) -> Option<Opcode> {
         _ => return None,
     };
     Some(Opcode { end, flags, special: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_opcodes_are_read_as_any_others() {
+        let mut plain = 0;
+        for start in 0..=u16::MAX {
+            let [first, second] = start.to_le_bytes();
+            for third in [0x00, 0x05, 0x0f, 0x24, 0x66, 0x85, 0xf6, 0xff] {
+                for len in [1, 2, 3, 15] {
+                    let mut code = [0x90; INSTRUCTION_BYTES_MAX];
+                    code[..3].copy_from_slice(&[first, second, third]);
+                    let Some(opcode) = plain_opcode(&code[..len]) else { continue };
+                    let (any, prefixes) = any_opcode(&code[..len]).unwrap();
+                    assert_eq!(opcode, any, "{code:02x?}");
+                    assert!(!prefixes.operand_16 && !prefixes.address_32, "{code:02x?}");
+                    plain += 1;
+                }
+            }
+        }
+        assert!(plain > 1_000_000, "{plain}");
+    }
 }
