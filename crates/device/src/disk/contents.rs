@@ -143,8 +143,7 @@ impl Contents {
         if self.unpacked.packing.is_empty() {
             return Ok(Vec::new());
         }
-        let is_made = |file: usize| made.get(file).is_some_and(|&is_made| is_made);
-        let needed = Patch::open(&self.unpacked.packing)?.source_reads(|file| !is_made(file))?;
+        let needed = needed(&self.unpacked, &|file| made.get(file).is_some_and(|&is_made| is_made))?;
         Ok(gaps(&needed, all).into_iter().map(|gap| gap.moved_by(len)).collect())
     }
 
@@ -244,18 +243,27 @@ fn len_of(extents: &[Extent]) -> u64 {
 }
 
 /// Which of the packed files that a device has, told by digests and lengths, need not be unpacked: those that a release
-/// has as they are. But a file of the release that is new, and not another version of one that it has no more, as the
-/// lengths tell, may be made of one that stays: a second kernel of the first.
+/// has as they are, unless the packing of others reads what they hold. But a file of the release that is new, and not
+/// another version of one that it has no more, as the lengths tell, may be made of one that stays: a second kernel of
+/// the first.
 fn unwanted(old: impl Iterator<Item = (RunDigest, u64)>, release: &Unpacked) -> HashSet<RunDigest> {
     let known: HashSet<RunDigest> = release.digests.iter().copied().collect();
     let (stay, gone): (Vec<_>, Vec<_>) = old.partition(|(digest, _)| known.contains(digest));
     let mut unwanted: HashMap<RunDigest, u64> = stay.into_iter().collect();
+    // Whoever cannot read it will say so when it is used.
+    let is_made = |file: usize| release.digests.get(file).is_some_and(|digest| unwanted.contains_key(digest));
+    let needed = needed(release, &is_made).unwrap_or_default();
     let mut gone: Vec<u64> = gone.into_iter().map(|(_, len)| len).collect();
     gone.sort_unstable();
     let files = release.digests.iter().zip(&release.files);
     let mut new: Vec<u64> =
         files.filter(|(digest, _)| !unwanted.contains_key(digest)).map(|(_, file)| len_of(file)).collect();
     new.sort_unstable();
+    for (digest, place) in release.digests.iter().zip(release.places()) {
+        if overlaps(&needed, &place) {
+            unwanted.remove(digest);
+        }
+    }
     for len in new {
         // The shortest that is long enough.
         let first = gone.partition_point(|one| *one < len - len / 4);
@@ -266,6 +274,14 @@ fn unwanted(old: impl Iterator<Item = (RunDigest, u64)>, release: &Unpacked) -> 
         }
     }
     unwanted.into_keys().collect()
+}
+
+/// What is read of the contents to pack the files that are not made; in order, without overlaps.
+fn needed(unpacked: &Unpacked, is_made: &dyn Fn(usize) -> bool) -> Result<Vec<Extent>, ApplyError> {
+    if unpacked.packing.is_empty() {
+        return Ok(Vec::new());
+    }
+    Patch::open(&unpacked.packing)?.source_reads(|file| !is_made(file))
 }
 
 /// The files that are not packed, as they are cut: those that are no streams for that in pieces.
