@@ -264,15 +264,17 @@ fn unwanted(old: impl Iterator<Item = (RunDigest, u64)>, release: &Unpacked) -> 
             unwanted.remove(digest);
         }
     }
-    for len in new {
-        // The shortest that is long enough.
-        let first = gone.partition_point(|one| *one < len - len / 4);
-        if gone.get(first).is_some_and(|one| *one <= len + len / 4) {
-            gone.remove(first);
-        } else {
-            unwanted.retain(|_, one| *one < len / 2 || *one / 2 > len);
-        }
-    }
+    // Each has the shortest one that is long enough, if there is any.
+    let mut gone = gone.into_iter().peekable();
+    let has_none = |len: &u64| {
+        while gone.next_if(|one| *one < len - len / 4).is_some() {}
+        gone.next_if(|one| *one <= len + len / 4).is_none()
+    };
+    let alone: Vec<u64> = new.into_iter().filter(has_none).collect();
+    unwanted.retain(|_, one| {
+        let next = alone.partition_point(|len| *len < *one / 2);
+        alone.get(next).is_none_or(|len| len / 2 > *one)
+    });
     unwanted.into_keys().collect()
 }
 
@@ -599,6 +601,17 @@ mod tests {
         let places: Vec<Extent> = new.unpacked.places().map(|place| place.moved_by(image.len())).collect();
         let some = new.unneeded(image.len(), &[false, true, false]).unwrap();
         assert_eq!(some, [places[1]]);
+
+        // What stays is unpacked where others are packed of what it holds: here the second of what the first one does.
+        let packed_lens: Vec<u64> = new.unpacked.files.iter().map(|file| len_of(file)).collect();
+        let old = |number: usize| match number {
+            0 => (new.unpacked.digests[0], packed_lens[0]),
+            _ => (RunDigest([9; 12]), packed_lens[number]),
+        };
+        let unwanted_of = |release: &Unpacked| unwanted((0..3).map(old), release).len();
+        assert_eq!(unwanted_of(&new.unpacked), 1);
+        let lens = vec![places[0].len + places[1].len, 0, places[2].len];
+        assert_eq!(unwanted_of(&Unpacked { lens, ..new.unpacked.clone() }), 0);
     }
 
     /// The patch that makes the packed files of an image.
