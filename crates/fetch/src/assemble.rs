@@ -51,7 +51,10 @@ pub fn complete(
         site.fetch(files, wants, store, observer)
     };
     let mut is_told = false;
-    let mut tell = |assembly: &Assembly<'_>| -> Result<(), FetchError> {
+    let mut tell = |assembly: &mut Assembly<'_>| -> Result<(), FetchError> {
+        if !is_told {
+            assembly.copy_made_repeats(&advance)?;
+        }
         if !is_told && assembly.is_behind_made()? {
             observer.behind_is_made();
             is_told = true;

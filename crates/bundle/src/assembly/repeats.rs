@@ -9,6 +9,8 @@ use fluvial_delta::structure::ReadAt as _;
 use super::Assembly;
 use super::copy::{ABSENT, REPEATED, WRITTEN};
 use crate::error::AssembleError;
+use crate::index::RunDigest;
+use crate::pieces::State;
 
 /// A run by its payload and its number there.
 type Place = (u32, u32);
@@ -35,23 +37,57 @@ impl Assembly<'_> {
         }
     }
 
+    /// Copies runs that are like others of the pages at hand, if these are there already, and right: what waits for them
+    /// needs not wait for the rest.
+    ///
+    /// # Errors
+    /// As [`Assembly::copy_repeats`].
+    pub fn copy_made_repeats(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
+        let is_made = |place: &Place| {
+            let found = self.open_runs.binary_search_by_key(place, |open| (open.payload, open.run));
+            found.is_ok_and(|open| {
+                self.pieces[self.open_runs[open].pieces()].iter().all(|piece| piece.state == State::Done)
+            })
+        };
+        let (made, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.repeats).into_iter().partition(|(from, _)| is_made(from));
+        self.repeats = others;
+        for (from, to) in made {
+            if !self.copy_repeat(from, to, true)? {
+                self.repeats.push((from, to));
+            }
+            if !progress(0) {
+                return Err(AssembleError::Cancelled);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a run to one that is like it; answers whether it did: if it `is_checked`, only what is right.
+    fn copy_repeat(&mut self, from: Place, to: Place, is_checked: bool) -> Result<bool, AssembleError> {
+        let [from, to] = [from, to].map(|(payload, run)| {
+            let payload = &self.payloads[payload as usize];
+            (payload, payload.index.runs[run as usize], run as usize)
+        });
+        let mut bytes = vec![0; from.1.len as usize];
+        from.0.order.read_at(from.1.offset, &mut bytes).map_err(AssembleError::ReadTarget)?;
+        if is_checked && RunDigest::of(self.hash, &bytes) != from.1.digest {
+            return Ok(false);
+        }
+        to.0.order.write_at(to.1.offset, &bytes).map_err(AssembleError::Write)?;
+        to.0.there[to.2].store(WRITTEN, Ordering::Release);
+        self.tally.found_bytes += bytes.len() as u64;
+        Ok(true)
+    }
+
     /// Copies the runs that are like others, once these were made: after [`Assembly::pages`] wanted no more. Only
     /// then the payloads are complete.
     ///
     /// # Errors
     /// [`AssembleError::ReadTarget`], [`AssembleError::Write`], [`AssembleError::Cancelled`].
     pub fn copy_repeats(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
-        let mut bytes = Vec::new();
         for (from, to) in std::mem::take(&mut self.repeats) {
-            let [from, to] = [from, to].map(|(payload, run)| {
-                let payload = &self.payloads[payload as usize];
-                (payload, payload.index.runs[run as usize], run as usize)
-            });
-            bytes.resize(from.1.len as usize, 0);
-            from.0.order.read_at(from.1.offset, &mut bytes).map_err(AssembleError::ReadTarget)?;
-            to.0.order.write_at(to.1.offset, &bytes).map_err(AssembleError::Write)?;
-            to.0.there[to.2].store(WRITTEN, Ordering::Release);
-            self.tally.found_bytes += bytes.len() as u64;
+            self.copy_repeat(from, to, false)?;
             if !progress(0) {
                 return Err(AssembleError::Cancelled);
             }

@@ -62,3 +62,31 @@ fn a_run_that_came_out_wrong_is_made_again_unless_the_whole_is_compared() {
     let wrong: Vec<usize> = (0..new.len()).filter(|&at| bytes[at] != new[at]).collect();
     assert_eq!((wrong, repaired), (vec![100_005], 0));
 }
+
+#[test]
+fn a_run_that_is_like_another_is_copied_as_soon_as_that_is_there() {
+    let file = noise(3, 20_000);
+    let bytes = [file.clone(), file.clone()].concat();
+    let files = [Extent { offset: 0, len: 20_000 }, Extent { offset: 20_000, len: 20_000 }];
+    let (index, published) = publish(&bytes, &files);
+    let target = MemoryTarget::new(bytes.len());
+    let mut assembly = Assembly::new(&[Part { index: &index, target: &target }], Vec::new());
+    assembly.find_runs(&|_| true).unwrap();
+    assert!(!assembly.pages().is_empty());
+    assembly.open_pages(&published).unwrap();
+    assembly.find_chunks(&|_| true).unwrap();
+    assembly.copy_made_repeats(&|_| true).unwrap();
+    let mut second = vec![1; 20_000];
+    target.read_at(20_000, &mut second).unwrap();
+    assert!(second == vec![0; 20_000], "there is nothing to copy yet");
+    while !assembly.next_round(&published, &|_| true).unwrap().is_empty() {
+        assembly.take(&published, &|_| true).unwrap();
+    }
+    assembly.copy_made_repeats(&|_| true).unwrap();
+    target.read_at(20_000, &mut second).unwrap();
+    assert!(second == file);
+    assert!(assembly.pages().is_empty());
+    assembly.copy_repeats(&|_| true).unwrap();
+    drop(assembly);
+    assert!(target.into_bytes() == bytes);
+}
