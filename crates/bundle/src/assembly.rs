@@ -80,8 +80,8 @@ struct Payload<'a> {
 }
 
 /// Payloads in the making. In this order: [`Assembly::find_in_place`], if the targets may hold something;
-/// [`Assembly::leave`], if something is not needed; [`Assembly::find_runs`]; then, where little is missing, until [`Assembly::pages`] wants no more,
-/// its bytes are fetched, [`Assembly::open_pages`], [`Assembly::find_chunks`], and, until
+/// [`Assembly::leave`], if something is not needed; [`Assembly::find_runs`]; then, where little is missing, until
+/// [`Assembly::pages`] wants no more, its bytes are fetched, [`Assembly::open_pages`], [`Assembly::find_chunks`], and, until
 /// [`Assembly::next_round`] wants no more, its bytes are fetched, [`Assembly::take`]; at last
 /// [`Assembly::copy_repeats`]. Where much is missing, the
 /// payload is taken as a whole instead ([`crate::Whole`]). Each payload's SHA-256 is then left to be checked.

@@ -4,12 +4,12 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use fluvial_delta::structure::{Extent, ReadAt as _};
+use fluvial_delta::structure::Extent;
 
 use super::Assembly;
 use super::copy::{ABSENT, KEPT, LEFT, REPEATED, WRITTEN};
 use crate::error::AssembleError;
-use crate::index::{Index, RunDigest, RunInfo};
+use crate::index::{Index, RunInfo};
 use crate::pieces::{OpenRun, State};
 use crate::scatter::Scatter;
 
@@ -40,13 +40,8 @@ impl Assembly<'_> {
         if !open_here.iter().all(is_done) {
             return Ok(false);
         }
-        let mut bytes = Vec::new();
         for open in open_here {
-            let payload = &self.payloads[open.payload as usize];
-            let info = payload.index.runs[open.run as usize];
-            bytes.resize(info.len as usize, 0);
-            payload.order.read_at(info.offset, &mut bytes).map_err(AssembleError::ReadTarget)?;
-            if RunDigest::of(self.hash, &bytes) != info.digest {
+            if !self.is_right(open)? {
                 return Ok(false);
             }
         }

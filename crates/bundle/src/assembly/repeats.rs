@@ -9,7 +9,6 @@ use fluvial_delta::structure::ReadAt as _;
 use super::Assembly;
 use super::copy::{ABSENT, REPEATED, WRITTEN};
 use crate::error::AssembleError;
-use crate::index::RunDigest;
 use crate::pieces::State;
 
 /// A run by its payload and its number there.
@@ -43,19 +42,12 @@ impl Assembly<'_> {
     /// # Errors
     /// As [`Assembly::copy_repeats`].
     pub fn copy_made_repeats(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
-        let is_made = |place: &Place| {
-            let found = self.open_runs.binary_search_by_key(place, |open| (open.payload, open.run));
-            found.is_ok_and(|open| {
-                self.pieces[self.open_runs[open].pieces()].iter().all(|piece| piece.state == State::Done)
-            })
-        };
-        let (made, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.repeats).into_iter().partition(|(from, _)| is_made(from));
-        self.repeats = others;
-        for (from, to) in made {
-            if !self.copy_repeat(from, to, true)? {
+        for (from, to) in std::mem::take(&mut self.repeats) {
+            if !self.is_made(from)? {
                 self.repeats.push((from, to));
+                continue;
             }
+            self.copy_repeat(from, to)?;
             if !progress(0) {
                 return Err(AssembleError::Cancelled);
             }
@@ -63,21 +55,26 @@ impl Assembly<'_> {
         Ok(())
     }
 
-    /// Copies a run to one that is like it; answers whether it did: if it `is_checked`, only what is right.
-    fn copy_repeat(&mut self, from: Place, to: Place, is_checked: bool) -> Result<bool, AssembleError> {
+    /// Whether a run is one of the pages at hand, and there, and right.
+    fn is_made(&self, place: Place) -> Result<bool, AssembleError> {
+        let found = self.open_runs.binary_search_by_key(&place, |open| (open.payload, open.run));
+        let Ok(open) = found.map(|index| &self.open_runs[index]) else { return Ok(false) };
+        let is_done = self.pieces[open.pieces()].iter().all(|piece| piece.state == State::Done);
+        Ok(is_done && self.is_right(open)?)
+    }
+
+    /// Copies a run to one that is like it.
+    fn copy_repeat(&mut self, from: Place, to: Place) -> Result<(), AssembleError> {
         let [from, to] = [from, to].map(|(payload, run)| {
             let payload = &self.payloads[payload as usize];
             (payload, payload.index.runs[run as usize], run as usize)
         });
         let mut bytes = vec![0; from.1.len as usize];
         from.0.order.read_at(from.1.offset, &mut bytes).map_err(AssembleError::ReadTarget)?;
-        if is_checked && RunDigest::of(self.hash, &bytes) != from.1.digest {
-            return Ok(false);
-        }
         to.0.order.write_at(to.1.offset, &bytes).map_err(AssembleError::Write)?;
         to.0.there[to.2].store(WRITTEN, Ordering::Release);
         self.tally.found_bytes += bytes.len() as u64;
-        Ok(true)
+        Ok(())
     }
 
     /// Copies the runs that are like others, once these were made: after [`Assembly::pages`] wanted no more. Only
@@ -87,7 +84,7 @@ impl Assembly<'_> {
     /// [`AssembleError::ReadTarget`], [`AssembleError::Write`], [`AssembleError::Cancelled`].
     pub fn copy_repeats(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
         for (from, to) in std::mem::take(&mut self.repeats) {
-            self.copy_repeat(from, to, false)?;
+            self.copy_repeat(from, to)?;
             if !progress(0) {
                 return Err(AssembleError::Cancelled);
             }

@@ -157,7 +157,7 @@ impl Assembly<'_> {
     }
 
     /// Whether the target holds a run as it should be.
-    fn is_right(&self, open: &OpenRun) -> Result<bool, AssembleError> {
+    pub(super) fn is_right(&self, open: &OpenRun) -> Result<bool, AssembleError> {
         let payload = &self.payloads[open.payload as usize];
         let info = payload.index.runs[open.run as usize];
         let mut bytes = vec![0; info.len as usize];

@@ -25,8 +25,8 @@ struct Slot {
     votes: u8,
 }
 
-/// What programs have taught, in direct-mapped tables of 2.3 MiB, made with the first lesson that has lines. It says the same whoever asks until it is
-/// taught, so that several programs can be told at a time and what is told does not hang on which comes first.
+/// What programs have taught, in direct-mapped tables of 2.3 MiB, made with the first lesson that has lines. It says
+/// the same whoever asks until it is taught, so that several programs can be told at a time and what is told does not hang on which comes first.
 #[derive(Default)]
 pub struct Shared {
     exact: Box<[Slot]>,

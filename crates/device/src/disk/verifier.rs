@@ -141,7 +141,7 @@ impl Shared {
             };
             self.medium.file().sync_data()?;
             let mut written = self.lock();
-            written.synced(&blocks);
+            written.synced(&blocks, self.kind);
             written.unsynced_bytes -= bytes;
             self.changed.notify_all();
             if is_last {
@@ -250,7 +250,7 @@ impl Verifier {
 
     fn begin_with(medium: Medium, whole: bool, kind: Kind) -> io::Result<Self> {
         let pages = whole.then(|| Pages::new(medium.len()));
-        let written = Mutex::new(Written::new(medium.len(), kind, !whole));
+        let written = Mutex::new(Written::new(medium.len(), !whole));
         // SHA-256 is made where a journal is kept: whoever keeps it syncs the medium, and what is gathered is not there.
         let gather = (kind == Kind::Blake3).then(|| Mutex::new(Gather::new(medium.len())));
         let shared = Arc::new(Shared { medium, kind, pages, written, gather, changed: Condvar::new() });
@@ -533,11 +533,11 @@ mod tests {
 
     #[test]
     fn a_large_result_takes_no_more_memory() {
-        let written = Written::new(64 << 30, Kind::Sha256, false);
+        let written = Written::new(64 << 30, false);
         assert_eq!(written.missing.len(), 1 << 14);
         assert_eq!(written.block_bytes, 4 << 20);
-        assert_eq!(Written::new(100, Kind::Blake3, false).missing, [100]);
-        assert!(Written::new(0, Kind::Blake3, false).missing.is_empty());
+        assert_eq!(Written::new(100, false).missing, [100]);
+        assert!(Written::new(0, false).missing.is_empty());
     }
 
     #[test]

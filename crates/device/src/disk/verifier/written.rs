@@ -14,7 +14,6 @@ const BLOCKS_MAX: u64 = 1 << 14;
 /// What is written so far.
 #[derive(Debug)]
 pub struct Written {
-    pub kind: Kind,
     pub block_bytes: u64,
     pub len: u64,
     /// How many bytes of each block are not written.
@@ -43,12 +42,11 @@ pub struct Written {
 
 impl Written {
     /// Nothing of `len` bytes is written; with `is_unknown`, some may be.
-    pub fn new(len: u64, kind: Kind, is_unknown: bool) -> Self {
+    pub fn new(len: u64, is_unknown: bool) -> Self {
         let block_bytes = len.div_ceil(BLOCKS_MAX).next_power_of_two().max(BLOCK_BYTES_MIN);
         let starts = (0..len).step_by(block_bytes as usize);
         let missing: Vec<u32> = starts.map(|start| (len - start).min(block_bytes) as u32).collect();
         Self {
-            kind,
             block_bytes,
             len,
             is_synced: vec![false; missing.len()],
@@ -93,10 +91,10 @@ impl Written {
     }
 
     /// Notes that these blocks are on the disk.
-    pub fn synced(&mut self, blocks: &[u32]) {
+    pub fn synced(&mut self, blocks: &[u32], kind: Kind) {
         for &block in blocks {
             self.is_synced[block as usize] = true;
-            if self.kind == Kind::Blake3 {
+            if kind == Kind::Blake3 {
                 self.ready.insert(block);
             }
         }
