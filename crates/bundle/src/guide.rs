@@ -5,6 +5,7 @@
 //! look into programs.
 
 use std::io;
+use std::ops::Range;
 
 use fluvial_delta::structure::ReadAt;
 
@@ -15,6 +16,9 @@ use crate::survey::Offer;
 /// Streams of the same length that are compared beyond their first run, at most: the time is bounded, whatever is
 /// published.
 const TRIES_MAX: usize = 4;
+
+/// So much of a stream is read at a time: runs are short, and asking for each takes longer than comparing it.
+const AHEAD_BYTES: u64 = 128 << 10;
 
 /// Streams whose runs are known, by their length.
 #[derive(Debug, Clone, Default)]
@@ -60,38 +64,62 @@ impl<'a> Guide<'a> {
     }
 
     /// The runs of a stream, with places in it, and whether it is a program, where it is the same as one that is
-    /// known; `None` else. `offer` hears of each run that is the same, also where a later one is not.
+    /// known; `None` else. `offer` hears of each run that is the same, also where a later one is not. The stream is read to
+    /// `window`.
     ///
     /// # Errors
     /// Whatever the medium reports.
     pub(crate) fn runs_of(
         &self,
         stream: &dyn ReadAt,
+        window: &mut Vec<u8>,
         hash: HashKind,
         offer: &Offer<'_>,
     ) -> io::Result<Option<(Vec<RunInfo>, bool)>> {
-        let mut bytes = Vec::new();
+        let mut ahead = Ahead { stream, bytes: window, range: 0..0 };
         let mut start = Start { len: 0, digest: None };
         let mut tries = 0;
         for known in self.like(stream.len()) {
             if start.len != known.runs[0].len {
-                bytes.resize(known.runs[0].len as usize, 0);
-                stream.read_at(0, &mut bytes)?;
-                start = Start::of(&bytes, hash);
+                start = Start::of(ahead.get(0, known.runs[0].len)?, hash);
             }
             if !start.is(&known.runs[0]) {
                 continue;
             }
-            if let Some(runs) = compare(stream, known.runs, &mut bytes, hash, offer)? {
+            if let Some(runs) = compare(&mut ahead, known.runs, hash, offer)? {
                 return Ok(Some((runs, known.is_program)));
             }
-            start.len = 0;
             tries += 1;
             if tries == TRIES_MAX {
                 break;
             }
         }
         Ok(None)
+    }
+}
+
+/// Bytes of a stream, which are read several runs at a time.
+struct Ahead<'a> {
+    stream: &'a dyn ReadAt,
+    /// Never made shorter: making it longer takes time.
+    bytes: &'a mut Vec<u8>,
+    /// Which bytes of the stream stand at its start.
+    range: Range<u64>,
+}
+
+impl Ahead<'_> {
+    fn get(&mut self, offset: u64, len: u32) -> io::Result<&[u8]> {
+        let end = offset + u64::from(len);
+        if offset < self.range.start || self.range.end < end {
+            let ahead = offset..(offset + AHEAD_BYTES).min(self.stream.len()).max(end);
+            let len = (ahead.end - ahead.start) as usize;
+            self.bytes.resize(self.bytes.len().max(len), 0);
+            self.range = 0..0;
+            self.stream.read_at(offset, &mut self.bytes[..len])?;
+            self.range = ahead;
+        }
+        let at = (offset - self.range.start) as usize;
+        Ok(&self.bytes[at..at + len as usize])
     }
 }
 
@@ -114,23 +142,19 @@ impl Start {
     }
 }
 
-/// The runs of a stream, of which the first stands in `bytes`, if they are those that are known.
+/// The runs of a stream, of which the first was compared, if they are those that are known.
 fn compare(
-    stream: &dyn ReadAt,
+    ahead: &mut Ahead<'_>,
     known: &[RunInfo],
-    bytes: &mut Vec<u8>,
     hash: HashKind,
     offer: &Offer<'_>,
 ) -> io::Result<Option<Vec<RunInfo>>> {
     let mut runs = Vec::with_capacity(known.len());
     let mut offset = 0;
     for run in known {
-        if offset > 0 {
-            bytes.resize(run.len as usize, 0);
-            stream.read_at(offset, bytes)?;
-            if !Start::of(bytes, hash).is(run) {
-                return Ok(None);
-            }
+        let bytes = ahead.get(offset, run.len)?;
+        if offset > 0 && !Start::of(bytes, hash).is(run) {
+            return Ok(None);
         }
         let packed_len = if run.is_zeros() { 0 } else { run.len };
         let run = RunInfo { offset, packed_offset: 0, packed_len, ..*run };
@@ -148,7 +172,7 @@ mod tests {
     use super::*;
     use crate::cut::tests::noise;
     use crate::cutting::Cutting;
-    use crate::survey::Survey;
+    use crate::survey::{Seen, Survey};
     use crate::write::{Payload, index_of};
     use fluvial_delta::structure::{Extent, Files};
 
@@ -175,8 +199,13 @@ mod tests {
             offered.lock().unwrap().push(run.offset);
         };
         let survey = Survey::guided(Cutting::Files, HashKind::default(), guide.clone());
-        let mut seen = survey.see(&[&stream], &offer);
-        (seen.remove(0).runs, offered.into_inner().unwrap())
+        let mut runs = Vec::new();
+        let hear = |_, seen: Seen| {
+            runs = seen.runs;
+            Ok::<(), ()>(())
+        };
+        survey.see(&[&stream], &offer, hear).unwrap();
+        (runs, offered.into_inner().unwrap())
     }
 
     #[test]
@@ -198,7 +227,8 @@ mod tests {
             assert!(all.iter().all(|place| offered.contains(place)));
         }
         let hash = HashKind::default();
-        let is_known = |stream: &Vec<u8>| guide.runs_of(stream, hash, &|_, _| {}).unwrap().is_some();
+        let is_known =
+            |stream: &Vec<u8>| guide.runs_of(stream, &mut Vec::new(), hash, &|_, _| {}).unwrap().is_some();
         assert!(known.iter().all(is_known));
         assert!(!others.iter().any(is_known));
     }

@@ -24,6 +24,7 @@ mod guesses;
 mod guide;
 mod hash;
 mod have;
+mod in_order;
 mod index;
 pub mod limits;
 mod manifest;

@@ -4,17 +4,14 @@ use std::io;
 use std::sync::atomic::AtomicUsize;
 
 use fluvial_delta::structure::ReadAt;
-use rayon::prelude::*;
 
 use crate::cut::cut;
 use crate::cutting::Cutting;
 use crate::guide::Guide;
 use crate::hash::HashKind;
+use crate::in_order::in_order;
 use crate::index::RunInfo;
 use crate::notes::{NOTES_BYTES_MAX, Noted};
-
-/// Streams that are cut at a time, on all threads.
-pub(crate) const BATCH_STREAMS: usize = 256;
 
 /// Hears of every run and its bytes, on any thread and in any order.
 pub type Offer<'a> = dyn Fn(&RunInfo, &[u8]) + Sync + 'a;
@@ -56,13 +53,23 @@ impl<'a> Survey<'a> {
         Self { room: AtomicUsize::new(0), ..self }
     }
 
-    /// Looks at streams, on all threads; `offer` hears of every run while its bytes are in memory.
-    pub(crate) fn see(&self, streams: &[&dyn ReadAt], offer: &Offer<'_>) -> Vec<Seen> {
-        streams.par_iter().map(|stream| self.see_one(*stream, offer)).collect()
+    /// Looks at streams, on all threads; `offer` hears of every run while its bytes are in memory, and `hear` of every
+    /// stream, in their order.
+    ///
+    /// # Errors
+    /// What `hear` answers.
+    pub(crate) fn see<E>(
+        &self,
+        streams: &[&dyn ReadAt],
+        offer: &Offer<'_>,
+        hear: impl FnMut(usize, Seen) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let threads = rayon::current_num_threads();
+        in_order(streams, threads, |window, stream| self.see_one(*stream, window, offer), hear)
     }
 
-    fn see_one(&self, stream: &dyn ReadAt, offer: &Offer<'_>) -> Seen {
-        match self.guide.runs_of(stream, self.hash, offer) {
+    fn see_one(&self, stream: &dyn ReadAt, window: &mut Vec<u8>, offer: &Offer<'_>) -> Seen {
+        match self.guide.runs_of(stream, window, self.hash, offer) {
             Ok(Some((runs, is_program))) => Seen { runs, is_program, noted: None, fault: None },
             Ok(None) => self.cut(stream, offer),
             Err(fault) => Seen { runs: Vec::new(), is_program: false, noted: None, fault: Some(fault) },

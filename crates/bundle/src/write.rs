@@ -19,7 +19,7 @@ use crate::pack::pack_run;
 use crate::page::{self, Listed, Page};
 use crate::parity::{self, PARITY_BYTES};
 use crate::scatter::{Scatter, between};
-use crate::survey::{BATCH_STREAMS, Offer, Seen, Survey};
+use crate::survey::{Offer, Seen, Survey};
 
 /// Runs that are packed at a time, on all threads.
 const BATCH_RUNS: usize = 64;
@@ -170,32 +170,27 @@ pub fn index_of(
     let streams: Vec<&dyn ReadAt> = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
     let mut offset = 0;
     let mut notes = Notes::default();
-    for (batch, streams) in streams.chunks(BATCH_STREAMS).enumerate() {
-        for (number, Seen { runs, is_program, noted, fault }) in
-            survey.see(streams, offer).into_iter().enumerate()
-        {
-            if let Some(fault) = fault {
-                return Err(WriteError::Read(fault));
-            }
-            let stream = batch * BATCH_STREAMS + number;
-            if let Some(noted) = noted {
-                notes.add(stream, noted);
-            }
-            for mut run in runs {
-                run.offset = offset;
-                offset += u64::from(run.len);
-                index.runs.push(run);
-                if !progress(u64::from(run.len)) {
-                    return Err(WriteError::Cancelled);
-                }
-            }
-            // What stands between files is none of them.
-            if stream > 0 {
-                index.programs.push(is_program);
+    survey.see(&streams, offer, |stream, Seen { runs, is_program, noted, fault }| {
+        if let Some(fault) = fault {
+            return Err(WriteError::Read(fault));
+        }
+        if let Some(noted) = noted {
+            notes.add(stream, noted);
+        }
+        for mut run in runs {
+            run.offset = offset;
+            offset += u64::from(run.len);
+            index.runs.push(run);
+            if !progress(u64::from(run.len)) {
+                return Err(WriteError::Cancelled);
             }
         }
-        limit("the payload's list of runs", index.runs.len() as u64, RUNS_MAX as u64)?;
-    }
+        // What stands between files is none of them.
+        if stream > 0 {
+            index.programs.push(is_program);
+        }
+        limit("the payload's list of runs", index.runs.len() as u64, RUNS_MAX as u64)
+    })?;
     index.place_unpacked();
     Ok((index, notes))
 }

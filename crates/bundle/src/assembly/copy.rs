@@ -33,9 +33,9 @@ pub(super) const LEFT: u8 = 4;
 
 /// Puts runs in place while what the device has is cut for the first time: each is in memory then.
 pub struct Early<'b, 'a> {
-    pub(super) wanted: Arc<[WantedRun]>,
-    pub(super) payloads: &'b [Payload<'a>],
-    pub(super) has_room: &'b (dyn Fn() -> bool + Sync),
+    pub(super) wanted: Vec<WantedRun>,
+    goals: Vec<Goal<'a>>,
+    has_room: &'b (dyn Fn() -> bool + Sync),
 }
 
 impl Early<'_, '_> {
@@ -45,16 +45,16 @@ impl Early<'_, '_> {
             return;
         }
         for &(_, _, payload, index) in wanted_like(&self.wanted, run.digest, bytes.len() as u32) {
-            let payload = &self.payloads[payload as usize];
-            let state = &payload.there[index as usize];
+            let goal = &self.goals[payload as usize];
+            let state = &goal.there[index as usize];
             if !(self.has_room)() {
                 return;
             }
             if state.compare_exchange(ABSENT, WRITTEN, Ordering::AcqRel, Ordering::Acquire).is_err() {
                 continue;
             }
-            let place = payload.index.runs[index as usize].offset;
-            if payload.order.write_at(place, bytes).is_err() {
+            let place = goal.index.runs[index as usize].offset;
+            if goal.order.write_at(place, bytes).is_err() {
                 state.store(ABSENT, Ordering::Release);
             }
         }
@@ -150,8 +150,9 @@ impl Copies<'_> {
 impl<'a> Assembly<'a> {
     /// What is wanted of the old streams, to be put in place while they are cut for the first time, as long as
     /// there `has_room`.
-    pub fn early<'b>(&'b self, has_room: &'b (dyn Fn() -> bool + Sync)) -> Early<'b, 'a> {
-        Early { wanted: self.wanted_runs().into(), payloads: &self.payloads, has_room }
+    pub fn early<'b>(&self, has_room: &'b (dyn Fn() -> bool + Sync)) -> Early<'b, 'a> {
+        let goals = self.payloads.iter().map(Payload::goal).collect();
+        Early { wanted: self.wanted_runs(), goals, has_room }
     }
 
     /// What was found and is not in place yet.

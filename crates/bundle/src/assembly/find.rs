@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use fluvial_delta::structure::Extent;
 
 use super::Assembly;
-use super::copy::{Early, LEFT};
+use super::copy::LEFT;
 use super::left::is_there;
 use crate::error::AssembleError;
 use crate::guide::Guide;
 use crate::index::{Index, RunDigest, RunInfo};
 use crate::notes::Notes;
 use crate::pieces::{IN_PLACE, NOWHERE};
-use crate::survey::{BATCH_STREAMS, Survey};
+use crate::survey::Survey;
 
 impl<'a> Assembly<'a> {
     /// Looks for whole runs in the old streams, on all threads, and puts them in place. Old streams that cannot be
@@ -23,32 +23,26 @@ impl<'a> Assembly<'a> {
     /// [`AssembleError::Write`], [`AssembleError::Cancelled`].
     pub fn find_runs(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
         let old = Arc::clone(&self.old);
-        let wanted: Arc<[WantedRun]> = self.wanted_runs().into();
-        let mut extents = old.extents().iter().enumerate();
+        let early = self.early(&|| true);
         let (survey, mut notes) = (self.survey(), Notes::default());
-        for batch in old.streams().chunks(BATCH_STREAMS) {
-            let seen = {
-                let early =
-                    Early { wanted: Arc::clone(&wanted), payloads: &self.payloads, has_room: &|| true };
-                survey.see(batch, &|run, bytes| early.offer(run, bytes))
-            };
-            for (seen, (number, extent)) in seen.into_iter().zip(&mut extents) {
-                // What cannot be read is not there: it is fetched instead.
-                let mut is_unchanged = true;
-                for run in &seen.runs {
-                    let place = extent.offset + run.offset;
-                    is_unchanged &= self.note(&wanted, run, place);
-                    told(progress, run.len as usize)?;
-                }
-                self.unchanged_streams[number] = is_unchanged;
-                if let Some(noted) = seen.noted.filter(|_| !is_unchanged) {
-                    notes.add(number, noted);
-                }
-                if seen.is_program {
-                    self.old_programs.push(*extent);
-                }
+        survey.see(old.streams(), &|run, bytes| early.offer(run, bytes), |number, seen| {
+            let extent = old.extents()[number];
+            // What cannot be read is not there: it is fetched instead.
+            let mut is_unchanged = true;
+            for run in &seen.runs {
+                let place = extent.offset + run.offset;
+                is_unchanged &= self.note(&early.wanted, run, place);
+                told(progress, run.len as usize)?;
             }
-        }
+            self.unchanged_streams[number] = is_unchanged;
+            if let Some(noted) = seen.noted.filter(|_| !is_unchanged) {
+                notes.add(number, noted);
+            }
+            if seen.is_program {
+                self.old_programs.push(extent);
+            }
+            Ok(())
+        })?;
         self.notes = notes;
         self.put_in_place(progress).map(|_| ())
     }

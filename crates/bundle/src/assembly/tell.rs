@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{panic, thread};
+use std::sync::atomic::Ordering;
+use std::thread;
 
 use fluvial_delta::predict::HEAD_BYTES;
 use fluvial_delta::structure::Extent;
@@ -13,6 +13,7 @@ use super::rounds::levels_of;
 use super::{Assembly, Payload};
 use crate::error::AssembleError;
 use crate::guesses::GuessWriter;
+use crate::in_order::in_order;
 use crate::parity::{self, PARITY_BYTES};
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State, places};
 use crate::programs::{self, Bytes, Failed, Known, Open, PROVED_SHARE, Program, Resolved};
@@ -149,29 +150,18 @@ pub(super) fn each_in_order<T: Sync, R: Send>(
     items: &[T],
     each: impl Fn(&T) -> Result<R, AssembleError> + Sync,
 ) -> Result<Vec<R>, AssembleError> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(index) else { return Ok(done) };
-            done.push((index, each(item)?));
-        }
-    };
-    let tellers = thread::available_parallelism().map_or(1, usize::from).min(TELLERS_MAX);
-    let mut done = thread::scope(|scope| {
-        let others: Vec<_> = (1..tellers).map(|_| scope.spawn(work)).collect();
-        let mut done = work();
-        for other in others {
-            let more = other.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
-            if let Ok(done) = &mut done {
-                done.extend(more?);
-            }
-        }
-        done
-    })?;
-    done.sort_unstable_by_key(|(index, _)| *index);
-    Ok(done.into_iter().map(|(_, result)| result).collect())
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(TELLERS_MAX);
+    let mut results = Vec::with_capacity(items.len());
+    in_order(
+        items,
+        threads,
+        |(): &mut (), item| each(item),
+        |_, result| {
+            results.push(result?);
+            Ok(())
+        },
+    )?;
+    Ok(results)
 }
 
 /// The run that a piece is of.
