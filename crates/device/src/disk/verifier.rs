@@ -73,7 +73,7 @@ struct Shared {
     pages: Option<Pages>,
     written: Mutex<Written>,
     /// What is not written yet, where blocks are waited for.
-    gather: Option<Mutex<Gather>>,
+    gather: Option<Gather>,
     /// Hears of everything that somebody may wait for.
     changed: Condvar,
 }
@@ -83,13 +83,9 @@ impl Shared {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gather(&self) -> Option<MutexGuard<'_, Gather>> {
-        self.gather.as_ref().map(|gather| gather.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Writes what was gathered.
     fn flush(&self) -> io::Result<()> {
-        self.gather().map_or(Ok(()), |mut gather| gather.flush(&mut |at, bytes| self.write(at, bytes)))
+        self.gather.as_ref().map_or(Ok(()), |gather| gather.flush(&|at, bytes| self.write(at, bytes)))
     }
 
     /// Writes, and counts it.
@@ -252,7 +248,7 @@ impl Verifier {
         let pages = whole.then(|| Pages::new(medium.len()));
         let written = Mutex::new(Written::new(medium.len(), !whole));
         // SHA-256 is made where a journal is kept: whoever keeps it syncs the medium, and what is gathered is not there.
-        let gather = (kind == Kind::Blake3).then(|| Mutex::new(Gather::new(medium.len())));
+        let gather = (kind == Kind::Blake3).then(|| Gather::new(medium.len()));
         let shared = Arc::new(Shared { medium, kind, pages, written, gather, changed: Condvar::new() });
         let mut verifier = Self { shared: Arc::clone(&shared), syncer: None, hasher: None };
         let thread = |name: &str| Builder::new().name(name.into()).stack_size(STACK_BYTES);
@@ -276,7 +272,7 @@ impl Verifier {
     /// The ranges, in order, will be written, and are zeros. Once, before anything is written: then what stands beside
     /// them needs not wait for them.
     pub fn foretell_zeros(&self, ranges: Vec<Range<u64>>) {
-        if let Some(mut gather) = self.shared.gather() {
+        if let Some(gather) = &self.shared.gather {
             gather.foretell_zeros(ranges);
         }
     }
@@ -343,12 +339,11 @@ impl ReadAt for Verifier {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let medium = &self.shared.medium;
-        let Some(gather) = self.shared.gather() else { return medium.read_at(offset, buf) };
+        let Some(gather) = &self.shared.gather else { return medium.read_at(offset, buf) };
         if offset.checked_add(buf.len() as u64).is_none_or(|end| end > medium.len()) {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         let missing = gather.read(offset, buf);
-        drop(gather);
         missing.into_iter().try_for_each(|range| medium.read_at(offset + range.start as u64, &mut buf[range]))
     }
 }
@@ -356,8 +351,8 @@ impl ReadAt for Verifier {
 impl Target for Verifier {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.shared.wait_for_room(UNSYNCED_BYTES_MAX);
-        match self.shared.gather() {
-            Some(mut gather) => gather.put(offset, bytes, &mut |at, bytes| self.shared.write(at, bytes)),
+        match &self.shared.gather {
+            Some(gather) => gather.put(offset, bytes, &|at, bytes| self.shared.write(at, bytes)),
             None => self.shared.write(offset, bytes),
         }
     }
