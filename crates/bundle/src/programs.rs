@@ -122,6 +122,8 @@ pub(crate) struct Program<'a> {
     pub(crate) old_programs: &'a [Extent],
     /// What other programs have taught.
     pub(crate) shared: &'a Shared,
+    /// Whether pieces without a like are told.
+    pub(crate) tells_strangers: bool,
     /// Reads the syndromes of a piece; answers how many bytes of them there are.
     pub(crate) parity: &'a dyn Fn(u32, &mut [u8; PARITY_BYTES]) -> usize,
 }
@@ -210,7 +212,8 @@ fn resolve_from(
         Ok(predictor.tell(cover, done, &mut bytes, &is_known)?)
     })?;
     let mut telling = Telling::default();
-    let open = widened(ranges(known, |one| one.open.is_some()), REACH_BYTES, program.extent.len);
+    let open = ranges(known, |one| program.tells(one).is_some());
+    let open = widened(open, REACH_BYTES, program.extent.len);
     each_step(&mut predictor, &covers, &open, |predictor, cover, done, new| {
         if resolved.is_vain() {
             return Ok(());
@@ -220,7 +223,7 @@ fn resolve_from(
         predictor.tell(cover, done, &mut bytes, &is_known)?;
         let old = covers[cover].old + done;
         for index in parts(known, &new) {
-            let Some(open) = known[index].open else { continue };
+            let Some(open) = program.tells(&known[index]) else { continue };
             if !telling.take(index, &known[index], &new, &bytes, old) {
                 continue;
             }
@@ -405,6 +408,11 @@ impl Telling {
 }
 
 impl Program<'_> {
+    /// What is to be told of a part, if anything.
+    fn tells(&self, part: &Known) -> Option<Open> {
+        part.open.filter(|_| self.tells_strangers || !part.is_strange())
+    }
+
     /// Reads what is known of so many bytes; the others are anything.
     fn read(&self, known: &[Known], at: u64, len: u64, bytes: &mut Vec<u8>) -> Result<(), Failed> {
         bytes.resize(len as usize, 0);

@@ -358,9 +358,11 @@ impl<'a> Predictor<'a> {
     ) -> Result<(), PredictError> {
         let is_known = |range: Range<usize>| known.get(range).is_some_and(|known| !known.contains(&false));
         self.aim(cover, done, bytes, |range, _, new| is_known(range).then_some(new))?;
-        for ((byte, predicted), &known) in bytes.iter_mut().zip(&self.bytes).zip(known) {
-            // Without a branch for each byte.
-            *byte = if known { *byte } else { *predicted };
+        let len = bytes.len().min(known.len());
+        for ((byte, predicted), known) in bytes[..len].iter_mut().zip(&self.bytes[..len]).zip(&known[..len]) {
+            // Without a branch, so that many bytes are chosen at a time.
+            let mask = u8::from(*known).wrapping_neg();
+            *byte = *byte & mask | *predicted & !mask;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::shelf::Shelf;
 
 /// Levels of parity that are fetched for a chunk of which the old space has no like: of those most cannot be told
 /// by any parity, so the dearest level costs more than it saves.
-const LEVELS_OF_STRANGERS: usize = 2;
+pub(super) const LEVELS_OF_STRANGERS: usize = 2;
 
 /// Of a program, of which less than one part in so many is known, nothing more is told.
 const KNOWN_SHARE: u64 = 16;

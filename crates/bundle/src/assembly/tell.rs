@@ -9,7 +9,7 @@ use fluvial_delta::predict::HEAD_BYTES;
 use fluvial_delta::structure::Extent;
 
 use super::copy::{KEPT, WRITTEN};
-use super::rounds::levels_of;
+use super::rounds::{LEVELS_OF_STRANGERS, levels_of};
 use super::{Assembly, Payload};
 use crate::error::AssembleError;
 use crate::guesses::GuessWriter;
@@ -103,6 +103,8 @@ impl Assembly<'_> {
             let Some(open) = open_run_of(&self.open_runs, piece) else { return 0 };
             read_parity(payload, open, piece, levels, fetched, bytes)
         };
+        // Behind the last level nothing is told any more.
+        let is_last = levels == parity::LEVELS.len();
         let program = Program {
             hash: self.hash,
             extent,
@@ -110,10 +112,10 @@ impl Assembly<'_> {
             old: &*self.old,
             old_programs: &self.old_programs,
             shared: &self.shared,
+            // The last level is not fetched for them: of what was told with the one before, hardly any comes right now.
+            tells_strangers: levels <= LEVELS_OF_STRANGERS,
             parity: &parity,
         };
-        // Behind the last level nothing is told any more.
-        let is_last = levels == parity::LEVELS.len();
         let mut guesses = if is_last { GuessWriter::none() } else { GuessWriter::new(&self.spool) };
         let taught = self.told.get(&(number, extent.offset)).map(|told| &told.taught);
         let taught = taught.and_then(|taught| Taught::read(&mut self.spool.reader(taught), extent.len).ok());
