@@ -9,6 +9,7 @@ mod left;
 mod pages;
 mod repeats;
 mod rounds;
+mod syndromes;
 mod take;
 mod tell;
 

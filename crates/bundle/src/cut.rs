@@ -85,11 +85,11 @@ pub fn cut<E>(
     let mut window = Window::open(stream, cutting);
     loop {
         window.fill().map_err(&failed)?;
-        if window.raw.is_empty() {
+        if window.raw().is_empty() {
             return Ok(());
         }
         let run = window.next_run(hash, with_digests);
-        each(&run, &window.raw[..run.len])?;
+        each(&run, &window.raw()[..run.len])?;
         window.drop_front(run.len);
     }
 }
@@ -101,6 +101,9 @@ struct Window<'a> {
     masker: Option<Masker<'a>>,
     /// Where the first byte stands in the stream.
     start: u64,
+    /// Bytes that were cut already, and are moved out of the way only when more are read: so each is moved once at most.
+    cut_bytes: usize,
+    /// Those, and the bytes that are looked at.
     raw: Vec<u8>,
     /// The same with references masked; nothing where the stream is no program.
     masked: Vec<u8>,
@@ -109,15 +112,28 @@ struct Window<'a> {
 impl<'a> Window<'a> {
     fn open(stream: &'a dyn ReadAt, cutting: Cutting) -> Self {
         let masker = if cutting == Cutting::Files { Masker::open(stream) } else { None };
-        Self { stream, cutting, masker, start: 0, raw: Vec::new(), masked: Vec::new() }
+        Self { stream, cutting, masker, start: 0, cut_bytes: 0, raw: Vec::new(), masked: Vec::new() }
+    }
+
+    /// The bytes that are looked at.
+    fn raw(&self) -> &[u8] {
+        &self.raw[self.cut_bytes..]
+    }
+
+    /// The same, with references masked where the stream is a program.
+    fn masked(&self) -> &[u8] {
+        if self.masker.is_some() { &self.masked[self.cut_bytes..] } else { self.raw() }
     }
 
     fn fill(&mut self) -> io::Result<()> {
-        let mut at = self.start + self.raw.len() as u64;
+        let mut at = self.start + self.raw().len() as u64;
         let run_bytes_max = self.cutting.run_bytes_max();
-        if self.raw.len() >= run_bytes_max || at == self.stream.len() {
+        if self.raw().len() >= run_bytes_max || at == self.stream.len() {
             return Ok(());
         }
+        self.raw.drain(..self.cut_bytes);
+        self.masked.drain(..self.cut_bytes.min(self.masked.len()));
+        self.cut_bytes = 0;
         while self.raw.len() < AHEAD_BYTES_MIN.max(2 * run_bytes_max) && at < self.stream.len() {
             // Steps begin at multiples of their length, whatever was cut before.
             let len = (self.stream.len() - at).min(MASK_STEP_BYTES as u64) as usize;
@@ -140,20 +156,19 @@ impl<'a> Window<'a> {
             let digest = RunDigest([0; 12]);
             return Run { offset: self.start, len: zeros, digest, is_program, chunks: Vec::new() };
         }
-        let masked = if self.masker.is_some() { &self.masked } else { &self.raw };
+        let (raw, masked) = (self.raw(), self.masked());
         let mut chunks = Vec::new();
         let mut len = 0;
         while len < masked.len() {
             // Zeros are a run of their own.
-            let is_zeros = |ahead: &[u8]| ahead.iter().all(|&byte| byte == 0);
-            if len > 0 && self.raw.get(len..len + ZEROS_BYTES_MIN).is_some_and(is_zeros) {
+            if len > 0 && raw.get(len..len + ZEROS_BYTES_MIN).is_some_and(is_zeros) {
                 break;
             }
             let (chunk_len, ends) = self.next_chunk(masked, len);
             let here = len..len + chunk_len;
             let mut chunk = Chunk { len: chunk_len as u32, key: 0, check: 0 };
             if with_digests {
-                let (key, check) = digests(kind, &self.raw[here.clone()]);
+                let (key, check) = digests(kind, &raw[here.clone()]);
                 chunk.check = check;
                 chunk.key = if self.masker.is_some() { digests(kind, &masked[here]).0 } else { key };
             }
@@ -163,7 +178,7 @@ impl<'a> Window<'a> {
                 break;
             }
         }
-        let digest = RunDigest::of(kind, &self.raw[..len]);
+        let digest = RunDigest::of(kind, &raw[..len]);
         Run { offset: self.start, len, digest, is_program: self.masker.is_some(), chunks }
     }
 
@@ -180,8 +195,8 @@ impl<'a> Window<'a> {
 
     /// How many bytes at the start are zeros, if that is enough for a run of them; else 0.
     fn zeros(&self) -> usize {
-        let ahead = &self.raw[..self.raw.len().min(ZERO_RUN_BYTES_MAX)];
-        let zeros = ahead.iter().position(|&byte| byte != 0).unwrap_or(ahead.len());
+        let ahead = &self.raw()[..self.raw().len().min(ZERO_RUN_BYTES_MAX)];
+        let zeros = leading_zeros(ahead);
         let is_end = self.start + zeros as u64 == self.stream.len();
         let step = match self.cutting {
             // Blocks stand at multiples of their length, also behind zeros.
@@ -193,10 +208,22 @@ impl<'a> Window<'a> {
     }
 
     fn drop_front(&mut self, len: usize) {
-        self.raw.drain(..len);
-        self.masked.drain(..len.min(self.masked.len()));
+        self.cut_bytes += len;
         self.start += len as u64;
     }
+}
+
+/// How many bytes at the start are zeros.
+fn leading_zeros(bytes: &[u8]) -> usize {
+    let (blocks, _) = bytes.as_chunks::<64>();
+    let blocks = blocks.iter().take_while(|block| block.iter().fold(0, |any, byte| any | byte) == 0).count();
+    let rest = &bytes[blocks * 64..];
+    blocks * 64 + rest.iter().take_while(|&&byte| byte == 0).count()
+}
+
+/// Whether all bytes are zeros.
+pub(crate) fn is_zeros(bytes: &[u8]) -> bool {
+    leading_zeros(bytes) == bytes.len()
 }
 
 /// Key and check of bytes that are as they are.
@@ -281,6 +308,18 @@ pub(crate) mod tests {
             let inside = 100_000_usize.div_ceil(chunker.bytes_avg()) + 1;
             // Beside what was changed, both ends of what was zeros before.
             assert!(chunks <= inside + 3, "{name}: {chunks}");
+        }
+    }
+
+    #[test]
+    fn zeros_end_where_something_else_stands() {
+        for len in [0, 1, 63, 64, 65, 1000] {
+            let mut bytes = vec![0; len];
+            assert_eq!(leading_zeros(&bytes), len);
+            for at in (0..len).rev() {
+                bytes[at] = 1 + at as u8 % 200;
+                assert_eq!(leading_zeros(&bytes), at);
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use fluvial_delta::structure::ReadAt;
 
+use crate::cut::is_zeros;
 use crate::hash::HashKind;
 use crate::index::{Index, RunDigest, RunInfo};
 use crate::survey::Offer;
@@ -133,8 +134,7 @@ struct Start {
 
 impl Start {
     fn of(bytes: &[u8], hash: HashKind) -> Self {
-        let is_zeros = bytes.iter().all(|&byte| byte == 0);
-        Self { len: bytes.len() as u32, digest: (!is_zeros).then(|| RunDigest::of(hash, bytes)) }
+        Self { len: bytes.len() as u32, digest: (!is_zeros(bytes)).then(|| RunDigest::of(hash, bytes)) }
     }
 
     fn is(&self, run: &RunInfo) -> bool {

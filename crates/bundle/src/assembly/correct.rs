@@ -7,7 +7,8 @@ use fluvial_delta::apply::Target as _;
 
 use super::Assembly;
 use super::rounds::levels_of;
-use super::tell::{each_in_order, open_run_of, read_parity};
+use super::syndromes::Syndromes;
+use super::tell::{each_in_order, open_run_of};
 use crate::error::AssembleError;
 use crate::guesses::{self, Guess};
 use crate::parity::PARITY_BYTES;
@@ -67,6 +68,7 @@ impl Assembly<'_> {
         let mut proved = Vec::new();
         // There may be several guesses of a piece.
         let mut are_proved = HashSet::new();
+        let mut syndromes = Syndromes::new(payload, number, fetched);
         let mut parity = [0; PARITY_BYTES];
         let mut reader = self.spool.reader(guesses);
         let mut guess = Guess::default();
@@ -80,7 +82,7 @@ impl Assembly<'_> {
             if open.payload as usize != number || guess.bytes.len() != piece.len as usize {
                 return Err(Failed::Lost);
             }
-            let len = read_parity(payload, open, guess.piece, levels, fetched, &mut parity);
+            let len = syndromes.read(open, guess.piece, levels, &mut parity);
             if correct(self.hash, piece.check, &mut guess.bytes, &parity[..len]) {
                 let before = &self.pieces[open.first as usize..guess.piece as usize];
                 let before_bytes: u64 = before.iter().map(|piece| u64::from(piece.len)).sum();

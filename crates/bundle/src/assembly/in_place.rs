@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::copy::KEPT;
 use super::{Assembly, Payload};
+use crate::cut::is_zeros;
 use crate::error::AssembleError;
 use crate::hash::HashKind;
 use crate::index::{Index, ROW_DIGEST_BYTES, RunDigest, RunInfo};
@@ -117,11 +118,7 @@ impl Assembly<'_> {
 fn is_in_place(order: &dyn ReadAt, run: &RunInfo, hash: HashKind) -> io::Result<bool> {
     let mut bytes = vec![0; run.len as usize];
     order.read_at(run.offset, &mut bytes)?;
-    Ok(if run.is_zeros() {
-        bytes.iter().all(|&byte| byte == 0)
-    } else {
-        RunDigest::of(hash, &bytes) == run.digest
-    })
+    Ok(if run.is_zeros() { is_zeros(&bytes) } else { RunDigest::of(hash, &bytes) == run.digest })
 }
 
 /// Where the pieces of a run stand, and which of its bytes they are.

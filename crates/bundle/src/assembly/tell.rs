@@ -1,5 +1,6 @@
 //! What programs lack is made of what is known of them.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -10,6 +11,7 @@ use fluvial_delta::structure::Extent;
 
 use super::copy::{KEPT, WRITTEN};
 use super::rounds::{LEVELS_OF_STRANGERS, levels_of};
+use super::syndromes::Syndromes;
 use super::{Assembly, Payload};
 use crate::error::AssembleError;
 use crate::guesses::GuessWriter;
@@ -98,10 +100,11 @@ impl Assembly<'_> {
         let Some(mut known) = known_of(payload, number, extent, &self.open_runs, &self.pieces) else {
             return Ok(Default::default());
         };
+        let syndromes = RefCell::new(Syndromes::new(payload, number, fetched));
         let parity = |piece: u32, bytes: &mut [u8; PARITY_BYTES]| {
             let levels = levels.min(levels_of(&self.pieces[piece as usize]));
             let Some(open) = open_run_of(&self.open_runs, piece) else { return 0 };
-            read_parity(payload, open, piece, levels, fetched, bytes)
+            syndromes.borrow_mut().read(open, piece, levels, bytes)
         };
         // Behind the last level nothing is told any more.
         let is_last = levels == parity::LEVELS.len();
@@ -170,29 +173,6 @@ pub(super) fn each_in_order<T: Sync, R: Send>(
 pub(super) fn open_run_of(open_runs: &[OpenRun], piece: u32) -> Option<&OpenRun> {
     let behind = open_runs.partition_point(|open| open.first <= piece);
     behind.checked_sub(1).map(|index| &open_runs[index])
-}
-
-/// Reads the syndromes of a piece that were fetched; answers how many bytes. What cannot be read, or came wrong,
-/// corrects nothing.
-pub(super) fn read_parity(
-    payload: &Payload<'_>,
-    open: &OpenRun,
-    piece: u32,
-    levels: usize,
-    fetched: &dyn Shelf,
-    bytes: &mut [u8; PARITY_BYTES],
-) -> usize {
-    let chunk = open.first_chunk + (piece - open.first);
-    let mut at = 0;
-    for level in 0..levels.min(parity::LEVELS.len()) {
-        let range = payload.index.parity_of(open.page as usize, chunk, level);
-        let end = at + (range.end - range.start) as usize;
-        if fetched.read(open.payload as usize, range.start, &mut bytes[at..end]).is_err() {
-            break;
-        }
-        at = end;
-    }
-    at
 }
 
 /// What is known of a program, in order and without gaps; `None` where nothing is left to be told.
