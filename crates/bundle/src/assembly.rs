@@ -13,6 +13,7 @@ mod syndromes;
 mod take;
 mod tell;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
@@ -78,6 +79,8 @@ struct Payload<'a> {
     /// Whether the target holds each run: `copy::ABSENT`, or how it came.
     there: Arc<[AtomicU8]>,
     programs: Vec<Extent>,
+    /// The runs that stand behind the payload's end.
+    behind: [Range<usize>; 2],
 }
 
 /// Payloads in the making. In this order: [`Assembly::find_in_place`], if the targets may hold something;
@@ -112,7 +115,9 @@ pub struct Assembly<'a> {
     notes: Notes,
     open_runs: Vec<OpenRun>,
     pieces: Vec<Piece>,
-    /// The payload and the page at which the next window begins.
+    /// Payloads, and pages of them, in the order in which they are handled.
+    page_order: Vec<(usize, Range<usize>)>,
+    /// Which of these the next window begins with, and how many pages of it were handled.
     next_page: (usize, usize),
     /// Pages of the window at hand: payload and page.
     window: Vec<(usize, usize)>,
@@ -136,19 +141,22 @@ impl<'a> Assembly<'a> {
     /// what stands between files of old payloads; where parts are cut to blocks, old payloads as they are.
     pub fn new(parts: &[Part<'a>], old: Vec<&'a dyn ReadAt>) -> Self {
         let payload = |part: &Part<'a>| {
-            let streams = part.index.streams();
+            let (streams, order) = (part.index.streams(), Scatter::new(part.target, part.index.order()));
             let is_program = |(stream, &is_program): (&Extent, &bool)| is_program.then_some(*stream);
             Payload {
                 index: part.index,
-                order: Arc::new(Scatter::new(part.target, part.index.order())),
+                behind: left::behind_runs(part.index, &order, streams[0].end()),
+                order: Arc::new(order),
                 run_places: vec![NOWHERE; part.index.runs.len()],
                 there: part.index.runs.iter().map(|_| AtomicU8::new(copy::ABSENT)).collect(),
                 programs: streams[1..].iter().zip(&part.index.programs).filter_map(is_program).collect(),
             }
         };
         let unchanged_streams = vec![false; old.len()];
+        let payloads: Vec<Payload<'a>> = parts.iter().map(payload).collect();
         Self {
-            payloads: parts.iter().map(payload).collect(),
+            page_order: pages::order(&payloads),
+            payloads,
             cutting: parts.first().map_or(Cutting::default(), |part| part.index.cutting),
             hash: parts.first().map_or(HashKind::default(), |part| part.index.hash),
             old: Arc::new(Have::new(old)),

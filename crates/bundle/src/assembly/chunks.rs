@@ -80,7 +80,7 @@ impl Assembly<'_> {
             Ok(())
         })?;
         // Behind the last window nobody asks again.
-        if self.next_page.0 == self.payloads.len() {
+        if self.next_page.0 == self.page_order.len() {
             self.notes = Notes::default();
         }
         Ok(())

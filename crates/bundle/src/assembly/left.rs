@@ -21,11 +21,9 @@ impl Assembly<'_> {
     pub fn is_behind_made(&self) -> Result<bool, AssembleError> {
         let mut open_here = Vec::new();
         for (number, payload) in self.payloads.iter().enumerate() {
-            for (run, info) in payload.index.runs.iter().enumerate() {
+            for run in payload.behind.iter().cloned().flatten() {
                 let state = payload.there[run].load(Ordering::Acquire);
-                if [KEPT, WRITTEN, LEFT].contains(&state)
-                    || pieces(&payload.order, info).all(|piece| piece.end <= payload.index.len)
-                {
+                if [KEPT, WRITTEN, LEFT].contains(&state) {
                     continue;
                 }
                 let key = (number as u32, run as u32);
@@ -63,6 +61,21 @@ impl Assembly<'_> {
             }
         }
     }
+}
+
+/// The runs that stand behind a payload's end, or reach there: of what stands between files, which is so long, and of
+/// files.
+pub(super) fn behind_runs<S>(index: &Index, order: &Scatter<S>, between_len: u64) -> [Range<usize>; 2] {
+    let runs = &index.runs;
+    if index.unpacked.is_empty() {
+        return [runs.len()..runs.len(), runs.len()..runs.len()];
+    }
+    let files = runs.partition_point(|run| run.offset < between_len);
+    // Both stand in the order in which they were cut.
+    let is_before = |run: &RunInfo| order.place_of(run.offset + u64::from(run.len) - 1) < index.len;
+    let behind =
+        |range: Range<usize>| range.start + runs[range.clone()].partition_point(is_before)..range.end;
+    [behind(0..files), behind(files..runs.len())]
 }
 
 /// Which runs of an index hold nothing of these places, in order and without overlaps.

@@ -25,23 +25,27 @@ impl Assembly<'_> {
         if self.next_page == (0, 0) {
             self.note_repeats();
         }
-        while let Some(payload) = self.payloads.get(self.next_page.0) {
-            let Some(page) = payload.index.pages.get(self.next_page.1) else {
+        while let Some((number, pages)) = self.page_order.get(self.next_page.0) {
+            let Some(at) = pages.clone().nth(self.next_page.1) else {
                 self.next_page = (self.next_page.0 + 1, 0);
                 continue;
             };
+            let payload = &self.payloads[*number];
+            let page = &payload.index.pages[at];
             let missing = payload.missing_bytes(page.runs.clone());
             if missing > 0 {
                 if bytes > 0 && bytes + missing > WINDOW_BYTES {
                     break;
                 }
                 bytes += missing;
-                let (payload, len) = (self.next_page.0, u64::from(page.len));
-                wants.push(Want { payload, offset: page.offset, len, again: false });
-                self.window.push(self.next_page);
+                let len = u64::from(page.len);
+                wants.push(Want { payload: *number, offset: page.offset, len, again: false });
+                self.window.push((*number, at));
             }
             self.next_page.1 += 1;
         }
+        self.window.sort_unstable();
+        wants.sort_unstable_by_key(|want| (want.payload, want.offset));
         wants
     }
 
@@ -86,6 +90,26 @@ impl Assembly<'_> {
     }
 }
 
+/// Pages in the order in which they are handled: first those that list what stands behind payloads, of which packed files
+/// are made. That takes long, and can be done while the rest is told.
+pub(super) fn order(payloads: &[Payload<'_>]) -> Vec<(usize, Range<usize>)> {
+    let (mut first, mut rest) = (Vec::new(), Vec::new());
+    for (number, payload) in payloads.iter().enumerate() {
+        let pages = &payload.index.pages;
+        let mut at = 0;
+        for runs in payload.behind.iter().filter(|runs| !runs.is_empty()) {
+            let start = pages.partition_point(|page| page.runs.end <= runs.start).max(at);
+            let end = pages.partition_point(|page| page.runs.start < runs.end).max(start);
+            rest.push((number, at..start));
+            first.push((number, start..end));
+            at = end;
+        }
+        rest.push((number, at..pages.len()));
+    }
+    first.extend(rest);
+    first
+}
+
 /// What a page that was fetched tells.
 pub(super) struct ReadPage {
     pub(super) row_digest: [u8; PAGE_DIGEST_BYTES],
@@ -118,6 +142,11 @@ pub(super) fn read_page(
 }
 
 impl Payload<'_> {
+    /// Whether a run stands behind the payload's end.
+    pub(super) fn is_behind(&self, run: usize) -> bool {
+        self.behind.iter().any(|runs| runs.contains(&run))
+    }
+
     /// How many bytes of these runs were not found.
     fn missing_bytes(&self, runs: Range<usize>) -> u64 {
         runs.filter(|&run| self.is_missing(run)).map(|run| u64::from(self.index.runs[run].len)).sum()

@@ -21,22 +21,22 @@ impl Assembly<'_> {
             let _ = state.compare_exchange(REPEATED, ABSENT, Ordering::AcqRel, Ordering::Acquire);
         }
         self.repeats.clear();
-        let mut first: Option<((_, _), Place)> = None;
-        for (digest, len, payload, run) in self.wanted_runs() {
-            if !self.payloads[payload as usize].is_missing(run as usize) {
-                continue;
-            }
-            match first {
-                Some((like, place)) if like == (digest, len) => {
-                    self.repeats.push((place, (payload, run)));
-                    self.payloads[payload as usize].there[run as usize].store(REPEATED, Ordering::Release);
-                }
-                _ => first = Some(((digest, len), (payload, run))),
+        let wanted = self.wanted_runs();
+        let likes = wanted.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1));
+        for like in likes.filter(|like| like.len() > 1) {
+            let is_missing = |place: &Place| self.payloads[place.0 as usize].is_missing(place.1 as usize);
+            let mut missing: Vec<Place> = like.iter().map(|one| (one.2, one.3)).filter(is_missing).collect();
+            // What stands behind payloads is fetched first.
+            missing.sort_by_key(|place| !self.payloads[place.0 as usize].is_behind(place.1 as usize));
+            let Some((&first, others)) = missing.split_first() else { continue };
+            for &(payload, run) in others {
+                self.payloads[payload as usize].there[run as usize].store(REPEATED, Ordering::Release);
+                self.repeats.push((first, (payload, run)));
             }
         }
     }
 
-    /// Copies runs that are like others of the pages at hand, if these are there already, and right: what waits for them
+    /// Copies runs that are like others, if these are there already, and right: what waits for them
     /// needs not wait for the rest.
     ///
     /// # Errors
@@ -55,8 +55,12 @@ impl Assembly<'_> {
         Ok(())
     }
 
-    /// Whether a run is one of the pages at hand, and there, and right.
+    /// Whether a run is there, and right.
     fn is_made(&self, place: Place) -> Result<bool, AssembleError> {
+        let state = self.payloads[place.0 as usize].there[place.1 as usize].load(Ordering::Acquire);
+        if state == WRITTEN {
+            return Ok(true);
+        }
         let found = self.open_runs.binary_search_by_key(&place, |open| (open.payload, open.run));
         let Ok(open) = found.map(|index| &self.open_runs[index]) else { return Ok(false) };
         let is_done = self.pieces[open.pieces()].iter().all(|piece| piece.state == State::Done);

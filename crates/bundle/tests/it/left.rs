@@ -13,30 +13,41 @@ use crate::{Published, noise};
 
 const CONTENT_BYTES: u64 = 100_000;
 const IMAGE_BYTES: u64 = 40_000;
+/// A file of the image that is not packed.
+const FILE: Extent = Extent { offset: 10_000, len: 25_000 };
 
 /// An image with two packed files, behind it what these hold; where its files stand, and what is told of the packed
 /// ones.
 fn image(seeds: [u64; 3]) -> (Vec<u8>, Files, Unpacked) {
     let [plain, first, second] = seeds;
     let contents = [first, second].map(|seed| noise(seed, CONTENT_BYTES as usize));
-    let bytes = [noise(plain, IMAGE_BYTES as usize), contents.concat()].concat();
+    image_of(noise(plain, IMAGE_BYTES as usize), &contents)
+}
+
+/// The same of an image of [`IMAGE_BYTES`] and what its packed files hold.
+fn image_of(image: Vec<u8>, contents: &[Vec<u8>; 2]) -> (Vec<u8>, Files, Unpacked) {
+    let lens = contents.each_ref().map(|content| content.len() as u64);
+    let bytes = [image, contents.concat()].concat();
     let packed = |offset| vec![Extent { offset, len: 1000 }];
     let unpacked = Unpacked {
         files: vec![packed(4000), packed(6000)],
         digests: vec![RunDigest([1; 12]), RunDigest([2; 12])],
-        lens: vec![CONTENT_BYTES; 2],
+        lens: lens.to_vec(),
         packing: vec![7],
     };
     let files = [
-        Extent { offset: 10_000, len: 25_000 },
-        Extent { offset: IMAGE_BYTES, len: CONTENT_BYTES },
-        Extent { offset: IMAGE_BYTES + CONTENT_BYTES, len: CONTENT_BYTES },
+        FILE,
+        Extent { offset: IMAGE_BYTES, len: lens[0] },
+        Extent { offset: IMAGE_BYTES + lens[0], len: lens[1] },
     ];
     (bytes, files.into_iter().collect(), unpacked)
 }
 
 fn publish(seeds: [u64; 3]) -> (Vec<u8>, Index, Published) {
-    let (bytes, files, unpacked) = image(seeds);
+    published(image(seeds))
+}
+
+fn published((bytes, files, unpacked): (Vec<u8>, Files, Unpacked)) -> (Vec<u8>, Index, Published) {
     let payload =
         Payload { name: "system", sha256: [0; 32], bytes: &bytes, files: &files, unpacked: Some(&unpacked) };
     let options = WriteOptions { level: 3, cutting: Cutting::Files, hash: HashKind::default() };
@@ -105,6 +116,25 @@ fn what_is_not_needed_is_neither_fetched_nor_written() {
         assert!(made[..packed.start] == bytes[..packed.start]);
         assert!(made[packed.end..IMAGE_BYTES as usize] == bytes[packed.end..IMAGE_BYTES as usize]);
     }
+}
+
+#[test]
+fn what_stands_twice_is_fetched_for_what_stands_behind_the_image() {
+    let plain = noise(1, IMAGE_BYTES as usize);
+    let file = plain[FILE.offset as usize..FILE.end() as usize].to_vec();
+    let (bytes, index, published) = published(image_of(plain, &[file, noise(2, CONTENT_BYTES as usize)]));
+    let target = MemoryTarget::new(bytes.len());
+    let mut assembly = Assembly::new(&[Part { index: &index, target: &target }], Vec::new());
+    assembly.find_runs(&|_| true).unwrap();
+    let (fetched, behind) = fill(&mut assembly, &published);
+    // Before anything is copied to the image.
+    assert_eq!(behind, Some(1));
+    assert!(fetched < IMAGE_BYTES + CONTENT_BYTES, "{fetched}");
+    assert_eq!(assembly.tally().found_bytes, FILE.len);
+    drop(assembly);
+    let (made, packed) = (target.into_bytes(), 4000..7000);
+    assert!(made[..packed.start] == bytes[..packed.start]);
+    assert!(made[packed.end..] == bytes[packed.end..]);
 }
 
 #[test]
