@@ -134,7 +134,13 @@ impl<'a> Window<'a> {
         self.raw.drain(..self.cut_bytes);
         self.masked.drain(..self.cut_bytes.min(self.masked.len()));
         self.cut_bytes = 0;
-        while self.raw.len() < AHEAD_BYTES_MIN.max(2 * run_bytes_max) && at < self.stream.len() {
+        let wanted = AHEAD_BYTES_MIN.max(2 * run_bytes_max);
+        let more = (self.stream.len() - at).min((wanted - self.raw.len() + MASK_STEP_BYTES) as u64) as usize;
+        self.raw.reserve_exact(more);
+        if self.masker.is_some() {
+            self.masked.reserve_exact(more);
+        }
+        while self.raw.len() < wanted && at < self.stream.len() {
             // Steps begin at multiples of their length, whatever was cut before.
             let len = (self.stream.len() - at).min(MASK_STEP_BYTES as u64) as usize;
             let held = self.raw.len();

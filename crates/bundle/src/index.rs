@@ -452,6 +452,7 @@ impl Index {
         let spans = self.page_spans();
         let lens = columns.column("a page's length", spans.len(), PAGE_BYTES_MAX as u64)?;
         let counts = columns.column("a page's count of chunks", spans.len(), PAGE_CHUNKS_MAX as u64)?;
+        self.pages.reserve_exact(spans.len());
         for ((runs, len), chunks) in spans.into_iter().zip(lens).zip(counts) {
             let mut digest = [0; PAGE_DIGEST_BYTES];
             digest.copy_from_slice(columns.reader.raw(PAGE_DIGEST_BYTES)?);

@@ -2,7 +2,7 @@
 
 /// Blocks from this size on are given back to the system when they are freed.
 #[cfg(target_env = "gnu")]
-const GIVEN_BACK_BYTES_MIN: libc::c_int = 1 << 20;
+const GIVEN_BACK_BYTES_MIN: libc::c_int = 256 << 10;
 
 /// Sees to it that what is free does not stay with the program.
 ///

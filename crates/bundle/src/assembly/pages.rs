@@ -86,6 +86,9 @@ impl Assembly<'_> {
                 first_chunk += list.len() as u32;
             }
         }
+        // They are much of the memory that the window takes.
+        self.open_runs.shrink_to_fit();
+        self.pieces.shrink_to_fit();
         Ok(())
     }
 }
