@@ -52,10 +52,11 @@ pub fn complete(
     };
     let mut is_told = false;
     let mut tell = |assembly: &mut Assembly<'_>| -> Result<(), FetchError> {
-        if !is_told {
-            assembly.copy_made_repeats(&advance)?;
+        if is_told {
+            return Ok(());
         }
-        if !is_told && assembly.is_behind_made()? {
+        assembly.copy_made_repeats(&advance)?;
+        if assembly.is_behind_made()? {
             observer.behind_is_made();
             is_told = true;
         }

@@ -155,3 +155,53 @@ impl Payload<'_> {
         runs.filter(|&run| self.is_missing(run)).map(|run| u64::from(self.index.runs[run].len)).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fluvial_delta::memory::MemoryTarget;
+    use fluvial_delta::structure::Extent;
+
+    use crate::assembly::{Assembly, Part};
+    use crate::cut::tests::noise;
+    use crate::cutting::Cutting;
+    use crate::hash::HashKind;
+    use crate::index::{RunDigest, Unpacked};
+    use crate::write::{Payload, WriteOptions, write};
+
+    #[test]
+    fn pages_of_what_packed_files_are_made_of_come_first_and_all_of_them_once() {
+        const IMAGE_BYTES: u64 = 500_000;
+        const BEHIND_BYTES: u64 = 300_000;
+        let bytes = noise((IMAGE_BYTES + BEHIND_BYTES) as usize, 1);
+        let files = [
+            Extent { offset: 100_000, len: 300_000 },
+            Extent { offset: IMAGE_BYTES, len: BEHIND_BYTES - 100_000 },
+        ];
+        let files = files.into_iter().collect();
+        let unpacked = Unpacked {
+            files: vec![vec![Extent { offset: 10_000, len: 1000 }]],
+            digests: vec![RunDigest([1; 12])],
+            lens: vec![BEHIND_BYTES],
+            packing: vec![7],
+        };
+        let payload =
+            Payload { name: "", sha256: [0; 32], bytes: &bytes, files: &files, unpacked: Some(&unpacked) };
+        let options = WriteOptions { level: 1, cutting: Cutting::Files, hash: HashKind::default() };
+        let index = write(payload, options, &mut Vec::new(), &|_| true).unwrap();
+        let target = MemoryTarget::new(bytes.len());
+        let assembly = Assembly::new(&[Part { index: &index, target: &target }], Vec::new());
+        let order: Vec<usize> = assembly.page_order.iter().flat_map(|(_, pages)| pages.clone()).collect();
+        let mut all = order.clone();
+        all.sort_unstable();
+        assert_eq!(all, (0..index.pages.len()).collect::<Vec<_>>());
+        let is_behind = |page: &usize| {
+            let mut runs = index.pages[*page].runs.clone();
+            runs.any(|run| assembly.payloads[0].is_behind(run))
+        };
+        assert!(order.iter().is_sorted_by_key(|page| !is_behind(page)));
+        // What stands between files, and files.
+        let behind = assembly.payloads[0].behind.clone();
+        assert!(behind.iter().all(|runs| !runs.is_empty()));
+        assert!(!is_behind(&order[order.len() - 1]));
+    }
+}
