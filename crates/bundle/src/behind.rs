@@ -52,6 +52,16 @@ where
         }
         Ok(())
     }
+
+    fn prefetch(&self, offset: u64, len: u64) {
+        let first = self.first_len.saturating_sub(offset).min(len);
+        if first > 0 {
+            self.first.prefetch(offset, first);
+        }
+        if first < len {
+            self.second.prefetch((offset + first).saturating_sub(self.first_len), len - first);
+        }
+    }
 }
 
 impl<A, B> Target for Behind<A, B>

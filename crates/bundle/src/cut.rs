@@ -152,6 +152,8 @@ impl<'a> Window<'a> {
             }
             at += len as u64;
         }
+        // What stands between files is read in thousands of little pieces.
+        self.stream.prefetch(at, (wanted as u64).min(self.stream.len() - at));
         Ok(())
     }
 

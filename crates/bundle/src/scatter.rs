@@ -6,6 +6,9 @@ use std::ops::Range;
 use fluvial_delta::apply::Target;
 use fluvial_delta::structure::{Extent, Files, ReadAt};
 
+/// What stands nearer than this to other bytes is fetched with them: a medium takes longer to begin than to go on.
+const NEAR_BYTES: u64 = 64 << 10;
+
 /// Scattered bytes of a stream, one behind the other.
 ///
 /// Headers of an archive that stand together pack to a fraction of what they take between files, and a
@@ -116,6 +119,30 @@ impl<S: std::ops::Deref<Target: ReadAt> + Send + Sync> ReadAt for Scatter<S> {
             Ok(())
         })
     }
+
+    fn prefetch(&self, offset: u64, len: u64) {
+        let len = len.min(self.len.saturating_sub(offset)) as usize;
+        let mut row: Option<Extent> = None;
+        // What is asked for is inside, and is asked for in order.
+        let _ = self.pieces(offset, len, |place, range| {
+            let piece = Extent { offset: place, len: range.len() as u64 };
+            match &mut row {
+                // What stands between them is mostly wanted, too.
+                Some(row) if (row.offset..row.end() + NEAR_BYTES).contains(&place) => {
+                    row.len = row.len.max(piece.end() - row.offset);
+                }
+                _ => {
+                    if let Some(row) = row.replace(piece) {
+                        self.stream.prefetch(row.offset, row.len);
+                    }
+                }
+            }
+            Ok(())
+        });
+        if let Some(row) = row {
+            self.stream.prefetch(row.offset, row.len);
+        }
+    }
 }
 
 impl<S: std::ops::Deref<Target: Target> + Send + Sync> Target for Scatter<S> {
@@ -166,6 +193,45 @@ mod tests {
         stream.pieces(1, 6, each).unwrap();
         assert_eq!(pieces, [(4, 0..1), (0, 4..6)]);
         assert_eq!(target.into_bytes(), b"abhBb");
+    }
+
+    /// Notes what will be read.
+    struct Noting(std::sync::Mutex<Vec<(u64, u64)>>);
+
+    impl ReadAt for Noting {
+        fn len(&self) -> u64 {
+            1 << 30
+        }
+
+        fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> io::Result<()> {
+            unreachable!()
+        }
+
+        fn prefetch(&self, offset: u64, len: u64) {
+            self.0.lock().unwrap().push((offset, len));
+        }
+    }
+
+    #[test]
+    fn what_will_be_read_is_told_where_it_stands_and_near_bytes_together() {
+        let noting = Noting(std::sync::Mutex::default());
+        let asked = || std::mem::take(&mut *noting.0.lock().unwrap());
+        let near = Extent { offset: 1000 + NEAR_BYTES, len: 50 };
+        let far = Extent { offset: near.end() + NEAR_BYTES, len: 60 };
+        let extents = [Extent { offset: 900, len: 150 }, Extent::hole(30), near, far];
+        let order = Scatter::new(&noting, extents);
+        order.prefetch(100, u64::MAX);
+        assert_eq!(asked(), [(1000, NEAR_BYTES + 50), (far.offset, 60)]);
+        order.prefetch(160, 10);
+        assert_eq!(asked(), []);
+        // A stream that goes back begins anew.
+        Scatter::new(&noting, [near, extents[0]]).prefetch(0, 60);
+        assert_eq!(asked(), [(near.offset, 50), (900, 10)]);
+        let (here, gone): (&dyn ReadAt, _) = (&noting, extents[..3].to_vec());
+        fluvial_delta::structure::Gathered::new(here, &gone).prefetch(140, 60);
+        assert_eq!(asked(), [(1040, 10), (near.offset, 20)]);
+        crate::Behind::new(here, here).prefetch((1 << 30) - 5, 12);
+        assert_eq!(asked(), [((1 << 30) - 5, 5), (0, 7)]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, PoisonError};
 
 use fluvial_delta::structure::ReadAt;
 
@@ -12,6 +13,9 @@ use crate::hash::HashKind;
 use crate::in_order::in_order;
 use crate::index::RunInfo;
 use crate::notes::{NOTES_BYTES_MAX, Noted};
+
+/// So much is fetched before it is looked at.
+const AHEAD_BYTES: u64 = 4 << 20;
 
 /// Hears of every run and its bytes, on any thread and in any order.
 pub type Offer<'a> = dyn Fn(&RunInfo, &[u8]) + Sync + 'a;
@@ -34,6 +38,45 @@ pub(crate) struct Seen {
     pub(crate) noted: Option<Noted>,
     /// Why no more of it could be read.
     pub(crate) fault: Option<io::Error>,
+}
+
+/// Has streams fetched while others are looked at: who looks at one waits for the medium else, while the processor is
+/// idle.
+struct ReadAhead<'a> {
+    streams: &'a [&'a dyn ReadAt],
+    progress: Mutex<AheadProgress>,
+}
+
+#[derive(Default)]
+struct AheadProgress {
+    /// How long the streams are that somebody has begun with.
+    begun_bytes: u64,
+    /// How many are fetched, or begun with, and how long these are.
+    ahead: usize,
+    ahead_bytes: u64,
+}
+
+impl<'a> ReadAhead<'a> {
+    fn of(streams: &'a [&'a dyn ReadAt]) -> Self {
+        Self { streams, progress: Mutex::default() }
+    }
+
+    /// Hears that somebody begins with the next stream, which is so long.
+    fn go_on(&self, len: u64) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = progress.begun_bytes;
+        progress.begun_bytes += len;
+        while progress.ahead_bytes < progress.begun_bytes + AHEAD_BYTES
+            && let Some(stream) = self.streams.get(progress.ahead)
+        {
+            // What is behind the start of a long one is noticed by the system, or asked for on the way.
+            if progress.ahead_bytes > here {
+                stream.prefetch(0, stream.len().min(AHEAD_BYTES));
+            }
+            progress.ahead += 1;
+            progress.ahead_bytes += stream.len();
+        }
+    }
 }
 
 impl<'a> Survey<'a> {
@@ -65,7 +108,12 @@ impl<'a> Survey<'a> {
         hear: impl FnMut(usize, Seen) -> Result<(), E>,
     ) -> Result<(), E> {
         let threads = rayon::current_num_threads();
-        in_order(streams, threads, |window, stream| self.see_one(*stream, window, offer), hear)
+        let ahead = ReadAhead::of(streams);
+        let see_one = |window: &mut Vec<u8>, stream: &&dyn ReadAt| {
+            ahead.go_on(stream.len());
+            self.see_one(*stream, window, offer)
+        };
+        in_order(streams, threads, see_one, hear)
     }
 
     fn see_one(&self, stream: &dyn ReadAt, window: &mut Vec<u8>, offer: &Offer<'_>) -> Seen {
@@ -91,5 +139,48 @@ impl<'a> Survey<'a> {
             Ok(())
         });
         Seen { runs, is_program, noted, fault: result.err() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Zeros that note which of them will be read.
+    struct Noting {
+        len: u64,
+        asked: Mutex<Vec<(u64, u64)>>,
+    }
+
+    impl ReadAt for Noting {
+        fn len(&self) -> u64 {
+            self.len
+        }
+
+        fn read_at(&self, _offset: u64, buf: &mut [u8]) -> io::Result<()> {
+            buf.fill(0);
+            Ok(())
+        }
+
+        fn prefetch(&self, offset: u64, len: u64) {
+            self.asked.lock().unwrap().push((offset, len));
+        }
+    }
+
+    #[test]
+    fn streams_are_fetched_once_and_not_all_at_once() {
+        let lens = [AHEAD_BYTES * 3, 10, AHEAD_BYTES / 2, AHEAD_BYTES, 7, AHEAD_BYTES * 2, 5];
+        let streams = lens.map(|len| Noting { len, asked: Mutex::default() });
+        let list: Vec<&dyn ReadAt> = streams.iter().map(|stream| stream as &dyn ReadAt).collect();
+        let ahead = ReadAhead::of(&list);
+        let counts = lens.map(|len| {
+            ahead.go_on(len);
+            streams.iter().filter(|stream| !stream.asked.lock().unwrap().is_empty()).count()
+        });
+        // The first one is begun with already.
+        assert_eq!(counts, [3, 3, 3, 5, 5, 6, 6]);
+        for stream in &streams[1..] {
+            assert_eq!(*stream.asked.lock().unwrap(), [(0, stream.len.min(AHEAD_BYTES))]);
+        }
     }
 }

@@ -28,6 +28,10 @@ pub trait ReadAt: Send + Sync {
     /// # Errors
     /// Whatever the medium reports; [`io::ErrorKind::UnexpectedEof`] when the range passes the end.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+
+    /// Tells that these bytes will soon be read, so that a medium which takes its time can begin: does not wait, and
+    /// does nothing where that is of no use. What passes the end is passed over.
+    fn prefetch(&self, _offset: u64, _len: u64) {}
 }
 
 impl ReadAt for [u8] {
@@ -140,6 +144,20 @@ impl ReadAt for Gathered<'_> {
             offset = 0;
         }
         if buf.is_empty() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    fn prefetch(&self, mut offset: u64, mut len: u64) {
+        for extent in self.extents {
+            let here = extent.len.saturating_sub(offset).min(len);
+            if here > 0 && !extent.is_hole() {
+                self.stream.prefetch(extent.offset + offset, here);
+            }
+            offset = offset.saturating_sub(extent.len);
+            len -= here;
+            if len == 0 {
+                break;
+            }
+        }
     }
 }
 

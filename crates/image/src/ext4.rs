@@ -71,6 +71,9 @@ impl Image<'_> {
                 for entry in folder::entries(&listing, self.superblock.typed_entries) {
                     let Some(inode) = self.inode(entry.inode) else { continue };
                     let Some(path) = tree.entry(entry.name, entry.inode, inode.kind())? else { continue };
+                    if inode.kind() == Kind::Folder {
+                        self.prefetch(&inode)?;
+                    }
                     if !inode.is_inline() {
                         let (extents, holes) = self.mapper.extents(&mut self.pages, &inode)?;
                         catalogue.sparse(path, extents, holes)?;
@@ -83,6 +86,16 @@ impl Image<'_> {
 
     fn inode(&mut self, number: u64) -> Option<Inode> {
         self.inodes.read(&mut self.pages, self.superblock, number)
+    }
+
+    /// Has the blocks of a folder fetched, which is read later; where the inode tells them, as it does for all but
+    /// long ones.
+    fn prefetch(&mut self, folder: &Inode) -> Result<(), Full> {
+        if !folder.is_inline() && folder.has_map_at_hand() {
+            let (extents, _) = self.mapper.extents(&mut self.pages, folder)?;
+            extents.iter().for_each(|extent| self.pages.prefetch(*extent));
+        }
+        Ok(())
     }
 
     /// The blocks of a folder, each of which lists entries on its own.

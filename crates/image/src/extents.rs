@@ -13,8 +13,14 @@ const DEPTH_MAX: u8 = 1;
 ///
 /// Memory: as [`Anatomist`], and 60 bytes for each extent.
 pub fn image_files(image: &dyn ReadAt) -> Files {
+    let structure = Anatomist.dissect(image, "");
+    structure.map_or_else(Files::new, |structure| files_of(image, &structure))
+}
+
+/// The same of an image that was taken apart.
+pub(crate) fn files_of(image: &dyn ReadAt, structure: &Structure) -> Files {
     let mut files = Files::new();
-    gather(image, 0, DEPTH_MAX, &mut files);
+    gather((image, structure), 0, DEPTH_MAX, &mut files);
     separate(&files, image.len())
 }
 
@@ -37,14 +43,16 @@ pub fn file_extents(image: &dyn ReadAt) -> Vec<Extent> {
     extents
 }
 
-fn gather(image: &dyn ReadAt, start: u64, depth: u8, files: &mut Files) {
-    let Some(structure) = Anatomist.dissect(image, "") else { return };
-    let is_disk = is_disk(&structure);
+fn gather((image, structure): (&dyn ReadAt, &Structure), start: u64, depth: u8, files: &mut Files) {
+    let is_disk = is_disk(structure);
     for part in &structure.parts {
         match &part.content {
             Content::Plain(partition) if is_disk => {
                 if let ([whole], true) = (partition.as_slice(), depth > 0) {
-                    gather(&Gathered::new(image, partition), start + whole.offset, depth - 1, files);
+                    let image = Gathered::new(image, partition);
+                    if let Some(structure) = Anatomist.dissect(&image, "") {
+                        gather((&image, &structure), start + whole.offset, depth - 1, files);
+                    }
                 }
             }
             Content::Plain(list) if part.holes.is_empty() => {

@@ -1,6 +1,6 @@
 //! A small cache for metadata that is read in little bits.
 
-use fluvial_delta::structure::ReadAt;
+use fluvial_delta::structure::{Extent, ReadAt};
 
 /// Bytes read at once.
 const PAGE_BYTES: u64 = 16 << 10;
@@ -48,6 +48,12 @@ impl<'a> Pages<'a> {
         let mut bytes = vec![0; usize::try_from(len).ok()?];
         self.read(offset, &mut bytes)?;
         Some(bytes)
+    }
+
+    /// Tells the medium that these bytes will be read.
+    pub(crate) fn prefetch(&self, extent: Extent) {
+        let start = extent.offset / PAGE_BYTES * PAGE_BYTES;
+        self.stream.prefetch(start, extent.end().saturating_sub(start).next_multiple_of(PAGE_BYTES));
     }
 
     fn page(&mut self, number: u64) -> Option<&[u8]> {

@@ -6,6 +6,7 @@ use fluvial_codec::{Budget, Effort, Format, Prover};
 use fluvial_delta::space::Range;
 use fluvial_delta::structure::{Block, Content, Dissector as _, Extent, Files, Gathered, ReadAt};
 
+use crate::extents::files_of;
 use crate::{Anatomist, image_files};
 
 /// Shorter files stay packed: what is told of each costs more than it saves.
@@ -14,6 +15,8 @@ const FILE_BYTES_MIN: u64 = 32 << 10;
 const FILE_BYTES_MAX: u64 = 1 << 30;
 /// Files of more packed streams stay packed: they are archives, or file systems.
 const BLOCKS_MAX: usize = 64;
+/// Files whose ends are fetched ahead: reading one after another takes as long as the medium takes to answer each time.
+const FILES_AHEAD: usize = 32;
 /// Bytes that are copied at a time.
 const STEP_BYTES: usize = 256 << 10;
 
@@ -35,22 +38,43 @@ pub struct Contents {
     pub streams: Vec<Extent>,
 }
 
-/// The files of a file system image that hold packed streams, by their first extents. Only a look is taken: whether
-/// they unpack is for [`PackedFile::unpack`] to find out.
+/// The files of an image, as [`image_files`](crate::image_files), and those of a file system that hold packed streams, by
+/// their first extents. Only a look is taken: whether they unpack is for [`PackedFile::unpack`] to find out.
 ///
-/// Memory: as [`Anatomist`].
-pub fn packed_files(image: &dyn ReadAt) -> Vec<PackedFile> {
-    let Some(structure) = Anatomist.dissect(image, "") else { return Vec::new() };
-    let mut files: Vec<PackedFile> = structure
-        .parts
-        .into_iter()
+/// Memory: as [`image_files`](crate::image_files).
+pub fn all_and_packed_files(image: &dyn ReadAt) -> (Files, Vec<PackedFile>) {
+    let Some(structure) = Anatomist.dissect(image, "") else { return (Files::new(), Vec::new()) };
+    let files = files_of(image, &structure);
+    let plain = structure.parts.into_iter().filter(|part| part.holes.is_empty());
+    let mut candidates: Vec<Vec<Extent>> = plain
         .filter_map(|part| match part.content {
-            Content::Plain(extents) if part.holes.is_empty() => PackedFile::open(image, extents),
+            Content::Plain(extents) if may_be_packed(&extents) => Some(extents),
             _ => None,
         })
         .collect();
-    files.sort_unstable_by_key(|file| file.extents[0].offset);
-    files
+    candidates.sort_unstable_by_key(|extents| extents[0].offset);
+    let mut packed = Vec::new();
+    candidates.iter().take(FILES_AHEAD).for_each(|file| prefetch_ends(image, file));
+    for index in 0..candidates.len() {
+        if let Some(file) = candidates.get(index + FILES_AHEAD) {
+            prefetch_ends(image, file);
+        }
+        packed.extend(PackedFile::open(image, std::mem::take(&mut candidates[index])));
+    }
+    (files, packed)
+}
+
+/// Has fetched what most formats are recognised by.
+fn prefetch_ends(image: &dyn ReadAt, file: &[Extent]) {
+    let file = Gathered::new(image, file);
+    file.prefetch(0, 1);
+    file.prefetch(file.len() - 1, 1);
+}
+
+/// Whether a file is as long as those that are unpacked.
+fn may_be_packed(extents: &[Extent]) -> bool {
+    let len = extents.iter().map(|extent| extent.len).fold(0, u64::saturating_add);
+    (FILE_BYTES_MIN..=FILE_BYTES_MAX).contains(&len)
 }
 
 impl PackedFile {
@@ -58,8 +82,7 @@ impl PackedFile {
     pub fn open(image: &dyn ReadAt, extents: Vec<Extent>) -> Option<Self> {
         let is_inside =
             |extent: &Extent| extent.offset.checked_add(extent.len).is_some_and(|end| end <= image.len());
-        let len = extents.iter().map(|extent| extent.len).fold(0, u64::saturating_add);
-        if !(FILE_BYTES_MIN..=FILE_BYTES_MAX).contains(&len) || !extents.iter().all(is_inside) {
+        if !may_be_packed(&extents) || !extents.iter().all(is_inside) {
             return None;
         }
         let structure = Anatomist.dissect(&Gathered::new(image, &extents), "")?;

@@ -9,7 +9,7 @@ use fluvial_bundle::limits::{PACKED_EXTENTS_MAX, PACKED_FILES_MAX, UNPACKED_BYTE
 use fluvial_bundle::{Behind, HashKind, Index, RunDigest, Scatter, Unpacked, gaps, is_one};
 use fluvial_delta::apply::{ApplyError, ApplyObserver, Checkpoint, Patch, Target};
 use fluvial_delta::structure::{Extent, Files, Gathered, ReadAt};
-use fluvial_image::{PackedFile, content_files, image_files, packed_files};
+use fluvial_image::{PackedFile, all_and_packed_files, content_files};
 
 use super::medium::Medium;
 use super::scratch::DiskScratch;
@@ -44,7 +44,8 @@ impl Contents {
     ) -> io::Result<(Self, Files)> {
         let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
         let (mut unpacked, mut streams, mut len) = (Unpacked::default(), Vec::new(), 0);
-        let files = packed_files(image).into_iter().filter(|file| file.extents.len() <= PACKED_EXTENTS_MAX);
+        let (all_files, packed_files) = all_and_packed_files(image);
+        let files = packed_files.into_iter().filter(|file| file.extents.len() <= PACKED_EXTENTS_MAX);
         let files = files.map(|file| Ok((digest_at(image, &file.extents, hash)?, file)));
         let files = files.collect::<io::Result<Vec<_>>>()?;
         let lens = files.iter().map(|(digest, file)| (*digest, len_of(&file.extents)));
@@ -78,8 +79,7 @@ impl Contents {
             unpacked.files.push(file.extents);
         }
         let medium = Medium::new(out.into_inner().map_err(io::IntoInnerError::into_error)?)?;
-        let (mut files, behind) =
-            (cut_files(&image_files(image), &unpacked), content_files(&medium, &streams));
+        let (mut files, behind) = (cut_files(&all_files, &unpacked), content_files(&medium, &streams));
         for file in cut_files(&behind, &Unpacked::default()).iter() {
             files.push(file.iter().map(|extent| extent.moved_by(image.len())));
         }

@@ -103,6 +103,13 @@ impl ReadAt for Medium {
         }
         self.file.read_exact_at(buf, offset)
     }
+
+    fn prefetch(&self, offset: u64, len: u64) {
+        // Advice, as above; a length of 0 would mean all that is behind.
+        if let Some(len) = NonZeroU64::new(len) {
+            let _ = fadvise(&self.file, offset, Some(len), Advice::WillNeed);
+        }
+    }
 }
 
 impl Target for Medium {

@@ -47,6 +47,12 @@ impl Inode {
         self.flags & EXTENTS != 0
     }
 
+    /// Whether the inode itself tells where all blocks stand.
+    pub(super) fn has_map_at_hand(&self) -> bool {
+        let is_leaf = |depth| depth == 0;
+        self.has_extents() && u16_at(&self.map, 6).is_some_and(is_leaf)
+    }
+
     pub(super) fn is_inline(&self) -> bool {
         self.flags & INLINE != 0
     }
