@@ -64,3 +64,8 @@ fn a_dynamic_installation_is_completed_after_any_kill() {
 fn a_static_installation_is_completed_after_any_kill() {
     check_all("static");
 }
+
+#[test]
+fn an_installation_as_a_whole_is_completed_after_any_kill() {
+    check_all("full");
+}

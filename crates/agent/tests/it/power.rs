@@ -72,3 +72,8 @@ fn a_dynamic_installation_outlasts_a_power_cut() {
 fn a_static_installation_outlasts_a_power_cut() {
     check_all("static");
 }
+
+#[test]
+fn an_installation_as_a_whole_outlasts_a_power_cut() {
+    check_all("full");
+}
