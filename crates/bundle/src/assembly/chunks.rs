@@ -1,13 +1,14 @@
 //! Looks for single chunks that are wanted in what the device has.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fluvial_delta::apply::Target as _;
-use fluvial_delta::structure::ReadAt as _;
+use fluvial_delta::structure::{Extent, ReadAt as _};
 
 use super::find::told;
 use super::{Assembly, Payload, Tally};
@@ -23,6 +24,12 @@ use crate::pieces::{NOWHERE, OpenRun, Piece, State};
 const FREQUENT_PIECES: usize = 64;
 /// So often all pieces of a frequent key are looked at: the time is bounded, whatever is published.
 const FREQUENT_VISITS_MAX: u8 = 255;
+/// Streams that have not changed are looked into for a file of which is known less than one part in so many, ...
+const LOOK_SHARE: u64 = 2;
+/// ... so many of them, ...
+const LIKE_STREAMS: usize = 16;
+/// ... if their lengths differ by no more than one part in so many.
+const LIKE_SHARE: u64 = 8;
 /// Threads that cut at most: each takes 2 MiB.
 const THREADS_MAX: usize = 4;
 /// Streams that are cut before what was found in the first of them is taken.
@@ -34,7 +41,8 @@ const BATCH_READ_BYTES: usize = 1 << 20;
 
 impl Assembly<'_> {
     /// Looks for single chunks in the old streams, as [`Assembly::find_runs`] for runs. A stream of which all
-    /// runs were found is not looked into: what is like it in the new payloads is there.
+    /// runs were found is not looked into, because what is like it in the new payloads is there; but where files are
+    /// left of which little is known then, those are that are about as long: a second kernel, beside the first.
     ///
     /// Streams are cut on several threads, and what is found in them is put in place in their order: so it is the
     /// same each time.
@@ -42,13 +50,34 @@ impl Assembly<'_> {
     /// # Errors
     /// As [`Assembly::find_runs`].
     pub fn find_chunks(&mut self, progress: &dyn Fn(u64) -> bool) -> Result<(), AssembleError> {
-        let WantedChunks { list, mut visits } = self.wanted_chunks();
+        let is_changed = |stream: &usize| !self.unchanged_streams[*stream];
+        let changed: Vec<usize> = (0..self.old.streams().len()).filter(is_changed).collect();
+        self.find_chunks_of(&changed, self.wanted_chunks(&|_| true), progress)?;
+        let strangers = self.strangers(LOOK_SHARE);
+        let like = self.like(&strangers);
+        if !like.is_empty() {
+            // Others would only be taken for what they are not.
+            let wanted = self.wanted_chunks(&|open| self.is_in(open, &strangers));
+            self.find_chunks_of(&like, wanted, progress)?;
+        }
+        // Behind the last window nobody asks again.
+        if self.next_page.0 == self.page_order.len() {
+            self.notes = Notes::default();
+        }
+        Ok(())
+    }
+
+    /// Looks for these chunks in these old streams.
+    fn find_chunks_of(
+        &mut self,
+        streams: &[usize],
+        WantedChunks { list, mut visits }: WantedChunks,
+        progress: &dyn Fn(u64) -> bool,
+    ) -> Result<(), AssembleError> {
         if list.is_empty() {
             return Ok(());
         }
         let old = Arc::clone(&self.old);
-        let streams: Vec<usize> =
-            (0..old.streams().len()).filter(|&stream| !self.unchanged_streams[stream]).collect();
         let (cutting, hash, notes) = (self.cutting, self.hash, &self.notes);
         let search = Search { old: &old, streams, cutting, hash, list: &list, notes };
         let next = Mutex::new(0);
@@ -78,23 +107,63 @@ impl Assembly<'_> {
                 told(progress, batch.read_bytes)?;
             }
             Ok(())
-        })?;
-        // Behind the last window nobody asks again.
-        if self.next_page.0 == self.page_order.len() {
-            self.notes = Notes::default();
-        }
-        Ok(())
+        })
     }
 
-    fn wanted_chunks(&self) -> WantedChunks {
+    /// Old streams that were not looked into, and are about as long as one of these files; in order.
+    fn like(&self, files: &[(u32, Extent)]) -> Vec<usize> {
+        if files.is_empty() {
+            return Vec::new();
+        }
+        // What stands between files comes first.
+        let streams = self.unchanged_streams.iter().zip(self.old.extents()).enumerate().skip(1);
+        let mut by_len: Vec<(u64, usize)> = streams
+            .filter_map(|(stream, (&is_unchanged, extent))| is_unchanged.then_some((extent.len, stream)))
+            .collect();
+        by_len.sort_unstable();
+        let like = files.iter().flat_map(|(_, file)| nearest(&by_len, file.len));
+        let like: BTreeSet<usize> = like.map(|(_, stream)| *stream).collect();
+        like.into_iter().collect()
+    }
+
+    /// Whether a run stands in one of these files, which are sorted.
+    fn is_in(&self, open: &OpenRun, files: &[(u32, Extent)]) -> bool {
+        let place = self.payloads[open.payload as usize].index.runs[open.run as usize].offset;
+        let behind =
+            files.partition_point(|(payload, file)| (*payload, file.offset) <= (open.payload, place));
+        let before = behind.checked_sub(1).map(|index| files[index]);
+        before.is_some_and(|(payload, file)| payload == open.payload && place < file.end())
+    }
+
+    /// The missing chunks of the runs that are `meant`.
+    fn wanted_chunks(&self, meant: &dyn Fn(&OpenRun) -> bool) -> WantedChunks {
         let mut list = Vec::new();
-        for (number, open) in self.open_runs.iter().enumerate().filter(|(_, open)| open.count > 1) {
+        let open_runs = self.open_runs.iter().enumerate();
+        for (number, open) in open_runs.filter(|(_, open)| open.count > 1 && meant(open)) {
             list.extend(open.pieces().map(|piece| (self.pieces[piece].key, number as u32, piece as u32)));
         }
         list.sort_unstable();
         let visits = vec![0; list.len()];
         WantedChunks { list, visits }
     }
+}
+
+/// Those that are nearest to `len`, of streams by their lengths; none that is much shorter or longer.
+fn nearest(by_len: &[(u64, usize)], len: u64) -> &[(u64, usize)] {
+    let at = by_len.partition_point(|one| one.0 < len);
+    let is_like = |one: &&(u64, usize)| one.0.abs_diff(len) <= len / LIKE_SHARE;
+    let (mut from, mut end) = (at, at);
+    while end - from < LIKE_STREAMS {
+        let shorter = from.checked_sub(1).and_then(|index| by_len.get(index)).filter(is_like);
+        let longer = by_len.get(end).filter(is_like);
+        match (shorter, longer) {
+            (Some(shorter), Some(longer)) if len - shorter.0 <= longer.0 - len => from -= 1,
+            (_, Some(_)) => end += 1,
+            (Some(_), None) => from -= 1,
+            (None, None) => break,
+        }
+    }
+    &by_len[from..end]
 }
 
 /// The chunks that are looked for.
@@ -135,7 +204,7 @@ struct Batch {
 struct Search<'a> {
     old: &'a Have<'a>,
     /// Which ones.
-    streams: Vec<usize>,
+    streams: &'a [usize],
     cutting: Cutting,
     hash: HashKind,
     /// What is wanted, as [`WantedChunks`] has it.

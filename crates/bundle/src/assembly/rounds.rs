@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use fluvial_delta::predict::HEAD_BYTES;
-use fluvial_delta::structure::ReadAt as _;
+use fluvial_delta::structure::{Extent, ReadAt as _};
 
 use super::take::fail;
 use super::tell::each_in_order;
@@ -18,7 +18,7 @@ use crate::shelf::Shelf;
 /// by any parity, so the dearest level costs more than it saves.
 pub(super) const LEVELS_OF_STRANGERS: usize = 2;
 
-/// Of a program, of which less than one part in so many is known, nothing more is told.
+/// Of a file of which less than one part in so many is known hardly anything is known.
 const KNOWN_SHARE: u64 = 16;
 
 /// Runs that are read back before anybody hears of it.
@@ -72,24 +72,38 @@ impl Assembly<'_> {
 
     /// Notes the programs of which hardly anything is known: all of them is fetched at once.
     fn note_strange_programs(&mut self) {
-        let mut sums: Vec<((u32, u64), [u64; 2])> = Vec::new();
-        for open in self.open_runs.iter().filter(|open| open.is_program) {
+        let is_program = |(payload, file): &(u32, Extent)| {
+            self.payloads[*payload as usize].program_of(file.offset).is_some()
+        };
+        let strange = self.strangers(KNOWN_SHARE).into_iter().filter(is_program);
+        self.strange_programs = strange.map(|(payload, program)| (payload, program.offset)).collect();
+    }
+
+    /// The files of the window of which is known less than one part in so many: payload and place; sorted.
+    pub(super) fn strangers(&self, known_share: u64) -> Vec<(u32, Extent)> {
+        let mut sums: Vec<((u32, Extent), [u64; 2])> = Vec::new();
+        let mut streams = Vec::new();
+        let mut streams_of = None;
+        for open in &self.open_runs {
             let payload = &self.payloads[open.payload as usize];
-            let Some(program) = payload.program_of(payload.index.runs[open.run as usize].offset) else {
-                continue;
-            };
-            let key = (open.payload, program.offset);
+            if streams_of != Some(open.payload) {
+                (streams, streams_of) = (payload.index.streams(), Some(open.payload));
+            }
+            let place = payload.index.runs[open.run as usize].offset;
+            // What stands between files is like nothing else.
+            let number = streams.partition_point(|stream| stream.end() <= place);
+            let Some(file) = streams.get(number).filter(|_| number > 0) else { continue };
+            let key = (open.payload, *file);
             if sums.last().is_none_or(|last| last.0 != key) {
-                sums.push((key, [payload.placed_bytes(program), 0]));
+                sums.push((key, [payload.placed_bytes(*file), 0]));
             }
             let Some((_, sum)) = sums.last_mut() else { continue };
             for piece in &self.pieces[open.pieces()] {
                 sum[usize::from(piece.place == NOWHERE)] += u64::from(piece.len);
             }
         }
-        let is_strange = |[known, strange]: [u64; 2]| known * KNOWN_SHARE < strange;
-        let strange = sums.into_iter().filter(|(_, sum)| is_strange(*sum)).map(|(key, _)| key);
-        self.strange_programs = strange.collect();
+        let is_strange = |[known, strange]: [u64; 2]| known * known_share < strange;
+        sums.into_iter().filter(|(_, sum)| is_strange(*sum)).map(|(key, _)| key).collect()
     }
 
     fn wants(&mut self, round: Round) -> Vec<Want> {

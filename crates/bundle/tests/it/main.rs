@@ -1,6 +1,7 @@
 //! Payloads are cut, written, and put together again.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod beside;
 mod casync;
 mod left;
 mod parity;
