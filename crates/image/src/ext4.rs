@@ -93,7 +93,9 @@ impl Image<'_> {
     fn prefetch(&mut self, folder: &Inode) -> Result<(), Full> {
         if !folder.is_inline() && folder.has_map_at_hand() {
             let (extents, _) = self.mapper.extents(&mut self.pages, folder)?;
-            extents.iter().for_each(|extent| self.pages.prefetch(*extent));
+            for extent in extents {
+                self.pages.prefetch(extent);
+            }
         }
         Ok(())
     }

@@ -54,7 +54,9 @@ pub fn all_and_packed_files(image: &dyn ReadAt) -> (Files, Vec<PackedFile>) {
         .collect();
     candidates.sort_unstable_by_key(|extents| extents[0].offset);
     let mut packed = Vec::new();
-    candidates.iter().take(FILES_AHEAD).for_each(|file| prefetch_ends(image, file));
+    for file in candidates.iter().take(FILES_AHEAD) {
+        prefetch_ends(image, file);
+    }
     for index in 0..candidates.len() {
         if let Some(file) = candidates.get(index + FILES_AHEAD) {
             prefetch_ends(image, file);
