@@ -38,10 +38,10 @@ pub struct Contents {
     pub streams: Vec<Extent>,
 }
 
-/// The files of an image, as [`image_files`](crate::image_files), and those of a file system that hold packed streams, by
+/// The files of an image, as [`image_files`], and those of a file system that hold packed streams, by
 /// their first extents. Only a look is taken: whether they unpack is for [`PackedFile::unpack`] to find out.
 ///
-/// Memory: as [`image_files`](crate::image_files).
+/// Memory: as [`image_files`].
 pub fn all_and_packed_files(image: &dyn ReadAt) -> (Files, Vec<PackedFile>) {
     let Some(structure) = Anatomist.dissect(image, "") else { return (Files::new(), Vec::new()) };
     let files = files_of(image, &structure);
