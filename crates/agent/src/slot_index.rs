@@ -60,7 +60,7 @@ pub fn look(
     slot: &Medium,
     (cutting, hash): Scheme,
     folder: &Path,
-    release: &Unpacked,
+    release: Option<&Index>,
 ) -> Result<(Contents, Files), Fault> {
     let found = match cutting {
         Cutting::Files => Contents::find(slot, folder, None, hash, release),
@@ -90,7 +90,7 @@ pub fn of_slot(work: &Work<'_>, slot: &Slot, scheme: Scheme) -> Result<Index, Fa
     if let Some(index) = load(&path, &medium, scheme)?.filter(is_complete) {
         return Ok(index);
     }
-    let (contents, files) = look(&medium, scheme, folder, &Unpacked::default())?;
+    let (contents, files) = look(&medium, scheme, folder, None)?;
     let survey = Survey::plain(scheme.0, scheme.1);
     let (index, _) = make((&medium, &contents, &files), &survey, &|_, _| {}, work.progress)?;
     if !work.arguments.dry_run {
@@ -164,7 +164,7 @@ pub fn create(
     let path = path_of(device.folder.path(), &slot.name, scheme);
     // It is asked for, so it is made whatever is kept.
     let medium = device.source(slot)?;
-    let (contents, files) = look(&medium, scheme, device.folder.path(), &Unpacked::default())?;
+    let (contents, files) = look(&medium, scheme, device.folder.path(), None)?;
     let survey = Survey::plain(scheme.0, scheme.1);
     let (index, _) = make((&medium, &contents, &files), &survey, &|_, _| {}, progress)?;
     store(&path, &medium, &index)?;

@@ -58,6 +58,14 @@ impl<'a> Guide<'a> {
         Self { streams }
     }
 
+    /// Whether a stream is the same as one that is known. Nothing is read where none is as long.
+    ///
+    /// # Errors
+    /// Whatever the medium reports.
+    pub fn knows(&self, stream: &dyn ReadAt, hash: HashKind) -> io::Result<bool> {
+        Ok(self.runs_of(stream, &mut Vec::new(), hash, &|_, _| {})?.is_some())
+    }
+
     fn like(&self, len: u64) -> &[Known<'a>] {
         let first = self.streams.partition_point(|stream| stream.len < len);
         let count = self.streams[first..].partition_point(|stream| stream.len == len);
@@ -227,8 +235,7 @@ mod tests {
             assert!(all.iter().all(|place| offered.contains(place)));
         }
         let hash = HashKind::default();
-        let is_known =
-            |stream: &Vec<u8>| guide.runs_of(stream, &mut Vec::new(), hash, &|_, _| {}).unwrap().is_some();
+        let is_known = |stream: &Vec<u8>| guide.knows(stream, hash).unwrap();
         assert!(known.iter().all(is_known));
         assert!(!others.iter().any(is_known));
     }

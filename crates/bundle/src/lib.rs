@@ -51,6 +51,7 @@ pub use chunker::{Chunker, ChunkerError, Chunks};
 pub use cut::{Chunk, Each, Run, cut};
 pub use cutting::{Cutting, CuttingError};
 pub use error::{AssembleError, IndexError, WriteError};
+pub use guide::Guide;
 pub use hash::{HashKind, UnknownHash};
 pub use index::{Index, RunDigest, RunInfo, Unpacked, is_one};
 pub use manifest::{Component, Manifest, ManifestError, PartInfo, PayloadInfo};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use fluvial_bundle::{
     BundleHeader, Component, Cutting, HashKind, Index, Manifest, PartInfo, PartKind, Payload, PayloadInfo,
-    Scatter, Sketch, Unpacked, WholeOptions, WriteOptions, write, write_whole,
+    Scatter, Sketch, WholeOptions, WriteOptions, write, write_whole,
 };
 use fluvial_delta::diff::{DiffOptions, Named, Preset, Unobserved, diff};
 use fluvial_delta::scratch::MemoryScratch;
@@ -101,13 +101,8 @@ impl Release {
         let path = folder.path().join("image");
         fs::write(&path, image).unwrap();
         let medium = Medium::open(&path).unwrap();
-        let found = Contents::find(
-            &medium,
-            folder.path(),
-            Some(PACKING_MEMORY_BYTES),
-            HashKind::Blake3,
-            &Unpacked::default(),
-        );
+        let found =
+            Contents::find(&medium, folder.path(), Some(PACKING_MEMORY_BYTES), HashKind::Blake3, None);
         let (mut contents, files) = found.unwrap();
         assert!(!contents.unpacked.files.is_empty(), "there is a packed file");
         contents.unpacked.packing = packing(&contents, &medium);

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Seek as _, Write as _};
 use std::path::Path;
 
 use fluvial_bundle::limits::{PACKED_EXTENTS_MAX, PACKED_FILES_MAX, UNPACKED_BYTES_MAX};
-use fluvial_bundle::{Behind, HashKind, Index, RunDigest, Scatter, Unpacked, gaps, is_one};
+use fluvial_bundle::{Behind, Guide, HashKind, Index, RunDigest, Scatter, Unpacked, gaps, is_one};
 use fluvial_delta::apply::{ApplyError, ApplyObserver, Checkpoint, Patch, Target};
 use fluvial_delta::structure::{Extent, Files, Gathered, ReadAt};
 use fluvial_image::{PackedFile, all_and_packed_files, content_files};
@@ -30,8 +30,9 @@ pub struct Contents {
 impl Contents {
     /// Unpacks what is packed in an image to `folder`; answers that, and where the files stand that are cut, in the
     /// image and behind it. With `packing_memory_bytes`, only what can be packed again in so much memory. What does
-    /// not unpack stays as it is. Packed files are told by digests of `hash`; those that a `release` has as they are,
-    /// and of which no other one is likely to be made, are not unpacked, and nothing is told of what they hold.
+    /// not unpack stays as it is, and so does what a `release` has as it is and not unpacked, because nobody can pack it
+    /// again. Packed files are told by digests of `hash`; those that the release has as they are, and of which no other
+    /// one is likely to be made, are not unpacked, and nothing is told of what they hold.
     ///
     /// # Errors
     /// What reading the image and writing to the folder report.
@@ -40,16 +41,22 @@ impl Contents {
         folder: &Path,
         packing_memory_bytes: Option<u64>,
         hash: HashKind,
-        release: &Unpacked,
+        release: Option<&Index>,
     ) -> io::Result<(Self, Files)> {
+        let plain = Guide::new(release);
         let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
         let (mut unpacked, mut streams, mut len) = (Unpacked::default(), Vec::new(), 0);
         let (all_files, packed_files) = all_and_packed_files(image);
-        let files = packed_files.into_iter().filter(|file| file.extents.len() <= PACKED_EXTENTS_MAX);
-        let files = files.map(|file| Ok((digest_at(image, &file.extents, hash)?, file)));
-        let files = files.collect::<io::Result<Vec<_>>>()?;
+        let mut files = Vec::new();
+        for file in packed_files.into_iter().filter(|file| file.extents.len() <= PACKED_EXTENTS_MAX) {
+            if !plain.knows(&Gathered::new(image, &file.extents), hash)? {
+                files.push((digest_at(image, &file.extents, hash)?, file));
+            }
+        }
+        drop(plain);
         let lens = files.iter().map(|(digest, file)| (*digest, len_of(&file.extents)));
-        let unwanted = unwanted(lens, release);
+        let none = Unpacked::default();
+        let unwanted = unwanted(lens, release.map_or(&none, |release| &release.unpacked));
         for (digest, file) in files {
             if unpacked.files.len() == PACKED_FILES_MAX {
                 break;
@@ -90,12 +97,20 @@ impl Contents {
     /// of which no other one is likely to be made, nothing is unpacked: these places are [absent](Self::absent).
     ///
     /// # Errors
-    /// What reading, unpacking and writing report; [`io::ErrorKind::InvalidData`] where the image is another one, or
-    /// the index does not tell what a file holds that is not known.
-    pub fn of_index(image: &Medium, folder: &Path, index: &Index, release: &Unpacked) -> io::Result<Self> {
+    /// What reading, unpacking and writing report; [`io::ErrorKind::InvalidData`] where the image is another one, the
+    /// index does not tell what a file holds that is not known, or it tells of a file as packed that the release has
+    /// as it is.
+    pub fn of_index(image: &Medium, folder: &Path, index: &Index, release: &Index) -> io::Result<Self> {
         let unpacked = &index.unpacked;
+        let plain = Guide::new([release]);
+        for extents in &unpacked.files {
+            if plain.knows(&Gathered::new(image, extents), index.hash)? {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+        drop(plain);
         let lens = unpacked.digests.iter().zip(&unpacked.files).map(|(digest, file)| (*digest, len_of(file)));
-        let unwanted = unwanted(lens, release);
+        let unwanted = unwanted(lens, &release.unpacked);
         let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
         let mut absent = Vec::new();
         let files = unpacked.files.iter().zip(&unpacked.digests).zip(unpacked.places());
@@ -431,8 +446,7 @@ mod tests {
 
         for memory_bytes in [None, Some(64 << 20)] {
             let (found, files) =
-                Contents::find(&image, folder.path(), memory_bytes, HashKind::Blake3, &Unpacked::default())
-                    .unwrap();
+                Contents::find(&image, folder.path(), memory_bytes, HashKind::Blake3, None).unwrap();
             let mut expected = Vec::new();
             for extents in &found.unpacked.files {
                 let file = read(&Gathered::new(&image, extents));
@@ -471,9 +485,8 @@ mod tests {
         let old_image = image(&packed[..2], &old_folder);
         let new_image = image(&packed[1..], &new_folder);
         let hash = HashKind::Blake3;
-        let (old, _) = Contents::find(&old_image, folder.path(), None, hash, &Unpacked::default()).unwrap();
-        let (mut new, _) =
-            Contents::find(&new_image, folder.path(), None, hash, &Unpacked::default()).unwrap();
+        let (old, _) = Contents::find(&old_image, folder.path(), None, hash, None).unwrap();
+        let (mut new, _) = Contents::find(&new_image, folder.path(), None, hash, None).unwrap();
         new.unpacked.packing = packing(&new, &new_image);
 
         let target = MemoryTarget::new(new_image.len() as usize);
@@ -506,18 +519,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let image = image(&packed, folder.path());
         let hash = HashKind::Blake3;
-        let (all, files) = Contents::find(&image, folder.path(), None, hash, &Unpacked::default()).unwrap();
-        let known = Unpacked {
-            files: vec![all.unpacked.files[1].clone()],
-            digests: vec![all.unpacked.digests[1]],
-            ..Unpacked::default()
-        };
+        let (all, files) = Contents::find(&image, folder.path(), None, hash, None).unwrap();
+        let nothing = index_of_file(&[]);
+        let mut known = nothing.clone();
+        known.unpacked.files.push(all.unpacked.files[1].clone());
+        known.unpacked.digests.push(all.unpacked.digests[1]);
         let [_, second, third] = all.unpacked.places().collect::<Vec<_>>()[..] else { panic!("three files") };
         let bytes = read(all.medium());
         let place = |place: Extent| place.offset as usize..place.end() as usize;
 
         // Where nothing is known, nothing is told of what it holds.
-        let (some, _) = Contents::find(&image, folder.path(), None, hash, &known).unwrap();
+        let (some, _) = Contents::find(&image, folder.path(), None, hash, Some(&known)).unwrap();
         assert_eq!(
             (&some.unpacked.files, &some.unpacked.digests),
             (&all.unpacked.files, &all.unpacked.digests)
@@ -540,16 +552,16 @@ mod tests {
         let mut expected = bytes.clone();
         expected[place(second)].fill(0);
         assert!(read(here.medium()) == expected);
-        let here = Contents::of_index(&image, folder.path(), &index, &Unpacked::default()).unwrap();
+        let here = Contents::of_index(&image, folder.path(), &index, &nothing).unwrap();
         assert!(read(here.medium()) == bytes && here.absent().is_empty());
 
         // An index that leaves something out is not for those who do not know that.
         let index = index_of(&some);
         assert!(Contents::of_index(&image, folder.path(), &index, &known).is_ok());
-        let refused = |image: &Medium, known: &Unpacked| {
+        let refused = |image: &Medium, known: &Index| {
             Contents::of_index(image, folder.path(), &index, known).unwrap_err().kind()
         };
-        assert_eq!(refused(&image, &Unpacked::default()), io::ErrorKind::InvalidData);
+        assert_eq!(refused(&image, &nothing), io::ErrorKind::InvalidData);
         // What is known is looked at.
         let path = folder.path().join("image");
         let mut changed = fs::read(&path).unwrap();
@@ -557,6 +569,42 @@ mod tests {
         changed[at + 5000] ^= 1;
         fs::write(&path, changed).unwrap();
         assert_eq!(refused(&Medium::open(&path).unwrap(), &known), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn packed_files_that_a_release_has_as_they_are_stay_packed() {
+        let packed = [1, 2, 3].map(|seed| gzip(&content(seed)));
+        let folder = tempfile::tempdir().unwrap();
+        let image = image(&packed, folder.path());
+        let hash = HashKind::Blake3;
+        let (all, all_files) = Contents::find(&image, folder.path(), None, hash, None).unwrap();
+        let all_bytes = all.behind(&image);
+        let payload = Payload {
+            name: "slot",
+            sha256: [0; 32],
+            bytes: &all_bytes,
+            files: &all_files,
+            unpacked: Some(&all.unpacked),
+        };
+        let survey = Survey::plain(Cutting::Files, hash);
+        let index = index_of(payload, &survey, &|_, _| {}, &|_| true).unwrap().0;
+        let second = &all.unpacked.files[1];
+        let mut bytes = read(&Gathered::new(&image, second));
+
+        let release = index_of_file(&bytes);
+        let (some, files) = Contents::find(&image, folder.path(), None, hash, Some(&release)).unwrap();
+        assert_eq!(some.unpacked.files, [all.unpacked.files[0].clone(), all.unpacked.files[2].clone()]);
+        assert!(files.iter().any(|file| file == second));
+        let kept = Contents::of_index(&image, folder.path(), &index, &release);
+        assert_eq!(kept.unwrap_err().kind(), io::ErrorKind::InvalidData);
+
+        // One that is only as long is another one.
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        let release = index_of_file(&bytes);
+        let (found, files) = Contents::find(&image, folder.path(), None, hash, Some(&release)).unwrap();
+        assert_eq!((found.unpacked, files), (all.unpacked, all_files));
+        assert!(Contents::of_index(&image, folder.path(), &index, &release).is_ok());
     }
 
     #[test]
@@ -591,8 +639,7 @@ mod tests {
         let contents = [1, 2, 3].map(content);
         let folder = tempfile::tempdir().unwrap();
         let image = image(&contents.clone().map(|content| gzip(&content)), folder.path());
-        let (mut new, _) =
-            Contents::find(&image, folder.path(), None, HashKind::Blake3, &Unpacked::default()).unwrap();
+        let (mut new, _) = Contents::find(&image, folder.path(), None, HashKind::Blake3, None).unwrap();
         assert!(new.unneeded(image.len(), &[true; 3]).unwrap().is_empty(), "nobody knows");
         new.unpacked.packing = packing(&new, &image);
         let all = Extent { offset: image.len(), len: new.unpacked.len() };
@@ -612,6 +659,16 @@ mod tests {
         assert_eq!(unwanted_of(&new.unpacked), 1);
         let lens = vec![places[0].len + places[1].len, 0, places[2].len];
         assert_eq!(unwanted_of(&Unpacked { lens, ..new.unpacked.clone() }), 0);
+    }
+
+    /// The index of a release that has this file and nothing else.
+    fn index_of_file(bytes: &[u8]) -> Index {
+        let files: Files = [Extent { offset: 0, len: bytes.len() as u64 }].into_iter().collect();
+        let (bytes, none) = (bytes.to_vec(), Files::new());
+        let files = if bytes.is_empty() { &none } else { &files };
+        let payload = Payload { name: "slot", sha256: [0; 32], bytes: &bytes, files, unpacked: None };
+        let survey = Survey::plain(Cutting::Files, HashKind::Blake3);
+        index_of(payload, &survey, &|_, _| {}, &|_| true).unwrap().0
     }
 
     /// The patch that makes the packed files of an image.

@@ -51,12 +51,12 @@ impl OldSlot {
         work.progress.phase("unpacking", 0);
         // Where it is another slot by now, or the index was made for another release, everything is done anew.
         if let Some(index) = kept
-            && let Ok(contents) = Contents::of_index(&medium, folder, &index, &release.unpacked)
+            && let Ok(contents) = Contents::of_index(&medium, folder, &index, release)
         {
             let files = index.files.clone();
             return Ok(Self { medium, scheme, kept: Cell::new(Some(index)), contents, files, index_path });
         }
-        let (contents, files) = slot_index::look(&medium, scheme, folder, &release.unpacked)?;
+        let (contents, files) = slot_index::look(&medium, scheme, folder, Some(release))?;
         Ok(Self { medium, scheme, kept: Cell::new(None), contents, files, index_path })
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use fluvial_bundle::{
     BundleHeader, Component, Cutting, Index, Manifest, PartInfo, PartKind, Payload, PayloadInfo, Scatter,
-    Sketch, Unpacked, WholeOptions, WriteOptions, write, write_whole,
+    Sketch, WholeOptions, WriteOptions, write, write_whole,
 };
 use fluvial_delta::diff::{DiffOptions, Named, diff};
 use fluvial_delta::hash::{HashError, both_of, sha256_of};
@@ -165,7 +165,7 @@ pub fn write_chunks(
         return Ok(write(payload, options, chunks, &advance)?);
     }
     progress.phase("unpacking", image.len());
-    let found = Contents::find(image, folder, Some(APPLY_MEMORY_BYTES), options.hash, &Unpacked::default());
+    let found = Contents::find(image, folder, Some(APPLY_MEMORY_BYTES), options.hash, None);
     let (mut contents, files) = found.map_err(|error| Fault::writing(folder, error))?;
     contents.unpacked.packing = packing(&contents, image, folder, progress)?;
     let bytes = contents.behind(image);

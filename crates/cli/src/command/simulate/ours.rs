@@ -93,7 +93,7 @@ impl Bench<'_> {
         let advance = |bytes| self.progress.advance(bytes);
         let failed = |error| Fault::writing(self.folder, error);
         let (old, files) =
-            Contents::find(self.old, self.folder, None, index.hash, &index.unpacked).map_err(failed)?;
+            Contents::find(self.old, self.folder, None, index.hash, Some(index)).map_err(failed)?;
         let (old_bytes, unpacked) = (old.behind(self.old), Some(&old.unpacked));
         let payload =
             Payload { name: SLOT_NAME, sha256: [0; 32], bytes: &old_bytes, files: &files, unpacked };
