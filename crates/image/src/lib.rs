@@ -39,4 +39,4 @@ pub use folder::{
     FOLDER_DEPTH_MAX, FOLDER_FILES_MAX, FOLDER_PATHS_BYTES_MAX, Folder, FolderError, FolderFile,
 };
 pub use source::{FileSource, SourceError};
-pub use unpack::{Contents, PackedFile, all_and_packed_files, content_files};
+pub use unpack::{ContentPart, Contents, PackedFile, all_and_packed_files, content_files};

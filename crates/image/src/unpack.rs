@@ -25,8 +25,27 @@ const STEP_BYTES: usize = 256 << 10;
 pub struct PackedFile {
     /// Where it stands in the image, in order.
     pub extents: Vec<Extent>,
-    /// Its packed streams, as places in the file.
-    blocks: Vec<Block>,
+    /// What it is made of, as places in the file, in order.
+    parts: Vec<FilePart>,
+}
+
+/// A part of a packed file.
+#[derive(Debug, Clone)]
+enum FilePart {
+    /// A packed stream.
+    Packed(Block),
+    /// A file of an archive that stands before it as it is: an initial RAM disk has modules there that are packed
+    /// already, and that the file system has, too.
+    Plain(Extent),
+}
+
+impl FilePart {
+    fn extent(&self) -> Extent {
+        match self {
+            Self::Packed(block) => block.extent,
+            Self::Plain(extent) => *extent,
+        }
+    }
 }
 
 /// What a file was unpacked to: its streams one behind the other, what stands between them as it is.
@@ -34,8 +53,17 @@ pub struct PackedFile {
 pub struct Contents {
     /// Its length in bytes.
     pub len: u64,
-    /// What packed streams unpacked to, as places in all contents.
-    pub streams: Vec<Extent>,
+    /// What stands in it, as places in all contents, in order.
+    pub parts: Vec<ContentPart>,
+}
+
+/// A part of what a file was unpacked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentPart {
+    /// Where it stands in all contents.
+    pub extent: Extent,
+    /// Whether it was packed, and may be an archive. If not, it is a file.
+    pub was_packed: bool,
 }
 
 /// The files of an image, as [`image_files`], and those of a file system that hold packed streams, by
@@ -88,14 +116,27 @@ impl PackedFile {
             return None;
         }
         let structure = Anatomist.dissect(&Gathered::new(image, &extents), "")?;
-        let mut blocks: Vec<Block> = Vec::new();
+        let (mut parts, mut blocks) = (Vec::new(), 0);
         for part in structure.parts {
-            if let Content::Blocks(of_part) = part.content {
-                blocks.extend(of_part.into_iter().filter(|block| block.format != Format::Stored));
+            match part.content {
+                Content::Blocks(of_part) => {
+                    for block in of_part.into_iter().filter(|block| block.format != Format::Stored) {
+                        parts.push(FilePart::Packed(block));
+                        blocks += 1;
+                    }
+                }
+                Content::Plain(extents) => parts.extend(extents.into_iter().map(FilePart::Plain)),
             }
         }
-        blocks.sort_unstable_by_key(|block| block.extent.offset);
-        (1..=BLOCKS_MAX).contains(&blocks.len()).then_some(Self { extents, blocks })
+        parts.sort_unstable_by_key(|part| part.extent().offset);
+        (1..=BLOCKS_MAX).contains(&blocks).then_some(Self { extents, parts })
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.parts.iter().filter_map(|part| match part {
+            FilePart::Packed(block) => Some(block),
+            FilePart::Plain(_) => None,
+        })
     }
 
     /// Whether packing what it unpacks to gives it again, in at most so many bytes of memory. Takes as long as
@@ -106,7 +147,7 @@ impl PackedFile {
     pub fn can_be_packed(&self, image: &dyn ReadAt, memory_bytes: u64) -> io::Result<bool> {
         let budget = Budget { memory_bytes, plain_bytes_max: FILE_BYTES_MAX, effort: Effort::Default };
         let file = Gathered::new(image, &self.extents);
-        for block in &self.blocks {
+        for block in self.blocks() {
             let mut packed = vec![0; block.extent.len as usize];
             file.read_at(block.extent.offset, &mut packed)?;
             let Ok(unpacked) = Prover::new(budget).unpack(block.format, &packed) else { return Ok(false) };
@@ -132,13 +173,20 @@ impl PackedFile {
         let file = Gathered::new(image, &self.extents);
         let mut contents = Contents::default();
         let mut at = 0;
-        for block in &self.blocks {
-            let before = Extent { offset: at, len: block.extent.offset.saturating_sub(at) };
+        for part in &self.parts {
+            let extent = part.extent();
+            let before = Extent { offset: at, len: extent.offset.saturating_sub(at) };
             contents.len += copy(Range::new(&file, before), bytes_max - contents.len, out)?;
-            at = block.extent.end();
-            let packed = Box::new(Range::new(&file, block.extent));
-            let len = copy(block.format.reader(packed)?, bytes_max - contents.len, out)?;
-            contents.streams.push(Extent { offset: start + contents.len, len });
+            at = extent.end();
+            let bytes = Range::new(&file, extent);
+            let (len, was_packed) = match part {
+                FilePart::Packed(block) => {
+                    (copy(block.format.reader(Box::new(bytes))?, bytes_max - contents.len, out)?, true)
+                }
+                FilePart::Plain(_) => (copy(bytes, bytes_max - contents.len, out)?, false),
+            };
+            let extent = Extent { offset: start + contents.len, len };
+            contents.parts.push(ContentPart { extent, was_packed });
             contents.len += len;
         }
         let behind = Extent { offset: at, len: file.len().saturating_sub(at) };
@@ -147,16 +195,20 @@ impl PackedFile {
     }
 }
 
-/// Where files stand in what packed streams unpacked to: the files of archives, else the stream as a whole.
-pub fn content_files(contents: &dyn ReadAt, streams: &[Extent]) -> Files {
+/// Where files stand in what files were unpacked to: the files of archives, else what was a packed stream as a whole.
+pub fn content_files(contents: &dyn ReadAt, parts: &[ContentPart]) -> Files {
     let mut files = Files::new();
-    for stream in streams.iter().filter(|stream| stream.len > 0) {
-        let of_stream = image_files(&Gathered::new(contents, std::slice::from_ref(stream)));
-        if of_stream.is_empty() {
-            files.push([*stream]);
+    for ContentPart { extent, was_packed } in parts.iter().filter(|part| part.extent.len > 0) {
+        let of_part = if *was_packed {
+            image_files(&Gathered::new(contents, std::slice::from_ref(extent)))
+        } else {
+            Files::new()
+        };
+        if of_part.is_empty() {
+            files.push([*extent]);
         }
-        for file in of_stream.iter() {
-            files.push(file.iter().map(|extent| extent.moved_by(stream.offset)));
+        for file in of_part.iter() {
+            files.push(file.iter().map(|one| one.moved_by(extent.offset)));
         }
     }
     files
@@ -210,8 +262,9 @@ mod tests {
         let mut out = vec![1; 10];
         let contents = file.unpack(&image, 10, 1 << 20, &mut out).unwrap();
         assert_eq!((contents.len, &out[10..]), (100_000, &content[..]));
-        assert_eq!(contents.streams, [Extent { offset: 10, len: 100_000 }]);
-        assert!(content_files(&out, &contents.streams).stored().eq(contents.streams.iter().copied()));
+        let extent = Extent { offset: 10, len: 100_000 };
+        assert_eq!(contents.parts, [ContentPart { extent, was_packed: true }]);
+        assert!(content_files(&out, &contents.parts).stored().eq([extent]));
         assert!(file.can_be_packed(&image, 64 << 20).unwrap());
         let cut = file.unpack(&image, 0, 99_999, &mut Vec::new()).unwrap_err();
         assert_eq!(cut.kind(), io::ErrorKind::FileTooLarge);

@@ -45,7 +45,7 @@ impl Contents {
     ) -> io::Result<(Self, Files)> {
         let plain = Guide::new(release);
         let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
-        let (mut unpacked, mut streams, mut len) = (Unpacked::default(), Vec::new(), 0);
+        let (mut unpacked, mut parts, mut len) = (Unpacked::default(), Vec::new(), 0);
         let (all_files, packed_files) = all_and_packed_files(image);
         let mut files = Vec::new();
         for file in packed_files.into_iter().filter(|file| file.extents.len() <= PACKED_EXTENTS_MAX) {
@@ -80,13 +80,13 @@ impl Contents {
                 }
             };
             len += contents.len;
-            streams.extend(contents.streams);
+            parts.extend(contents.parts);
             unpacked.digests.push(digest);
             unpacked.lens.push(contents.len);
             unpacked.files.push(file.extents);
         }
         let medium = Medium::new(out.into_inner().map_err(io::IntoInnerError::into_error)?)?;
-        let (mut files, behind) = (cut_files(&all_files, &unpacked), content_files(&medium, &streams));
+        let (mut files, behind) = (cut_files(&all_files, &unpacked), content_files(&medium, &parts));
         for file in cut_files(&behind, &Unpacked::default()).iter() {
             files.push(file.iter().map(|extent| extent.moved_by(image.len())));
         }
