@@ -25,12 +25,12 @@ pub use files::is_one;
 
 /// How an index begins.
 const MAGIC: &[u8; 8] = b"FLUVIALi";
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 /// A page lists the chunks of runs that have so many bytes together, or of more than that by the last run. Most
 /// long runs have a page for themselves: where one of several is missing, the others' chunks are listed in vain.
 const PAGE_SPAN_BYTES: u64 = 32 << 10;
 /// Bytes of a page's digest.
-pub(crate) const PAGE_DIGEST_BYTES: usize = 16;
+pub(crate) const PAGE_DIGEST_BYTES: usize = 12;
 /// Pages whose lists stand together, and then all else that belongs to them: what is wanted of neighbours is one
 /// range. Whoever publishes has a segment in memory.
 pub(crate) const SEGMENT_PAGES: usize = 128;
@@ -563,7 +563,7 @@ mod tests {
             packed_offset: 0,
             packed_len,
         };
-        let page = |runs, len| PageInfo { runs, offset: 0, len, digest: [9; 16], chunks: 7, first_chunk: 0 };
+        let page = |runs, len| PageInfo { runs, offset: 0, len, digest: [9; 12], chunks: 7, first_chunk: 0 };
         let mut index = Index {
             name: "layer".into(),
             len: 700_000,
@@ -627,7 +627,7 @@ mod tests {
             packed_offset: 0,
             packed_len: 10_000,
         };
-        let page = |runs| PageInfo { runs, offset: 0, len: 100, digest: [9; 16], chunks: 1, first_chunk: 0 };
+        let page = |runs| PageInfo { runs, offset: 0, len: 100, digest: [9; 12], chunks: 1, first_chunk: 0 };
         let mut index = Index {
             len: 300_000,
             cutting: "casync-64".parse().unwrap(),

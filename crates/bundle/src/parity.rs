@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use crate::limits::FILES_CHUNK_BYTES_MAX;
 
 /// Bytes of syndromes of one chunk that are known behind each level. Four bytes correct one symbol.
-pub(crate) const LEVELS: [usize; 3] = [8, 16, 32];
+pub(crate) const LEVELS: [usize; 2] = [16, 32];
 /// Bytes of syndromes of one chunk.
 pub(crate) const PARITY_BYTES: usize = LEVELS[LEVELS.len() - 1];
 /// Bytes of syndromes that each level adds.

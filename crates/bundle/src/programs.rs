@@ -28,7 +28,7 @@ const STRANGE_BYTES_MAX: u64 = 64 << 10;
 /// A program is tried so often at most ...
 const TRIES_MAX: usize = 2;
 /// ... and again only where one part in so many of what was open was proved: that teaches about the others.
-pub(crate) const PROVED_SHARE: usize = 8;
+const PROVED_SHARE: usize = 8;
 
 /// Where a program is tried again, it is left as soon as, of so many pieces that were told or more, less than one in
 /// so many was proved: nearly all of what is told then was told before.

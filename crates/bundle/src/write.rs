@@ -330,8 +330,8 @@ impl Writer<'_> {
 
     fn close_segment(&mut self) -> Result<(), WriteError> {
         let segment = std::mem::take(&mut self.segment);
-        let [first, second, third] = &segment.parity;
-        for column in [&segment.lists, &segment.rows, first, second, third, &segment.packed] {
+        let parity = segment.parity.iter();
+        for column in [&segment.lists, &segment.rows].into_iter().chain(parity).chain([&segment.packed]) {
             self.chunks.write_all(column).map_err(WriteError::Write)?;
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::shelf::Shelf;
 
 /// Levels of parity that are fetched for a chunk of which the old space has no like: of those most cannot be told
 /// by any parity, so the dearest level costs more than it saves.
-pub(super) const LEVELS_OF_STRANGERS: usize = 2;
+pub(super) const LEVELS_OF_STRANGERS: usize = 1;
 
 /// Of a file of which less than one part in so many is known hardly anything is known.
 const KNOWN_SHARE: u64 = 16;
@@ -35,7 +35,7 @@ enum Round {
     Rest,
 }
 
-const ROUNDS: [Round; 5] = [Round::Sure, Round::Parity(0), Round::Parity(1), Round::Parity(2), Round::Rest];
+const ROUNDS: [Round; 4] = [Round::Sure, Round::Parity(0), Round::Parity(1), Round::Rest];
 const _: () = assert!(ROUNDS.len() == parity::LEVELS.len() + 2);
 
 impl Assembly<'_> {

@@ -18,7 +18,7 @@ use crate::guesses::GuessWriter;
 use crate::in_order::in_order;
 use crate::parity::{self, PARITY_BYTES};
 use crate::pieces::{IN_PLACE, NOWHERE, OpenRun, Piece, State, places};
-use crate::programs::{self, Bytes, Failed, Known, Open, PROVED_SHARE, Program, Resolved};
+use crate::programs::{self, Bytes, Failed, Known, Open, Program, Resolved};
 use crate::shelf::Shelf;
 use crate::spool::Strand;
 use crate::taught::Taught;
@@ -35,9 +35,7 @@ pub(super) struct Told {
     pub(super) guesses: Option<Strand>,
     /// What it has taught.
     taught: Strand,
-    /// Pieces that were not proved then ...
-    pub(super) open: usize,
-    /// ... and how many of them were proved since.
+    /// How many of its pieces were proved since.
     pub(super) proved: usize,
 }
 
@@ -50,7 +48,7 @@ impl Assembly<'_> {
         self.correct_guesses(fetched, levels)?;
         let mut programs = self.open_programs();
         programs.retain(|(number, program)| {
-            self.told.get(&(*number, program.offset)).is_none_or(|told| told.is_worth_telling(levels))
+            self.told.get(&(*number, program.offset)).is_none_or(|told| told.is_worth_telling())
         });
         for wave in programs.chunks(WAVE_PROGRAMS) {
             let told = each_in_order(wave, |&(number, program)| {
@@ -129,7 +127,7 @@ impl Assembly<'_> {
             Err(Failed::ReadTarget(source)) => return Err(AssembleError::ReadTarget(source)),
             Err(Failed::Write(source)) => return Err(AssembleError::Write(source)),
         };
-        let mut told = Told { guesses: guesses.finish(), open: resolved.open, ..Told::default() };
+        let mut told = Told { guesses: guesses.finish(), ..Told::default() };
         if !is_last && resolved.open > 0 {
             let mut strand = self.spool.writer();
             taught.write(&mut strand);
@@ -140,13 +138,10 @@ impl Assembly<'_> {
 }
 
 impl Told {
-    /// Whether so much was proved by parity since the program was told that telling it again, which takes long, may
-    /// prove more. The first level proves most of what can be proved, and behind the last one what is not proved is
-    /// fetched: then anything is reason enough.
-    fn is_worth_telling(&self, levels: usize) -> bool {
-        let is_between = (2..parity::LEVELS.len()).contains(&levels);
-        let enough = if is_between { self.open.div_ceil(PROVED_SHARE) } else { 1 };
-        self.guesses.is_none() || self.proved >= enough.max(1)
+    /// Whether anything was proved by parity since the program was told: telling it again, which takes long, may then
+    /// prove more.
+    fn is_worth_telling(&self) -> bool {
+        self.guesses.is_none() || self.proved > 0
     }
 }
 
