@@ -270,6 +270,44 @@ mod tests {
         assert_eq!(cut.kind(), io::ErrorKind::FileTooLarge);
     }
 
+    /// A cpio archive of a file, in the format "newc".
+    fn archive(content: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (name, content) in [("file", content), ("TRAILER!!!", &[])] {
+            let [mode, len, name_len] = [0o100_644, content.len(), name.len() + 1];
+            let zero = 0;
+            let fields = [1, mode, zero, zero, 1, zero, len, zero, zero, zero, zero, name_len, zero];
+            bytes.extend_from_slice(b"070701");
+            bytes.extend(fields.iter().flat_map(|field| format!("{field:08x}").into_bytes()));
+            for part in [name.as_bytes(), &[0]] {
+                bytes.extend_from_slice(part);
+            }
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes.extend_from_slice(content);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    }
+
+    #[test]
+    fn files_before_a_packed_archive_are_told_one_by_one() {
+        // As modules stand in an initial RAM disk: packed once, and not once more.
+        let module = packed(&noise(60_000));
+        let (before, inside) = (archive(&module), archive(&noise(50_001)));
+        let file = [&before[..], &packed(&inside)].concat();
+        let whole = vec![Extent { offset: 0, len: file.len() as u64 }];
+        let (mut out, start) = (vec![1; 10], 10);
+        let contents = PackedFile::open(&file, whole).unwrap();
+        let contents = contents.unpack(&file, start, 1 << 20, &mut out).unwrap();
+        assert!(out[10..] == [before.clone(), inside].concat());
+        assert_eq!(contents.len, out.len() as u64 - start);
+        assert_eq!(contents.parts.iter().map(|part| part.was_packed).collect::<Vec<_>>(), [false, true]);
+        let files = content_files(&out, &contents.parts);
+        let content = |file: &[Extent]| out[file[0].offset as usize..][..file[0].len as usize].to_vec();
+        let found: Vec<Vec<u8>> = files.iter().map(content).collect();
+        assert!(found == [module, noise(50_001)]);
+    }
+
     #[test]
     fn what_is_short_or_outside_or_not_packed_stays() {
         let image = noise(100_000);
