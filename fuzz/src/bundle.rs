@@ -24,7 +24,7 @@ use crate::patch::OLD;
 
 const INDEX_BYTES_MAX: usize = 1 << 20;
 /// How an index begins, with its version.
-const PREFIX: &[u8] = b"FLUVIALi\x06";
+const PREFIX: &[u8] = b"FLUVIALi\x07";
 /// Where the frame of an index begins.
 const FRAME_START: usize = PREFIX.len() + 4;
 /// How a Zstandard frame begins that is one segment and tells its length in four bytes (RFC 8878, 3.1.1).

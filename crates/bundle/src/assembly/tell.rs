@@ -48,7 +48,7 @@ impl Assembly<'_> {
         self.correct_guesses(fetched, levels)?;
         let mut programs = self.open_programs();
         programs.retain(|(number, program)| {
-            self.told.get(&(*number, program.offset)).is_none_or(|told| told.is_worth_telling())
+            self.told.get(&(*number, program.offset)).is_none_or(Told::is_worth_telling)
         });
         for wave in programs.chunks(WAVE_PROGRAMS) {
             let told = each_in_order(wave, |&(number, program)| {
