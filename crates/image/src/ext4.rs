@@ -6,8 +6,11 @@
 
 mod folder;
 mod inode;
+mod leftovers;
 mod map;
 mod superblock;
+
+pub use self::leftovers::leftover_bytes;
 
 use fluvial_codec::Format;
 use fluvial_delta::structure::{Block, Extent, Structure};

@@ -34,6 +34,7 @@ mod unpack;
 mod zip;
 
 pub use anatomist::Anatomist;
+pub use ext4::leftover_bytes;
 pub use extents::{file_extents, image_files};
 pub use folder::{
     FOLDER_DEPTH_MAX, FOLDER_FILES_MAX, FOLDER_PATHS_BYTES_MAX, Folder, FolderError, FolderFile,

@@ -1,6 +1,9 @@
 //! The superblock, and where the descriptors of block groups stand.
 
+use std::ops::Range;
+
 use crate::field::{u16_at, u32_at};
+use crate::pages::Pages;
 
 /// Where the superblock starts.
 const OFFSET: usize = 1024;
@@ -20,6 +23,8 @@ const WIDE: u32 = 0x80;
 const SPARSE_BACKUPS: u32 = 0x1;
 /// `RO_COMPAT_METADATA_CSUM`: inodes, among others, carry checksums.
 const CHECKSUMS: u32 = 0x400;
+/// `RO_COMPAT_BIGALLOC`: bitmaps tell of clusters of blocks.
+const CLUSTERS: u32 = 0x200;
 /// `COMPAT_SPARSE_SUPER2`: backups in two groups at most.
 const TWO_BACKUPS: u32 = 0x200;
 
@@ -34,6 +39,9 @@ pub(super) struct Superblock {
     pub typed_entries: bool,
     pub checksums: bool,
     pub descriptor_bytes: u64,
+    /// Blocks are handed out several at a time.
+    pub has_clusters: bool,
+    blocks: u64,
     first_data_block: u32,
     blocks_per_group: u32,
     /// The first group of descriptors that stands in its own groups.
@@ -97,6 +105,9 @@ impl Superblock {
             typed_entries: incompatible & FILE_TYPE != 0,
             checksums: read_only & CHECKSUMS != 0,
             descriptor_bytes: u64::from(descriptor_bytes),
+            has_clusters: read_only & CLUSTERS != 0,
+            blocks: u64::from(word(4)?)
+                | if incompatible & WIDE == 0 { 0 } else { u64::from(word(336)?) << 32 },
             first_data_block: word(20)?,
             blocks_per_group,
             first_meta_group: if incompatible & META_GROUPS == 0 { None } else { Some(word(260)?) },
@@ -118,6 +129,32 @@ impl Superblock {
         };
         // Below 2^32 blocks per group times 2^32 groups times 64 KiB: check.
         block.checked_mul(self.block_bytes)?.checked_add(index * self.descriptor_bytes)
+    }
+
+    /// How many groups an image of so many bytes has.
+    pub(super) fn groups(&self, image_len: u64) -> u32 {
+        let blocks = self.blocks_within(image_len).saturating_sub(u64::from(self.first_data_block));
+        u32::try_from(blocks.div_ceil(u64::from(self.blocks_per_group))).unwrap_or(u32::MAX)
+    }
+
+    /// The blocks of a group that an image of so many bytes has.
+    pub(super) fn blocks_of(&self, group: u32, image_len: u64) -> Range<u64> {
+        let end = self.blocks_within(image_len);
+        let per_group = u64::from(self.blocks_per_group);
+        let start = u64::from(self.first_data_block) + u64::from(group) * per_group;
+        start.min(end)..start.saturating_add(per_group).min(end)
+    }
+
+    fn blocks_within(&self, image_len: u64) -> u64 {
+        self.blocks.min(image_len / self.block_bytes)
+    }
+
+    /// Offset in the stream of the bitmap of a group's blocks.
+    pub(super) fn bitmap_offset(&self, pages: &mut Pages<'_>, descriptor: u64) -> Option<u64> {
+        let low = u32::from_le_bytes(pages.array(descriptor)?);
+        let high =
+            if self.descriptor_bytes > 32 { u32::from_le_bytes(pages.array(descriptor + 32)?) } else { 0 };
+        (u64::from(high) << 32 | u64::from(low)).checked_mul(self.block_bytes)
     }
 
     /// Whether a group starts with a copy of the superblock.

@@ -1,5 +1,7 @@
 use fluvial_delta::structure::{Content, Gathered, ReadAt as _};
 
+use fluvial_image::leftover_bytes;
+
 use crate::proof::{content, dissect, matches_tree};
 use crate::tools::{have, run};
 use crate::tree::Tree;
@@ -12,26 +14,56 @@ fn image(tree: &Tree, args: &[&str]) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
+/// Options of `mkfs.ext4`, and what comes of them.
+const LAYOUTS: [(&[&str], &str); 8] = [
+    (&["-b", "4096"], "ext4"),
+    (&["-b", "1024"], "ext4"),
+    (&["-b", "2048", "-O", "^64bit,^metadata_csum,^flex_bg"], "ext4"),
+    (&["-b", "1024", "-O", "meta_bg,^resize_inode", "-g", "1024"], "ext4"),
+    (&["-b", "1024", "-O", "meta_bg,^resize_inode,^sparse_super", "-g", "512"], "ext4"),
+    (&["-b", "1024", "-O", "^extent,^64bit"], "ext3"),
+    (&["-t", "ext2", "-b", "1024", "-I", "128", "-O", "^filetype"], "ext2"),
+    (&["-b", "4096", "-O", "bigalloc", "-C", "16384"], "ext4"),
+];
+
 #[test]
 fn every_layout_gives_the_files_back() {
     if !have("mkfs.ext4") {
         return;
     }
     let tree = Tree::new();
-    let layouts: [(&[&str], &str); 8] = [
-        (&["-b", "4096"], "ext4"),
-        (&["-b", "1024"], "ext4"),
-        (&["-b", "2048", "-O", "^64bit,^metadata_csum,^flex_bg"], "ext4"),
-        (&["-b", "1024", "-O", "meta_bg,^resize_inode", "-g", "1024"], "ext4"),
-        (&["-b", "1024", "-O", "meta_bg,^resize_inode,^sparse_super", "-g", "512"], "ext4"),
-        (&["-b", "1024", "-O", "^extent,^64bit"], "ext3"),
-        (&["-t", "ext2", "-b", "1024", "-I", "128", "-O", "^filetype"], "ext2"),
-        (&["-b", "4096", "-O", "bigalloc", "-C", "16384"], "ext4"),
-    ];
-    for (args, kind) in layouts {
+    for (args, kind) in LAYOUTS {
         let image = image(&tree, args);
         matches_tree(&image, &dissect(&image, kind), &tree);
     }
+}
+
+#[test]
+fn what_deleted_files_have_left_is_counted() {
+    const FILE_BYTES: u64 = 1_000_000;
+    if !have("mkfs.ext4") || !have("debugfs") {
+        return;
+    }
+    let tree = Tree::new();
+    let folder = tree.scratch.path();
+    std::fs::write(folder.join("deleted"), vec![0xaa; FILE_BYTES as usize]).unwrap();
+    for (args, _) in LAYOUTS {
+        assert_eq!(leftover_bytes(&image(&tree, args)), 0, "{args:?}");
+        for request in ["write deleted deleted", "rm deleted"] {
+            run(folder, "debugfs", &["-w", "-R", request, "image"]);
+        }
+        let mut image = std::fs::read(folder.join("image")).unwrap();
+        let left = leftover_bytes(&image);
+        if args.contains(&"bigalloc") {
+            assert_eq!(left, 0, "not known");
+            continue;
+        }
+        // Blocks of ext2 that tell where others stand are free then, too.
+        assert!((FILE_BYTES..FILE_BYTES + (16 << 10)).contains(&left), "{args:?}: {left}");
+        image.truncate(image.len() / 2);
+        assert!(leftover_bytes(&image) <= left, "an image that is cut");
+    }
+    assert_eq!(leftover_bytes(&vec![1; 10_000]), 0);
 }
 
 #[test]

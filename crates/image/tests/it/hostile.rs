@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use fluvial_delta::structure::{Dissector as _, Structure};
-use fluvial_image::Anatomist;
+use fluvial_image::{Anatomist, leftover_bytes};
 use proptest::prelude::*;
 
 use crate::proof::{check_form, content};
@@ -34,7 +34,10 @@ fn seeds() -> &'static [(String, Vec<u8>)] {
 /// Whatever comes out must be well formed, and come soon.
 fn survives(name: &str, image: &[u8]) -> Option<Structure> {
     let start = Instant::now();
-    let structure = Anatomist.dissect(&image.to_vec(), name);
+    let image = image.to_vec();
+    let structure = Anatomist.dissect(&image, name);
+    let leftover_bytes = leftover_bytes(&image);
+    assert!(leftover_bytes <= image.len() as u64, "{name}: {leftover_bytes}");
     assert!(start.elapsed() < PATIENCE, "{name}: {:?}", start.elapsed());
     if let Some(structure) = &structure {
         check_form(structure, image.len() as u64);

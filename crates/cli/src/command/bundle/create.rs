@@ -25,14 +25,19 @@ use fluvial_console::{Fault, Kind};
 use fluvial_console::{open, say};
 use fluvial_device::disk::durable::folder_of;
 use fluvial_device::disk::{Contents, DiskScratch, Medium};
-use fluvial_image::{Anatomist, file_extents};
+use fluvial_image::{Anatomist, file_extents, leftover_bytes};
 
 /// Bytes that are hashed or copied at a time.
 const STEP_BYTES: usize = 256 << 10;
 
+/// So much that deleted files have left is worth a word.
+const LEFTOVER_BYTES_MIN: u64 = 1 << 20;
+
 /// What was made.
 struct Outcome {
     manifest: Manifest,
+    /// What deleted files have left in each image, in bytes.
+    leftover_bytes: Vec<u64>,
     header: BundleHeader,
     bundle_bytes: u64,
 }
@@ -40,6 +45,7 @@ struct Outcome {
 /// A slot's image, cut and packed.
 struct Packed {
     component: Component,
+    leftover_bytes: u64,
     sketch: Vec<u8>,
     index: Vec<u8>,
     /// Pages and chunks, in a temporary file.
@@ -102,7 +108,8 @@ fn create(arguments: &BundleCreateArguments, progress: &Progress) -> Result<Outc
         Ok(())
     })?;
     let bundle_bytes = header.file_len(start.len() as u64);
-    Ok(Outcome { manifest, header, bundle_bytes })
+    let leftover_bytes = packed.iter().map(|packed| packed.leftover_bytes).collect();
+    Ok(Outcome { manifest, leftover_bytes, header, bundle_bytes })
 }
 
 /// Cuts and packs the image of a slot.
@@ -146,7 +153,8 @@ fn pack(
     };
     let component = Component::Slot { name: slot.name.clone(), payload };
     let (chunks, frames) = (finished(chunks)?, finished(frames)?);
-    Ok(Packed { component, sketch, index, chunks, chunks_bytes, table, frames, frames_bytes })
+    let leftover_bytes = leftover_bytes(&image);
+    Ok(Packed { component, leftover_bytes, sketch, index, chunks, chunks_bytes, table, frames, frames_bytes })
 }
 
 /// Cuts and packs an image, and what is packed in it; answers the index of its chunks.
@@ -226,7 +234,17 @@ fn copy(from: &mut File, to: &mut dyn io::Write, progress: &Progress) -> io::Res
 }
 
 fn show(arguments: &BundleCreateArguments, outcome: &Outcome, duration_s: f64) -> Result<(), Fault> {
-    let Outcome { manifest, header, bundle_bytes } = outcome;
+    let Outcome { manifest, leftover_bytes, header, bundle_bytes } = outcome;
+    for (component, &bytes) in manifest.components.iter().zip(leftover_bytes) {
+        if bytes >= LEFTOVER_BYTES_MIN {
+            let name = component.name();
+            let bytes = HumanBytes(bytes);
+            eprintln!(
+                "warning: deleted files have left {bytes} in the free blocks of {name}: every device gets them"
+            );
+            eprintln!("  hint: `zerofree IMAGE` clears them, or a new image from the same files has none");
+        }
+    }
     let component = |(index, component): (usize, &Component)| {
         serde_json::json!({
             "name": component.name(),
@@ -236,6 +254,7 @@ fn show(arguments: &BundleCreateArguments, outcome: &Outcome, duration_s: f64) -
             "index_bytes": super::part_bytes(header, index, PartKind::Index),
             "chunks_bytes": super::part_bytes(header, index, PartKind::Chunks),
             "full_bytes": super::part_bytes(header, index, PartKind::Full),
+            "leftover_bytes": leftover_bytes[index],
         })
     };
     if arguments.json {
