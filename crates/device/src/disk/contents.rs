@@ -43,14 +43,15 @@ impl Contents {
         hash: HashKind,
         release: Option<&Index>,
     ) -> io::Result<(Self, Files)> {
-        let plain = Guide::new(release);
+        let plain = Plain::of(release);
         let mut out = BufWriter::new(tempfile::tempfile_in(folder)?);
         let (mut unpacked, mut parts, mut len) = (Unpacked::default(), Vec::new(), 0);
         let (all_files, packed_files) = all_and_packed_files(image);
         let mut files = Vec::new();
         for file in packed_files.into_iter().filter(|file| file.extents.len() <= PACKED_EXTENTS_MAX) {
-            if !plain.knows(&Gathered::new(image, &file.extents), hash)? {
-                files.push((digest_at(image, &file.extents, hash)?, file));
+            let digest = digest_at(image, &file.extents, hash)?;
+            if !plain.has(image, &file.extents, digest, hash)? {
+                files.push((digest, file));
             }
         }
         drop(plain);
@@ -102,9 +103,9 @@ impl Contents {
     /// as it is.
     pub fn of_index(image: &Medium, folder: &Path, index: &Index, release: &Index) -> io::Result<Self> {
         let unpacked = &index.unpacked;
-        let plain = Guide::new([release]);
-        for extents in &unpacked.files {
-            if plain.knows(&Gathered::new(image, extents), index.hash)? {
+        let plain = Plain::of(Some(release));
+        for (extents, digest) in unpacked.files.iter().zip(&unpacked.digests) {
+            if plain.has(image, extents, *digest, index.hash)? {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
@@ -238,6 +239,25 @@ impl Contents {
     /// The contents by themselves.
     pub fn medium(&self) -> &Medium {
         &self.medium
+    }
+}
+
+/// Files that a release has as they stand, though they might be unpacked.
+struct Plain<'a> {
+    files: Guide<'a>,
+    /// Those that it has unpacked. It may have them as they stand, too: modules in an initial RAM disk.
+    unpacked: HashSet<RunDigest>,
+}
+
+impl<'a> Plain<'a> {
+    fn of(release: Option<&'a Index>) -> Self {
+        let unpacked = release.into_iter().flat_map(|release| release.unpacked.digests.iter().copied());
+        Self { files: Guide::new(release), unpacked: unpacked.collect() }
+    }
+
+    /// Whether a file of an image is such a file.
+    fn has(&self, image: &Medium, extents: &[Extent], digest: RunDigest, hash: HashKind) -> io::Result<bool> {
+        Ok(!self.unpacked.contains(&digest) && self.files.knows(&Gathered::new(image, extents), hash)?)
     }
 }
 
@@ -597,6 +617,14 @@ mod tests {
         assert!(files.iter().any(|file| file == second));
         let kept = Contents::of_index(&image, folder.path(), &index, &release);
         assert_eq!(kept.unwrap_err().kind(), io::ErrorKind::InvalidData);
+
+        // One that it has unpacked as well is unpacked here, too: it is copied then.
+        let mut both = release.clone();
+        both.unpacked.files.push(second.clone());
+        both.unpacked.digests.push(all.unpacked.digests[1]);
+        let (found, _) = Contents::find(&image, folder.path(), None, hash, Some(&both)).unwrap();
+        assert_eq!(found.unpacked.digests, all.unpacked.digests);
+        assert!(Contents::of_index(&image, folder.path(), &index, &both).is_ok());
 
         // One that is only as long is another one.
         let last = bytes.len() - 1;
