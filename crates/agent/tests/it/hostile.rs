@@ -246,7 +246,7 @@ fn an_index_that_unpacks_to_gigabytes_is_refused() {
     for (claimed, body) in [(u32::MAX, &frames), (1 << 20, &frames), (128 << 20, &frames), (1 << 20, &packed)]
     {
         let mut bomb = release.clone();
-        bomb.set_index([b"FLUVIALi\x06", &claimed.to_le_bytes()[..], body].concat());
+        bomb.set_index([b"FLUVIALi\x07", &claimed.to_le_bytes()[..], body].concat());
         // Whoever signs may be wrong, too.
         let bundle = operator.publish("bomb.fluvial", bomb);
         let before = device.slots_and_choice();
