@@ -5,7 +5,7 @@ use fluvial_delta::structure::{Dissector, ReadAt, Structure};
 use crate::{ar, cpio, disk, erofs, ext4, fat, kernel, packed, squashfs, tar, zip};
 
 /// Bytes at the start of a stream in which most formats show themselves.
-const HEAD_BYTES: u64 = 4096;
+pub(crate) const HEAD_BYTES: u64 = 4096;
 
 /// Recognises containers by their content and takes them apart.
 ///

@@ -1,10 +1,9 @@
 //! What is new beside something like it that stays, as a second kernel is.
 
-use fluvial_bundle::{Assembly, Cutting, Part};
-use fluvial_delta::memory::MemoryTarget;
-use fluvial_delta::structure::{Extent, Files, ReadAt};
+use fluvial_bundle::Cutting;
+use fluvial_delta::structure::{Extent, Files};
 
-use crate::{noise, publish_files};
+use crate::{assemble, noise, publish_files};
 
 const FILE_BYTES: usize = 200_000;
 
@@ -19,7 +18,7 @@ fn touched(file: &[u8]) -> Vec<u8> {
 fn payload(contents: &[&[u8]]) -> (Vec<u8>, Files) {
     let mut at = 0;
     let place = |content: &&[u8]| {
-        let extent = Extent { offset: at, len: content.len() };
+        let extent = Extent { offset: at, len: content.len() as u64 };
         at = extent.end();
         extent
     };
@@ -31,24 +30,11 @@ fn payload(contents: &[&[u8]]) -> (Vec<u8>, Files) {
 fn fetched(old: &[&Vec<u8>], new: &[&[u8]]) -> u64 {
     let (bytes, files) = payload(new);
     let (index, published) = publish_files(&bytes, &files, Cutting::Files);
-    let target = MemoryTarget::new(bytes.len());
-    let nothing = Vec::new();
-    let between: &dyn ReadAt = &nothing;
-    let streams = std::iter::once(between).chain(old.iter().map(|file| *file as &dyn ReadAt)).collect();
-    let mut assembly = Assembly::new(&[Part { index: &index, target: &target }], streams);
-    assembly.find_runs(&|_| true).unwrap();
-    while !assembly.pages().is_empty() {
-        assembly.open_pages(&published).unwrap();
-        assembly.find_chunks(&|_| true).unwrap();
-        while !assembly.next_round(&published, &|_| true).unwrap().is_empty() {
-            assembly.take(&published, &|_| true).unwrap();
-        }
-    }
-    assembly.copy_repeats(&|_| true).unwrap();
-    let fetched = assembly.tally().fetched_bytes;
-    drop(assembly);
-    assert!(target.into_bytes() == bytes);
-    fetched
+    // Nothing stands between the old files.
+    let old: Vec<Vec<u8>> = std::iter::once(Vec::new()).chain(old.iter().copied().cloned()).collect();
+    let (made, _, tally) = assemble(&index, &published, &old).unwrap();
+    assert!(made == bytes);
+    tally.fetched_bytes
 }
 
 #[test]

@@ -110,6 +110,15 @@ fn complete(
     each: &mut dyn FnMut(&Want),
 ) -> Result<(), AssembleError> {
     assembly.find_runs(&|_| true)?;
+    fetch_rest(assembly, published, each)
+}
+
+/// Makes what whole runs of the old streams have left.
+fn fetch_rest(
+    assembly: &mut Assembly<'_>,
+    published: &Published,
+    each: &mut dyn FnMut(&Want),
+) -> Result<(), AssembleError> {
     loop {
         let pages = assembly.pages();
         if pages.is_empty() {
@@ -357,14 +366,7 @@ fn an_index_of_what_is_there_tells_where_to_read_and_is_not_believed() {
     let mut assembly = Assembly::new(&[Part { index: &index, target: &target }], old_streams);
     assert_eq!(assembly.find_indexed((&known, &[]), &|_| true).unwrap(), 1);
     assert!(assembly.chunk_bytes_max() < 60_000, "{}", assembly.chunk_bytes_max());
-    while !assembly.pages().is_empty() {
-        assembly.open_pages(&published).unwrap();
-        assembly.find_chunks(&|_| true).unwrap();
-        while !assembly.next_round(&published, &|_| true).unwrap().is_empty() {
-            assembly.take(&published, &|_| true).unwrap();
-        }
-    }
-    assembly.copy_repeats(&|_| true).unwrap();
+    fetch_rest(&mut assembly, &published, &mut |_| ()).unwrap();
     drop(assembly);
     assert!(target.into_bytes() == new);
 }

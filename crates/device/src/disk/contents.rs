@@ -558,15 +558,8 @@ mod tests {
         assert!(read(some.medium()) == [&bytes[..place(second).start], &bytes[place(third)]].concat());
         assert!(some.absent().is_empty());
 
-        let index_of = |contents: &Contents| {
-            let (bytes, unpacked) = (contents.behind(&image), Some(&contents.unpacked));
-            let none = Files::new();
-            let files = if contents.unpacked == all.unpacked { &files } else { &none };
-            let payload = Payload { name: "slot", sha256: [0; 32], bytes: &bytes, files, unpacked };
-            index_of(payload, &Survey::plain(Cutting::Files, hash), &|_, _| {}, &|_| true).unwrap().0
-        };
         // Where an index tells, it stands where the index tells, but for what is known.
-        let index = index_of(&all);
+        let index = index_with((&image, &all), &files);
         let here = Contents::of_index(&image, folder.path(), &index, &known).unwrap();
         assert_eq!((&here.unpacked, here.absent()), (&all.unpacked, &[second.moved_by(image.len())][..]));
         let mut expected = bytes.clone();
@@ -576,7 +569,7 @@ mod tests {
         assert!(read(here.medium()) == bytes && here.absent().is_empty());
 
         // An index that leaves something out is not for those who do not know that.
-        let index = index_of(&some);
+        let index = index_with((&image, &some), &Files::new());
         assert!(Contents::of_index(&image, folder.path(), &index, &known).is_ok());
         let refused = |image: &Medium, known: &Index| {
             Contents::of_index(image, folder.path(), &index, known).unwrap_err().kind()
@@ -598,16 +591,7 @@ mod tests {
         let image = image(&packed, folder.path());
         let hash = HashKind::Blake3;
         let (all, all_files) = Contents::find(&image, folder.path(), None, hash, None).unwrap();
-        let all_bytes = all.behind(&image);
-        let payload = Payload {
-            name: "slot",
-            sha256: [0; 32],
-            bytes: &all_bytes,
-            files: &all_files,
-            unpacked: Some(&all.unpacked),
-        };
-        let survey = Survey::plain(Cutting::Files, hash);
-        let index = index_of(payload, &survey, &|_, _| {}, &|_| true).unwrap().0;
+        let index = index_with((&image, &all), &all_files);
         let second = &all.unpacked.files[1];
         let mut bytes = read(&Gathered::new(&image, second));
 
@@ -689,14 +673,23 @@ mod tests {
         assert_eq!(unwanted_of(&Unpacked { lens, ..new.unpacked.clone() }), 0);
     }
 
+    /// The index of an image of which the contents and files are known.
+    fn index_with((image, contents): (&Medium, &Contents), files: &Files) -> Index {
+        let (bytes, unpacked) = (contents.behind(image), Some(&contents.unpacked));
+        index_of_payload(Payload { name: "slot", sha256: [0; 32], bytes: &bytes, files, unpacked })
+    }
+
+    fn index_of_payload(payload: Payload<'_>) -> Index {
+        let survey = Survey::plain(Cutting::Files, HashKind::Blake3);
+        index_of(payload, &survey, &|_, _| {}, &|_| true).unwrap().0
+    }
+
     /// The index of a release that has this file and nothing else.
     fn index_of_file(bytes: &[u8]) -> Index {
         let files: Files = [Extent { offset: 0, len: bytes.len() as u64 }].into_iter().collect();
         let (bytes, none) = (bytes.to_vec(), Files::new());
         let files = if bytes.is_empty() { &none } else { &files };
-        let payload = Payload { name: "slot", sha256: [0; 32], bytes: &bytes, files, unpacked: None };
-        let survey = Survey::plain(Cutting::Files, HashKind::Blake3);
-        index_of(payload, &survey, &|_, _| {}, &|_| true).unwrap().0
+        index_of_payload(Payload { name: "slot", sha256: [0; 32], bytes: &bytes, files, unpacked: None })
     }
 
     /// The patch that makes the packed files of an image.

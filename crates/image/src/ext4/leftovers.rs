@@ -3,6 +3,7 @@
 use fluvial_delta::structure::{Extent, ReadAt};
 
 use super::superblock::Superblock;
+use crate::anatomist::HEAD_BYTES;
 use crate::pages::Pages;
 
 /// A group whose bitmap of blocks was never written: nothing of it was ever used.
@@ -14,14 +15,11 @@ const STEP_BYTES: u64 = 256 << 10;
 /// deleted leave them. 0 for other images, those whose blocks are handed out in clusters, and what cannot be read. Takes
 /// the time of reading free space, and little memory.
 pub fn leftover_bytes(image: &dyn ReadAt) -> u64 {
-    let mut head = vec![0; image.len().min(4096) as usize];
-    if image.read_at(0, &mut head).is_err() {
-        return 0;
-    }
+    let mut pages = Pages::new(image);
+    let head = pages.vec(0, image.len().min(HEAD_BYTES)).unwrap_or_default();
     let Some(superblock) = Superblock::parse(&head).filter(|superblock| !superblock.has_clusters) else {
         return 0;
     };
-    let mut pages = Pages::new(image);
     let mut sum = 0;
     for group in 0..superblock.groups(image.len()) {
         // A group that is damaged, or one behind the image's end, is passed over.
