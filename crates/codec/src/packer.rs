@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::codec::xz::raw::RawEncoder;
 use crate::codec::{lz4, zstd};
 use crate::recipe::RecipeError;
 
@@ -65,6 +66,7 @@ pub enum PackError {
 pub struct PackContext {
     pub(crate) zstd: Option<zstd::Context>,
     pub(crate) lz4: Option<lz4::Context>,
+    pub(crate) xz: Option<RawEncoder>,
     /// A buffer for what an engine makes before it is corrected.
     pub(crate) draft: Vec<u8>,
 }

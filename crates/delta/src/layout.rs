@@ -58,6 +58,8 @@ pub struct Root {
     /// Where the bytes go, in order. One extent, but for fragmented files. Zeros of a hole go nowhere;
     /// neither the first nor the last extent is one.
     pub extents: Vec<Extent>,
+    /// Further places in the same target that hold the same bytes, each as long as the first.
+    pub copies: Vec<Vec<Extent>>,
     /// What makes the bytes.
     pub node: Node,
 }
@@ -117,19 +119,27 @@ pub fn write_layout(roots: &[Root], writer: &mut WireWriter) {
     let mut expected = (0, 0);
     for root in roots {
         writer.signed(i64::from(root.target) - expected.0);
-        writer.number(root.extents.len() as u64);
-        for (index, extent) in root.extents.iter().enumerate() {
-            // The last extent takes what is left.
-            if index + 1 < root.extents.len() {
-                writer.number(extent.len << 1 | u64::from(extent.is_hole()));
-            }
-            if !extent.is_hole() {
-                writer.signed(extent.offset.wrapping_sub(expected.1) as i64);
-                expected.1 = extent.end();
-            }
-        }
+        write_place(&root.extents, &mut expected.1, writer);
         expected.0 = i64::from(root.target);
         write_node(&root.node, writer);
+        writer.number(root.copies.len() as u64);
+        let mut expected = expected.1;
+        root.copies.iter().for_each(|copy| write_place(copy, &mut expected, writer));
+    }
+}
+
+/// Writes the extents of a place; `expected` is where the one before ended.
+fn write_place(extents: &[Extent], expected: &mut u64, writer: &mut WireWriter) {
+    writer.number(extents.len() as u64);
+    for (index, extent) in extents.iter().enumerate() {
+        // The last extent takes what is left.
+        if index + 1 < extents.len() {
+            writer.number(extent.len << 1 | u64::from(extent.is_hole()));
+        }
+        if !extent.is_hole() {
+            writer.signed(extent.offset.wrapping_sub(*expected) as i64);
+            *expected = extent.end();
+        }
     }
 }
 
@@ -172,37 +182,62 @@ pub fn read_layout(
         let target = u32::try_from(target).map_err(|_| WireError::Invalid("a root names no target"))?;
         let size = *target_sizes.get(target as usize).ok_or(WireError::Invalid("a root names no target"))?;
         expected.0 = i64::from(target);
-        let extent_count = reader.count("the number of extents", LAYOUT_NODES_MAX)?;
-        let mut extents = Vec::new();
-        for index in 0..extent_count {
-            let last = index + 1 == extent_count;
-            let code = if last { 0 } else { reader.limited("an extent", 2 * STREAM_SIZE_MAX + 1)? };
-            let len = code >> 1;
-            if code & 1 == 1 {
-                if index == 0 {
-                    return Err(WireError::Invalid("a root begins with a hole"));
-                }
-                extents.push(Extent::hole(len));
-                continue;
-            }
-            let offset = expected.1.wrapping_add(reader.signed()? as u64);
-            expected.1 = offset.wrapping_add(len);
-            extents.push(Extent { offset, len });
-        }
+        let mut extents = read_place(reader, &mut expected.1)?;
         let node = read_node(reader, recipes, NESTING_MAX, &mut room)?;
-        let earlier: u64 = extents.iter().map(|extent| extent.len).fold(0, u64::saturating_add);
         let made = made_len_checked(&node)?;
-        let last = extents.last_mut().ok_or(WireError::Invalid("a root has no place"))?;
-        last.len =
-            made.checked_sub(earlier).ok_or(WireError::Invalid("a root's extents are longer than it is"))?;
-        expected.1 = last.offset.wrapping_add(last.len);
-        let mut stored = extents.iter().filter(|extent| !extent.is_hole());
-        if stored.any(|extent| extent.offset.checked_add(extent.len).is_none_or(|end| end > size)) {
-            return Err(WireError::Invalid("a root passes the end of its target"));
+        end_place(&mut extents, made, size, &mut expected.1)?;
+        let count = reader.count("the number of copies", LAYOUT_NODES_MAX)?;
+        room.take_nodes(count)?;
+        let mut copies = Vec::new();
+        let mut expected = expected.1;
+        for _ in 0..count {
+            // Writing them takes time as making them does.
+            room.take_flat(made)?;
+            let mut copy = read_place(reader, &mut expected)?;
+            end_place(&mut copy, made, size, &mut expected)?;
+            copies.push(copy);
         }
-        roots.push(Root { target, extents, node });
+        roots.push(Root { target, extents, copies, node });
     }
     Ok(roots)
+}
+
+/// Reads the extents of a place; `expected` is where the one before ended. The last extent has no length
+/// yet.
+fn read_place(reader: &mut WireReader<'_>, expected: &mut u64) -> Result<Vec<Extent>, WireError> {
+    let count = reader.count("the number of extents", LAYOUT_NODES_MAX)?;
+    let mut extents = Vec::new();
+    for index in 0..count {
+        let last = index + 1 == count;
+        let code = if last { 0 } else { reader.limited("an extent", 2 * STREAM_SIZE_MAX + 1)? };
+        let len = code >> 1;
+        if code & 1 == 1 {
+            if index == 0 {
+                return Err(WireError::Invalid("a root begins with a hole"));
+            }
+            extents.push(Extent::hole(len));
+            continue;
+        }
+        let offset = expected.wrapping_add(reader.signed()? as u64);
+        *expected = offset.wrapping_add(len);
+        extents.push(Extent { offset, len });
+    }
+    Ok(extents)
+}
+
+/// Gives the last extent of a place what is left of its `made` bytes, and checks that the place stands in a
+/// target of `size` bytes.
+fn end_place(extents: &mut [Extent], made: u64, size: u64, expected: &mut u64) -> Result<(), WireError> {
+    let earlier: u64 = extents.iter().map(|extent| extent.len).fold(0, u64::saturating_add);
+    let last = extents.last_mut().ok_or(WireError::Invalid("a root has no place"))?;
+    last.len =
+        made.checked_sub(earlier).ok_or(WireError::Invalid("a root's extents are longer than it is"))?;
+    *expected = last.offset.wrapping_add(last.len);
+    let mut stored = extents.iter().filter(|extent| !extent.is_hole());
+    if stored.any(|extent| extent.offset.checked_add(extent.len).is_none_or(|end| end > size)) {
+        return Err(WireError::Invalid("a root passes the end of its target"));
+    }
+    Ok(())
 }
 
 fn made_len_checked(node: &Node) -> Result<u64, WireError> {

@@ -186,7 +186,15 @@ impl PatchMap {
             .roots
             .iter()
             .map(|root| {
-                size_of::<Root>() + LIST_BYTES + size_of_val(&root.extents[..]) + root.node.memory_bytes()
+                let copies = root
+                    .copies
+                    .iter()
+                    .map(|copy| size_of::<Vec<Extent>>() + LIST_BYTES + size_of_val(&copy[..]));
+                size_of::<Root>()
+                    + LIST_BYTES
+                    + size_of_val(&root.extents[..])
+                    + copies.sum::<usize>()
+                    + root.node.memory_bytes()
             })
             .sum();
         (blocks + packings + costs + layout) as u64

@@ -52,6 +52,7 @@ impl Forger {
         let root = Root {
             target: 0,
             extents: vec![Extent { offset: 0, len: NEW_BYTES }],
+            copies: Vec::new(),
             node: Node::Plain(NEW_BYTES),
         };
         let map = PatchMap { roots: vec![root], ..PatchMap::default() };
@@ -196,6 +197,30 @@ fn a_cover_out_of_range_is_refused() {
 }
 
 #[test]
+fn a_copy_stands_within_its_target() {
+    let old = noise(1, NEW_BYTES as usize);
+    let copied = |offset: u64| {
+        workplace(&old, |forger| {
+            let half = NEW_BYTES / 2;
+            let root = &mut forger.map.roots[0];
+            root.extents[0].len = half;
+            root.copies = vec![vec![Extent { offset, len: half }]];
+            root.node = Node::Plain(half);
+            forger.header.frames[0].flat_len = half;
+            forger.frame = frame(half, 0);
+            forger.header.targets[0].sha256 = Sha256::digest([&old[..half as usize]; 2].concat()).into();
+        })
+    };
+    let work = copied(NEW_BYTES / 2);
+    work.json(&["apply", "old", "patch", "-o", "result"]);
+    assert!(work.read("result") == [&old[..NEW_BYTES as usize / 2]; 2].concat());
+    for offset in [NEW_BYTES / 2 + 1, NEW_BYTES, u64::MAX - NEW_BYTES] {
+        let messages = refused(&copied(offset), "damaged_patch");
+        assert!(messages.contains("a root passes the end of its target"), "{messages}");
+    }
+}
+
+#[test]
 fn a_hole_takes_zeros_alone() {
     let old = noise(11, OLD_BYTES);
     let len = NEW_BYTES / 4;
@@ -204,10 +229,15 @@ fn a_hole_takes_zeros_alone() {
         workplace(&old, |forger| {
             let rest = 2 * NEW_BYTES / 4;
             let node = Node::Plain(NEW_BYTES - rest);
-            let behind =
-                Root { target: 0, extents: vec![Extent { offset: rest, len: NEW_BYTES - rest }], node };
+            let behind = Root {
+                target: 0,
+                extents: vec![Extent { offset: rest, len: NEW_BYTES - rest }],
+                copies: Vec::new(),
+                node,
+            };
             let made = extents.iter().map(|extent| extent.len).sum();
-            let sparse = Root { target: 0, extents: extents.to_vec(), node: Node::Plain(made) };
+            let sparse =
+                Root { target: 0, extents: extents.to_vec(), copies: Vec::new(), node: Node::Plain(made) };
             forger.map.roots = vec![sparse, behind];
             forger.header.frames[0].flat_len = made + NEW_BYTES - rest;
             forger.frame = frame(made + NEW_BYTES - rest, 0);
@@ -284,7 +314,7 @@ fn a_content_that_packs_to_another_length_is_refused() {
                 let piece = Piece { recipe: 0, plain_len: EACH_BYTES, packed_len, corrections_len: 0 };
                 let packed = Packed { pieces: vec![piece], children: vec![Node::Plain(EACH_BYTES)] };
                 let place = Extent { offset: index * EACH_BYTES, len: packed_len };
-                Root { target: 0, extents: vec![place], node: Node::Packed(packed) }
+                Root { target: 0, extents: vec![place], copies: Vec::new(), node: Node::Packed(packed) }
             };
             forger.map.roots = (0..CONTENTS).map(content).collect();
             forger.header.targets[0].size = CONTENTS * EACH_BYTES;
@@ -319,6 +349,7 @@ fn corrections_of_many_contents_are_not_held_at_a_time() {
             Root {
                 target: 0,
                 extents: vec![Extent { offset: at as u64, len: 1 }],
+                copies: Vec::new(),
                 node: Node::Packed(packed),
             }
         };

@@ -125,6 +125,11 @@ fn tar_archives() {
     });
 }
 
+/// Letters of four bits each, in any order.
+fn letters(seed: u64, len: usize) -> String {
+    noise(seed, len).iter().map(|byte| char::from(b'a' + byte % 16)).collect()
+}
+
 /// A long packed file is made before everything else, and nothing can copy from it.
 #[test]
 fn a_file_that_stands_in_a_long_packed_one_too_comes_back() {
@@ -132,8 +137,6 @@ fn a_file_that_stands_in_a_long_packed_one_too_comes_back() {
         return;
     }
     let work = Workplace::new();
-    let letters =
-        |seed, len| -> String { noise(seed, len).iter().map(|byte| char::from(b'a' + byte % 16)).collect() };
     let (log, entry) = (letters(1, 2 << 20), letters(2, 200_000));
     for (side, entry) in [("old", ""), ("new", entry.as_str())] {
         let tree = format!("tree-{side}");
@@ -148,6 +151,30 @@ fn a_file_that_stands_in_a_long_packed_one_too_comes_back() {
     round_trip(&work, "default");
     let patch = work.read("patch").len();
     assert!(patch < 2 * entry.len(), "{patch} bytes: the log is unpacked, and the second entry copied");
+}
+
+/// Nothing can copy from a long packed file: one that stands in two places is made once for both.
+#[test]
+fn a_long_packed_file_that_stands_there_twice_is_made_once() {
+    if !can("tar", false) || !can("gzip", false) {
+        return;
+    }
+    let work = Workplace::new();
+    let (log, entry) = (letters(1, 2 << 20), letters(2, 200_000));
+    for (side, entry) in [("old", ""), ("new", entry.as_str())] {
+        let tree = format!("tree-{side}");
+        work.write(&format!("{tree}/a-log"), [&log[..500_000], entry, &log[500_000..]].concat().as_bytes());
+        tool(Command::new("gzip").args(["-9n"]).arg(work.path(&format!("{tree}/a-log"))));
+        work.write(&format!("{tree}/b-log.gz"), &work.read(&format!("{tree}/a-log.gz")));
+        let mut tar = Command::new("tar");
+        tar.args(["--sort=name", "-cf"]).arg(work.path(side)).arg("-C").arg(work.path(&tree)).arg(".");
+        tool(&mut tar);
+    }
+    round_trip(&work, "default");
+    let inspected = work.json(&["inspect", "patch"]);
+    assert_eq!(inspected["layout"]["packed_nodes"], 1, "{}", inspected["layout"]);
+    let patch = work.read("patch").len();
+    assert!(patch < entry.len() * 6 / 10, "{patch} bytes: four bits for each letter");
 }
 
 #[test]

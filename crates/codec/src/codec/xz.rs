@@ -4,18 +4,20 @@
 //! knew blocks as a whole (the threaded encoder of `xz -T` and the one-shot call of mksquashfs
 //! do). What is left to search is the preset, and there are only nine that differ.
 
+mod container;
 mod encoder;
 pub(crate) mod header;
+pub(crate) mod raw;
 
 use std::fmt;
 
 use crate::codec::{Codec, Method};
 use crate::decode::DECODE_WINDOW_BYTES_MAX;
-use crate::packer::{PackError, Packer};
+use crate::packer::{PackContext, PackError, Packer};
 use crate::prover::{Bench, Effort, Found};
 use crate::recipe::{RecipeError, Way, take_u8, take_u32};
 use crate::{recipe, varint};
-use encoder::XzPacker;
+use container::Check;
 use header::{BRANCH_FILTERS, Bits, FILTERS_MAX, read_lzma, read_xz};
 
 /// The engine's name in messages.
@@ -104,7 +106,7 @@ impl Recipe {
         let filters = varint::take_bytes(bytes, count).ok_or(RecipeError::Malformed)?.to_vec();
         let sane = preset.level <= 9
             && u64::from(dict_bytes) <= DECODE_WINDOW_BYTES_MAX
-            && encoder::check(check).is_some()
+            && Check::new(check).is_some()
             && count <= FILTERS_MAX
             && filters.iter().all(|number| BRANCH_FILTERS.contains(number));
         let recipe = Recipe { version, shape, preset, dict_bytes, bits, check, filters };
@@ -164,8 +166,22 @@ impl Method for Recipe {
         encoder::memory_bytes(self, plain_len)
     }
 
+    fn streams(&self) -> bool {
+        matches!(self.shape, Shape::Stream | Shape::Alone)
+    }
+
+    fn pack_block(
+        &self,
+        plain: &[u8],
+        _corrections: &[u8],
+        context: &mut PackContext,
+        packed: &mut Vec<u8>,
+    ) -> Result<(), PackError> {
+        encoder::pack_block(self, plain, &mut context.xz, packed)
+    }
+
     fn packer(&self, plain_len: u64, _corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
-        Ok(Box::new(XzPacker::new(self, plain_len)?))
+        encoder::packer(self, plain_len)
     }
 }
 
@@ -175,7 +191,7 @@ pub(crate) struct Xz;
 impl Codec for Xz {
     fn prove(&self, packed: &[u8], plain: &[u8], bench: &mut Bench<'_>) -> Option<Found> {
         let header = read_xz(packed)?;
-        encoder::check(header.check)?;
+        Check::new(header.check)?;
         let plain_len = plain.len() as u64;
         let shapes = match header.block_bytes {
             None => vec![Shape::Stream],

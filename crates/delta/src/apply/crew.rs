@@ -11,7 +11,7 @@ use fluvial_codec::{PackContext, Recipe};
 
 use super::packing::{Packing, TargetSink};
 use super::pipeline::{Progress, Ticket};
-use super::{ApplyError, Sink as _};
+use super::{ApplyError, Sink};
 use crate::frame::FrameMemory;
 use crate::layout::Piece;
 use crate::map::PatchMap;
@@ -45,7 +45,9 @@ struct State<'a> {
     frame_bytes: u64,
     /// What pieces take that are collected, waiting or packed, in bytes.
     held_bytes: u64,
-    /// Working memory that nobody uses, with its size in bytes.
+    /// The part of it that engines will take for blocks which nobody packs yet, in bytes.
+    awaited_bytes: u64,
+    /// Engines' working memory that nobody uses, with its size in bytes.
     idle: Vec<(PackContext, u64)>,
     fault: Option<ApplyError>,
     closed: bool,
@@ -101,10 +103,21 @@ impl<'a> Crew<'a> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the engine takes that packs a piece, in bytes.
+    fn engine_bytes(&self, piece: &Piece) -> u64 {
+        self.recipe(piece).pack_memory_bytes(piece.plain_len)
+    }
+
     /// Takes so many bytes of the memory for a piece, once they are free.
     pub(super) fn hold(&self, bytes: u64) {
         let mut state = self.make_room(bytes, self.lock());
         state.held_bytes = state.held_bytes.saturating_add(bytes);
+    }
+
+    /// Takes the memory for a block, once it is free.
+    pub(super) fn hold_block(&self, piece: &Piece) {
+        self.hold(self.piece_bytes(piece));
+        self.lock().awaited_bytes += self.engine_bytes(piece);
     }
 
     /// What collecting and packing a piece takes that could be packed as it comes, in bytes.
@@ -139,9 +152,11 @@ impl<'a> Crew<'a> {
     }
 
     fn has_room(&self, bytes: u64, state: &State<'a>) -> bool {
-        let idle = state.idle.iter().map(|(_, bytes)| bytes);
-        let taken = idle.chain([&state.held_bytes, &state.frame_bytes, &bytes]);
-        taken.copied().fold(0, u64::saturating_add) <= self.memory_bytes
+        let idle = state.idle.iter().map(|(_, bytes)| *bytes).fold(0, u64::saturating_add);
+        // Blocks to come take what is idle.
+        let idle = idle.saturating_sub(state.awaited_bytes);
+        [state.held_bytes, state.frame_bytes, bytes, idle].into_iter().fold(0, u64::saturating_add)
+            <= self.memory_bytes
     }
 
     /// Waits for other threads to give memory back until there is room for so many bytes more.
@@ -219,20 +234,11 @@ impl<'a> Crew<'a> {
                 state = self.wait(state);
                 continue;
             };
-            let (mut context, context_bytes) = state.idle.pop().unwrap_or_default();
-            let is_block = job.piece.is_block();
-            let needed =
-                if is_block { self.piece_bytes(&job.piece) } else { self.collected_bytes(&job.piece) };
-            let held = needed.max(context_bytes);
-            state.held_bytes += held - needed;
             state.packing += 1;
             drop(state);
-            let result = self.pack(job, &mut context);
+            let result = self.pack(job);
             state = self.lock();
             state.packing -= 1;
-            state.held_bytes = state.held_bytes.saturating_sub(held);
-            // Only blocks leave anything in it.
-            state.idle.push((context, if is_block { held } else { context_bytes }));
             match result {
                 Ok(()) => self.progress.finish(ticket),
                 Err(error) => {
@@ -245,35 +251,54 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Packs a piece and writes it.
-    fn pack(&self, job: Job<'a>, context: &mut PackContext) -> Result<(), ApplyError> {
-        let Job { piece, plain, corrections, mut sink, .. } = job;
+    /// Packs a piece, writes it, and gives its memory back.
+    fn pack(&self, job: Job<'a>) -> Result<(), ApplyError> {
+        let Job { piece, plain, corrections, mut sink } = job;
         if piece.is_block() {
-            let packed = self.pack_block(&piece, &plain, &corrections, context)?;
-            drop(plain);
-            return sink.write(&packed);
+            return self.pack_block(&piece, plain, &corrections, &mut sink);
         }
         let mut packing = Packing::begin(self, &piece, &corrections)?;
         packing.write(&plain, &mut sink)?;
-        packing.finish(&mut sink)
+        packing.finish(&mut sink)?;
+        self.release(self.collected_bytes(&piece));
+        Ok(())
     }
 
-    /// Packs a piece in one go.
+    /// Packs a piece in one go, writes it, and gives its memory back; what the engine works in is kept for
+    /// the next one.
     pub(super) fn pack_block(
         &self,
         piece: &Piece,
-        plain: &[u8],
+        plain: Vec<u8>,
         corrections: &[u8],
-        context: &mut PackContext,
-    ) -> Result<Vec<u8>, ApplyError> {
-        let mut packed = Vec::new();
-        self.recipe(piece).pack_block(plain, corrections, context, &mut packed)?;
-        let made = packed.len() as u64;
-        if made == piece.packed_len {
-            Ok(packed)
-        } else {
-            Err(ApplyError::PackedLen { made, expected: piece.packed_len })
+        sink: &mut dyn Sink<'a>,
+    ) -> Result<(), ApplyError> {
+        let engine = self.engine_bytes(piece);
+        let mut state = self.lock();
+        state.awaited_bytes = state.awaited_bytes.saturating_sub(engine);
+        let (mut context, mut context_bytes) = state.idle.pop().unwrap_or_default();
+        // One that took more before does so still.
+        if !self.has_room(context_bytes.saturating_sub(engine), &state) {
+            (context, context_bytes) = Default::default();
         }
+        let context_bytes = context_bytes.max(engine);
+        state.held_bytes += context_bytes - engine;
+        drop(state);
+        let mut packed = Vec::new();
+        self.recipe(piece).pack_block(&plain, corrections, &mut context, &mut packed)?;
+        drop(plain);
+        let made = packed.len() as u64;
+        if made != piece.packed_len {
+            return Err(ApplyError::PackedLen { made, expected: piece.packed_len });
+        }
+        sink.write(&packed)?;
+        drop(packed);
+        let mut state = self.lock();
+        let held = self.piece_bytes(piece) + (context_bytes - engine);
+        state.held_bytes = state.held_bytes.saturating_sub(held);
+        state.idle.push((context, context_bytes));
+        self.changed.notify_all();
+        Ok(())
     }
 }
 

@@ -1,28 +1,43 @@
 //! Sinks: the way of made bytes through packers into a target.
 
-use fluvial_codec::{PackContext, Packer};
+use fluvial_codec::Packer;
 
 use super::crew::{Crew, Job, OFFERED_BYTES_MIN};
 use super::{ApplyError, Sink, Target};
-use crate::layout::Piece;
+use crate::layout::{Piece, Root};
 use crate::structure::Extent;
 
-/// Writes to extents of a target, one after another.
+/// Writes to the place of a root, and to its copies.
 #[derive(Clone)]
 pub(super) struct TargetSink<'a> {
     target: &'a dyn Target,
+    place: Place<'a>,
+    copies: Vec<Place<'a>>,
+}
+
+/// Where the next bytes go.
+#[derive(Clone)]
+struct Place<'a> {
     extents: &'a [Extent],
     /// Bytes of the first extent that are written already.
     done: u64,
 }
 
 impl<'a> TargetSink<'a> {
-    pub(super) fn new(target: &'a dyn Target, extents: &'a [Extent]) -> Self {
-        Self { target, extents, done: 0 }
+    pub(super) fn new(target: &'a dyn Target, root: &'a Root) -> Self {
+        let copies = root.copies.iter().map(|extents| Place { extents, done: 0 }).collect();
+        Self { target, place: Place { extents: &root.extents, done: 0 }, copies }
     }
 
     /// Leaves out the next `len` bytes: an earlier run has written them.
-    pub(super) fn skip(&mut self, mut len: u64) {
+    pub(super) fn skip(&mut self, len: u64) {
+        self.place.skip(len);
+        self.copies.iter_mut().for_each(|copy| copy.skip(len));
+    }
+}
+
+impl Place<'_> {
+    fn skip(&mut self, mut len: u64) {
         while let Some(extent) = self.extents.first()
             && len > 0
         {
@@ -39,16 +54,14 @@ impl<'a> TargetSink<'a> {
             self.done = 0;
         }
     }
-}
 
-impl<'a> Sink<'a> for TargetSink<'a> {
-    fn write(&mut self, mut bytes: &[u8]) -> Result<(), ApplyError> {
+    fn write(&mut self, target: &dyn Target, mut bytes: &[u8]) -> Result<(), ApplyError> {
         while !bytes.is_empty() {
             let extent = self.extents.first().ok_or(ApplyError::Lengths)?;
             let len = (extent.len - self.done).min(bytes.len() as u64);
             let (now, later) = bytes.split_at(len as usize);
             if !extent.is_hole() {
-                self.target.write_at(extent.offset + self.done, now).map_err(ApplyError::WriteTarget)?;
+                target.write_at(extent.offset + self.done, now).map_err(ApplyError::WriteTarget)?;
             } else if now.iter().any(|&byte| byte != 0) {
                 // They could not be copied from later.
                 return Err(ApplyError::Hole);
@@ -57,6 +70,14 @@ impl<'a> Sink<'a> for TargetSink<'a> {
             bytes = later;
         }
         Ok(())
+    }
+}
+
+impl<'a> Sink<'a> for TargetSink<'a> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ApplyError> {
+        let Self { target, place, copies } = self;
+        place.write(*target, bytes)?;
+        copies.iter_mut().try_for_each(|copy| copy.write(*target, bytes))
     }
 
     fn is_place(&self) -> bool {
@@ -77,7 +98,6 @@ pub(super) struct PackedSink<'s, 'a> {
     corrections: Vec<u8>,
     corrections_taken: usize,
     sink: &'s mut dyn Sink<'a>,
-    context: PackContext,
     state: State,
     /// Plain bytes of the current piece that are still to come.
     left: u64,
@@ -98,26 +118,16 @@ impl<'s, 'a> PackedSink<'s, 'a> {
         crew: &'s Crew<'a>,
         corrections: Vec<u8>,
         sink: &'s mut dyn Sink<'a>,
-        context: PackContext,
     ) -> Self {
         crew.hold(corrections.len() as u64);
-        Self {
-            pieces,
-            crew,
-            corrections,
-            corrections_taken: 0,
-            sink,
-            context,
-            state: State::Between,
-            left: 0,
-        }
+        Self { pieces, crew, corrections, corrections_taken: 0, sink, state: State::Between, left: 0 }
     }
 
-    /// Ends the content; hands the packers' memory back for the next one.
-    pub(super) fn finish(self) -> Result<PackContext, ApplyError> {
+    /// Ends the content.
+    pub(super) fn finish(self) -> Result<(), ApplyError> {
         self.crew.release(self.corrections.len() as u64);
         match (self.state, self.pieces) {
-            (State::Between, []) => Ok(self.context),
+            (State::Between, []) => Ok(()),
             _ => Err(ApplyError::Lengths),
         }
     }
@@ -126,7 +136,7 @@ impl<'s, 'a> PackedSink<'s, 'a> {
         let piece = self.pieces.first().ok_or(ApplyError::Lengths)?;
         self.left = piece.plain_len;
         let is_collected = if piece.is_block() {
-            self.crew.hold(self.crew.piece_bytes(piece));
+            self.crew.hold_block(piece);
             true
         } else {
             let is_collected = self.sink.is_place() && self.crew.try_hold(self.crew.collected_bytes(piece));
@@ -150,7 +160,7 @@ impl<'s, 'a> PackedSink<'s, 'a> {
         self.corrections_taken += piece.corrections_len as usize;
         self.pieces = rest;
         match std::mem::replace(&mut self.state, State::Between) {
-            State::Between => return Err(ApplyError::Lengths),
+            State::Between => Err(ApplyError::Lengths),
             State::Collected(plain) => {
                 let is_offered =
                     !piece.is_block() || piece.plain_len >= OFFERED_BYTES_MIN && self.crew.is_free()?;
@@ -160,13 +170,14 @@ impl<'s, 'a> PackedSink<'s, 'a> {
                     self.crew.hand_on(Job { piece: *piece, plain, corrections, sink });
                     return Ok(());
                 }
-                let packed = self.crew.pack_block(piece, &plain, corrections, &mut self.context)?;
-                self.sink.write(&packed)?;
+                self.crew.pack_block(piece, plain, corrections, self.sink)
             }
-            State::Packing(packing) => packing.finish(self.sink)?,
+            State::Packing(packing) => {
+                packing.finish(self.sink)?;
+                self.crew.release(self.crew.piece_bytes(piece));
+                Ok(())
+            }
         }
-        self.crew.release(self.crew.piece_bytes(piece));
-        Ok(())
     }
 }
 

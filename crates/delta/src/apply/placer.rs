@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 
-use fluvial_codec::PackContext;
-
 use super::crew::Crew;
 use super::packing::{PackedSink, TargetSink};
 use super::pipeline::{Batch, Progress, Stop, Using};
@@ -27,7 +25,6 @@ pub(super) struct Placer<'a, 'o> {
     flat: u64,
     /// All bytes before this one are in the targets, but for what packers hold back.
     placed: u64,
-    context: PackContext,
 }
 
 impl<'a, 'o> Placer<'a, 'o> {
@@ -55,7 +52,6 @@ impl<'a, 'o> Placer<'a, 'o> {
             checkpoints: VecDeque::new(),
             flat,
             placed: flat,
-            context: PackContext::default(),
         }
     }
 
@@ -76,7 +72,7 @@ impl<'a, 'o> Placer<'a, 'o> {
                 node @ Node::Packed(_) => self.pass(node),
             };
         }
-        let mut sink = TargetSink::new(target, &root.extents);
+        let mut sink = TargetSink::new(target, root);
         match &root.node {
             Node::Plain(len) => {
                 sink.skip(self.flat - start);
@@ -92,13 +88,11 @@ impl<'a, 'o> Placer<'a, 'o> {
             Node::Packed(packed) => {
                 let corrections =
                     if packed.corrections_len() == 0 { Vec::new() } else { self.next_corrections()? };
-                let context = std::mem::take(&mut self.context);
-                let mut inner = PackedSink::new(&packed.pieces, self.crew, corrections, sink, context);
+                let mut inner = PackedSink::new(&packed.pieces, self.crew, corrections, sink);
                 for child in &packed.children {
                     self.node(child, &mut inner)?;
                 }
-                self.context = inner.finish()?;
-                Ok(())
+                Ok(inner.finish()?)
             }
         }
     }

@@ -5,13 +5,14 @@ mod names;
 mod opened;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Mutex;
 
 use fluvial_codec::{Budget, Effort, Format, Prover};
 use rayon::prelude::*;
 
 use super::flat::{Built, Run, RunPlace};
-use super::old::{OldFiles, fingerprint};
+use super::old::{Fingerprint, OldFiles, fingerprint};
 use super::unchanged::Unchanged;
 use super::{DiffError, Named, programs};
 use crate::layout::{Node, Piece, Root};
@@ -97,7 +98,7 @@ impl<'a> Opener<'a> {
             .collect::<Result<_, _>>()?;
         let packed: Vec<Built> = opened.into_iter().flatten().collect();
         let mut built = plain_roots(target, stream.len(), &packed, &named_extents(&parts));
-        built.extend(packed);
+        built.extend(merge_copies(stream, packed)?);
         built.sort_by_key(|built| built.root.extents[0].offset);
         Ok(built)
     }
@@ -419,6 +420,34 @@ impl<'a> Opener<'a> {
     }
 }
 
+/// Leaves one root of those that pack the same bytes; where the others stand become further places of it.
+fn merge_copies(stream: &dyn ReadAt, mut built: Vec<Built>) -> Result<Vec<Built>, DiffError> {
+    let mut alike: HashMap<u64, usize> = HashMap::new();
+    for built in &built {
+        *alike.entry(built.root.node.made_len()).or_default() += 1;
+    }
+    // The shortest path is that of the file itself, if the others stand in containers.
+    built.sort_by_key(|built| built.runs.first().and_then(|run| run.path.as_ref()).map_or(0, String::len));
+    let mut firsts: HashMap<Fingerprint, usize> = HashMap::new();
+    let mut merged: Vec<Built> = Vec::with_capacity(built.len());
+    for built in built {
+        let root = &built.root;
+        if matches!(root.node, Node::Packed(_)) && alike[&root.node.made_len()] > 1 {
+            match firsts.entry(fingerprint(&read_extents(stream, &root.extents)?)) {
+                Entry::Occupied(first) => {
+                    merged[*first.get()].root.copies.push(built.root.extents);
+                    continue;
+                }
+                Entry::Vacant(first) => {
+                    first.insert(merged.len());
+                }
+            }
+        }
+        merged.push(built);
+    }
+    Ok(merged)
+}
+
 /// Whether a block starts an ELF file (System V ABI, chapter 4).
 fn is_program(first: &Block, packed: &[u8]) -> bool {
     let limit = first.plain_len.unwrap_or(crate::limits::BLOCK_PLAIN_BYTES_MAX) as usize;
@@ -468,7 +497,8 @@ fn plain_roots(target: u32, target_len: u64, packed: &[Built], names: &[(Extent,
             let extent = Extent { offset: at, len: taken.offset - at };
             let mut runs = Vec::new();
             cut_at_names(extent, names, None, |offset| RunPlace::Target { target, offset }, &mut runs);
-            let root = Root { target, extents: vec![extent], node: Node::Plain(extent.len) };
+            let root =
+                Root { target, extents: vec![extent], copies: Vec::new(), node: Node::Plain(extent.len) };
             built.push(Built { root, runs, corrections: Vec::new() });
         }
         at = at.max(taken.end());

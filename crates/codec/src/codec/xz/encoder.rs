@@ -2,8 +2,11 @@
 
 use std::io;
 
-use liblzma::stream::{Action, Check, Filters, LzmaOptions, MtStreamBuilder, Status, Stream};
+use liblzma::stream::{Action, LzmaOptions, Status, Stream};
 
+use crate::codec::xz::container::{self, Check, FilterFlags};
+use crate::codec::xz::header::Bits;
+use crate::codec::xz::raw::{Failed, Filters, RawEncoder};
 use crate::codec::xz::{ENGINE, Recipe, Shape};
 use crate::packer::{PackError, Packer, Promise};
 
@@ -11,8 +14,6 @@ use crate::packer::{PackError, Packer, Promise};
 const OUTPUT_BYTES: usize = 64 << 10;
 /// Memory of an encoder that liblzma does not count, and the output buffer.
 const SLACK_BYTES: u64 = 256 << 10;
-/// The largest value that so many groups of seven bits hold decides the length of a block header.
-const GROUP_BITS: u32 = 7;
 
 /// The linked version in liblzma's own counting: 50080042 is 5.8.4.
 pub(crate) fn version() -> u32 {
@@ -20,128 +21,127 @@ pub(crate) fn version() -> u32 {
     unsafe { liblzma_sys::lzma_version_number() }
 }
 
-/// The integrity check of a number.
-pub(crate) fn check(number: u8) -> Option<Check> {
-    [(0, Check::None), (1, Check::Crc32), (4, Check::Crc64), (10, Check::Sha256)]
-        .into_iter()
-        .find_map(|(known, check)| (known == number).then_some(check))
-}
-
 /// The size of blocks that the threaded encoder takes by default for a dictionary.
 pub(crate) fn default_block_bytes(dict_bytes: u32) -> u64 {
     (3 * u64::from(dict_bytes)).max(1 << 20)
 }
 
-fn options(recipe: &Recipe) -> Option<LzmaOptions> {
-    let mut options = LzmaOptions::new_preset(recipe.preset.number()).ok()?;
-    options
-        .dict_size(recipe.dict_bytes)
-        .literal_context_bits(u32::from(recipe.bits.literal_context))
-        .literal_position_bits(u32::from(recipe.bits.literal_position))
-        .position_bits(u32::from(recipe.bits.position));
-    Some(options)
+/// The most that LZMA2 makes of so many bytes (section 5.3): chunks of 64 KiB that do not pack, and the end.
+fn packed_bytes_max(plain_len: u64) -> u64 {
+    const CHUNK_BYTES: u64 = 1 << 16;
+    const CHUNK_HEADER_BYTES: u64 = 3;
+    plain_len.saturating_add(plain_len.div_ceil(CHUNK_BYTES) * CHUNK_HEADER_BYTES + 1)
 }
 
-fn filters(recipe: &Recipe) -> Option<Filters> {
-    let mut filters = Filters::new();
-    for number in &recipe.filters {
-        match number {
-            0x04 => filters.x86(),
-            0x05 => filters.powerpc(),
-            0x06 => filters.ia64(),
-            0x07 => filters.arm(),
-            0x08 => filters.arm_thumb(),
-            0x09 => filters.sparc(),
-            0x0a => filters.arm64(),
-            0x0b => filters.riscv(),
-            _ => return None,
-        };
-    }
-    filters.lzma2(&options(recipe)?);
-    Some(filters)
+/// The length after packing that the threaded encoder reserves room for in the header of a block.
+fn reserved_bytes(block_bytes: u64) -> u64 {
+    /// A block header, the largest check, and padding.
+    const AROUND_BYTES: u64 = 92;
+    packed_bytes_max(block_bytes).next_multiple_of(4) + AROUND_BYTES
 }
 
-/// The threaded encoder with one thread: its output does not depend on how many there are.
-fn threaded(recipe: &Recipe, block_bytes: u64) -> Option<MtStreamBuilder> {
-    let mut builder = MtStreamBuilder::new();
-    builder.threads(1).filters(filters(recipe)?).check(check(recipe.check)?).block_size(block_bytes);
-    Some(builder)
-}
-
-/// The smallest block size that serves content of this length like `block_bytes`: the encoder
-/// takes memory for whole blocks, and their size only tells in the length of the block headers,
-/// which hold it as groups of seven bits.
-fn least_block_bytes(block_bytes: u64, plain_len: u64) -> u64 {
-    let groups = |value: u64| (64 - value.max(1).leading_zeros()).div_ceil(GROUP_BITS);
-    let least = 1_u64 << (GROUP_BITS * (groups(block_bytes) - 1));
-    let least = least.max(plain_len);
-    // The same has to hold for the largest block after packing, a little longer.
-    let alike = |value: u64| groups(value + value / 1024 + 1024);
-    if least < block_bytes && alike(least) == alike(block_bytes) { least } else { block_bytes }
-}
-
-fn block_bytes(recipe: &Recipe, plain_len: u64) -> u64 {
-    match recipe.shape {
-        Shape::Threaded { block_bytes } => least_block_bytes(block_bytes, plain_len),
-        Shape::Whole => plain_len.max(1),
-        // Only asked for the memory, which has no part for blocks then.
-        Shape::Stream | Shape::Alone => 1,
+impl Recipe {
+    /// The block size that the encoder was told, if block headers tell lengths.
+    fn told_block_bytes(&self, plain_len: u64) -> Option<u64> {
+        match self.shape {
+            Shape::Threaded { block_bytes } => Some(block_bytes),
+            Shape::Whole => Some(plain_len.max(1)),
+            Shape::Stream | Shape::Alone => None,
+        }
     }
 }
 
 /// Memory of the encoder and the packer.
 pub(crate) fn memory_bytes(recipe: &Recipe, plain_len: u64) -> u64 {
-    threaded(recipe, block_bytes(recipe, plain_len))
-        .map_or(u64::MAX, |builder| builder.memusage().saturating_add(SLACK_BYTES))
+    let told = recipe.told_block_bytes(plain_len);
+    let block_len = told.map_or(plain_len, |told| told.min(plain_len));
+    let engine = Filters::new(recipe, block_len).and_then(|mut filters| filters.memory_bytes());
+    let block = if told.is_some() { reserved_bytes(block_len) } else { 0 };
+    engine.unwrap_or(u64::MAX).saturating_add(block).saturating_add(SLACK_BYTES)
+}
+
+/// Packs content in one go, with an encoder that is used again.
+pub(crate) fn pack_block(
+    recipe: &Recipe,
+    plain: &[u8],
+    context: &mut Option<RawEncoder>,
+    packed: &mut Vec<u8>,
+) -> Result<(), PackError> {
+    let plain_len = plain.len() as u64;
+    if recipe.shape == Shape::Alone {
+        let mut work = packer(recipe, plain_len)?;
+        work.write(plain, packed)?;
+        return work.finish(packed);
+    }
+    let encoder = context.take().unwrap_or_default();
+    let mut work = XzPacker::new(recipe, plain_len, encoder);
+    let done = work.write(plain, packed).and_then(|()| work.end(packed));
+    *context = Some(work.encoder);
+    done
 }
 
 /// Packs content as it comes.
-pub(crate) struct XzPacker {
+pub(crate) fn packer(recipe: &Recipe, plain_len: u64) -> Result<Box<dyn Packer>, PackError> {
+    if recipe.shape != Shape::Alone {
+        return Ok(Box::new(XzPacker::new(recipe, plain_len, RawEncoder::default())));
+    }
+    let Bits { literal_context, literal_position, position } = recipe.bits;
+    let stream = LzmaOptions::new_preset(recipe.preset.number()).and_then(|mut options| {
+        options
+            .dict_size(recipe.dict_bytes)
+            .literal_context_bits(literal_context.into())
+            .literal_position_bits(literal_position.into())
+            .position_bits(position.into());
+        Stream::new_lzma_encoder(&options)
+    });
+    let stream = stream.map_err(|_| REFUSED)?;
+    Ok(Box::new(LzmaPacker { promise: Promise::new(plain_len), stream, out: buffer() }))
+}
+
+const OUT_OF_MEMORY: PackError = PackError::Engine { engine: ENGINE, reason: "there is not enough memory" };
+const FAILED: PackError = PackError::Engine { engine: ENGINE, reason: "the encoder failed" };
+const REFUSED: PackError = PackError::Engine { engine: ENGINE, reason: "the parameters are not supported" };
+
+fn buffer() -> Vec<u8> {
+    Vec::with_capacity(OUTPUT_BYTES)
+}
+
+fn drain(out: &mut Vec<u8>, sink: &mut dyn io::Write) -> Result<(), PackError> {
+    sink.write_all(out).map_err(PackError::Sink)?;
+    out.clear();
+    Ok(())
+}
+
+/// Makes a `.lzma` file.
+struct LzmaPacker {
     promise: Promise,
     stream: Stream,
     out: Vec<u8>,
 }
 
-impl XzPacker {
-    pub(crate) fn new(recipe: &Recipe, plain_len: u64) -> Result<Self, PackError> {
-        let refused = PackError::Engine { engine: ENGINE, reason: "the parameters are not supported" };
-        let stream = match recipe.shape {
-            Shape::Stream => filters(recipe)
-                .zip(check(recipe.check))
-                .and_then(|(filters, check)| Stream::new_stream_encoder(&filters, check).ok()),
-            Shape::Alone => options(recipe).and_then(|options| Stream::new_lzma_encoder(&options).ok()),
-            Shape::Threaded { .. } | Shape::Whole => {
-                threaded(recipe, block_bytes(recipe, plain_len)).and_then(|builder| builder.encoder().ok())
-            }
-        };
-        let stream = stream.ok_or(refused)?;
-        Ok(XzPacker { promise: Promise::new(plain_len), stream, out: vec![0; OUTPUT_BYTES] })
-    }
-
+impl LzmaPacker {
     /// Runs the encoder until it has taken `plain`, or to its end.
     fn run(&mut self, mut plain: &[u8], action: Action, sink: &mut dyn io::Write) -> Result<(), PackError> {
-        let failed = || PackError::Engine { engine: ENGINE, reason: "the encoder failed" };
-        loop {
-            let (taken, given) = (self.stream.total_in(), self.stream.total_out());
-            let status = self.stream.process(plain, &mut self.out, action).map_err(|_| failed())?;
-            let taken = (self.stream.total_in() - taken) as usize;
-            let given = (self.stream.total_out() - given) as usize;
-            plain = plain.get(taken..).ok_or_else(failed)?;
-            sink.write_all(self.out.get(..given).ok_or_else(failed)?).map_err(PackError::Sink)?;
+        let is_run = matches!(action, Action::Run);
+        while !(is_run && plain.is_empty()) {
+            let taken = self.stream.total_in();
+            let status = self.stream.process_vec(plain, &mut self.out, action).map_err(|_| FAILED)?;
+            drain(&mut self.out, sink)?;
+            plain = plain.get((self.stream.total_in() - taken) as usize..).ok_or(FAILED)?;
             match status {
                 Status::StreamEnd => return Ok(()),
-                Status::MemNeeded => return Err(failed()),
-                _ if plain.is_empty() && given == 0 && matches!(action, Action::Run) => return Ok(()),
-                _ => {}
+                Status::MemNeeded => return Err(FAILED),
+                Status::Ok | Status::GetCheck => {}
             }
         }
+        Ok(())
     }
 }
 
-impl Packer for XzPacker {
+impl Packer for LzmaPacker {
     fn write(&mut self, plain: &[u8], sink: &mut dyn io::Write) -> Result<(), PackError> {
         self.promise.take(plain.len())?;
-        if plain.is_empty() { Ok(()) } else { self.run(plain, Action::Run, sink) }
+        self.run(plain, Action::Run, sink)
     }
 
     fn finish(mut self: Box<Self>, sink: &mut dyn io::Write) -> Result<(), PackError> {
@@ -150,15 +150,152 @@ impl Packer for XzPacker {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Makes an xz stream. liblzma makes its blocks; what stands around them is written here, for which the
+/// threaded encoder would hold the content of a block and two of them packed.
+struct XzPacker {
+    promise: Promise,
+    recipe: Recipe,
+    encoder: RawEncoder,
+    /// Content that blocks to come hold.
+    left: u64,
+    told_block_bytes: Option<u64>,
+    flags: FilterFlags,
+    header_len: usize,
+    block: Option<Block>,
+    /// Of each block its length without padding, and that of its content.
+    blocks: Vec<[u64; 2]>,
+    out: Vec<u8>,
+}
 
-    #[test]
-    fn block_sizes_shrink_within_their_class() {
-        assert_eq!(least_block_bytes(192 << 20, 300_000), 1 << 21);
-        assert_eq!(least_block_bytes(192 << 20, 50 << 20), 50 << 20);
-        assert_eq!(least_block_bytes(192 << 20, 500 << 20), 192 << 20);
-        assert_eq!(least_block_bytes(1 << 20, 100), 1 << 14);
+/// A block that is being packed.
+struct Block {
+    check: Check,
+    plain_len: u64,
+    /// Content that is still to come.
+    left: u64,
+    /// Packed bytes that were given away.
+    given: u64,
+    /// All of it, if its header tells its length: nothing is given away before.
+    packed: Option<Vec<u8>>,
+}
+
+impl XzPacker {
+    fn new(recipe: &Recipe, plain_len: u64, encoder: RawEncoder) -> Self {
+        let told_block_bytes = recipe.told_block_bytes(plain_len);
+        let flags = FilterFlags::new(&recipe.filters, recipe.dict_bytes);
+        let header_len = flags.header_len(told_block_bytes.map(|told| [reserved_bytes(told), told]));
+        let mut out = buffer();
+        container::stream_header(recipe.check, &mut out);
+        Self {
+            promise: Promise::new(plain_len),
+            recipe: recipe.clone(),
+            encoder,
+            left: plain_len,
+            told_block_bytes,
+            flags,
+            header_len,
+            block: None,
+            blocks: Vec::new(),
+            out,
+        }
+    }
+
+    fn begin_block(&mut self) -> Result<Block, PackError> {
+        let plain_len = self.told_block_bytes.map_or(self.left, |told| told.min(self.left));
+        self.left -= plain_len;
+        let mut filters = Filters::new(&self.recipe, plain_len).ok_or(REFUSED)?;
+        self.encoder.begin(&mut filters).map_err(|Failed| REFUSED)?;
+        let packed = if self.told_block_bytes.is_some() {
+            let capacity = usize::try_from(reserved_bytes(plain_len)).map_err(|_| REFUSED)?;
+            let mut packed = Vec::new();
+            packed.try_reserve_exact(capacity).map_err(|_| OUT_OF_MEMORY)?;
+            Some(packed)
+        } else {
+            self.flags.header(self.header_len, None, &mut self.out);
+            None
+        };
+        let check = Check::new(self.recipe.check).ok_or(REFUSED)?;
+        Ok(Block { check, plain_len, left: plain_len, given: 0, packed })
+    }
+
+    /// Runs the encoder until it has taken `plain`, or to the end of the block.
+    fn run(
+        &mut self,
+        block: &mut Block,
+        mut plain: &[u8],
+        is_end: bool,
+        sink: &mut dyn io::Write,
+    ) -> Result<(), PackError> {
+        while is_end || !plain.is_empty() {
+            let out = if let Some(packed) = &mut block.packed {
+                // liblzma would begin such a block again, and not try to pack it: nobody needs that here.
+                if packed.len() == packed.capacity() {
+                    return Err(FAILED);
+                }
+                packed
+            } else {
+                drain(&mut self.out, sink)?;
+                &mut self.out
+            };
+            let before = out.len();
+            let (taken, has_ended) = self.encoder.encode(plain, out, is_end).map_err(|Failed| FAILED)?;
+            block.given += (out.len() - before) as u64;
+            if has_ended {
+                return Ok(());
+            }
+            plain = &plain[taken..];
+        }
+        Ok(())
+    }
+
+    fn end_block(&mut self, mut block: Block, sink: &mut dyn io::Write) -> Result<(), PackError> {
+        self.run(&mut block, &[], true, sink)?;
+        let Block { check, plain_len, given: packed_len, packed, .. } = block;
+        if let Some(packed) = packed {
+            if !self.flags.header(self.header_len, Some([packed_len, plain_len]), &mut self.out) {
+                return Err(FAILED);
+            }
+            drain(&mut self.out, sink)?;
+            sink.write_all(&packed).map_err(PackError::Sink)?;
+        }
+        container::pad(packed_len, &mut self.out);
+        let start = self.out.len();
+        check.finish(&mut self.out);
+        let unpadded = self.header_len as u64 + packed_len + (self.out.len() - start) as u64;
+        self.blocks.push([unpadded, plain_len]);
+        drain(&mut self.out, sink)
+    }
+
+    fn end(&mut self, sink: &mut dyn io::Write) -> Result<(), PackError> {
+        self.promise.keep()?;
+        container::end(&self.blocks, self.recipe.check, &mut self.out);
+        drain(&mut self.out, sink)
+    }
+}
+
+impl Packer for XzPacker {
+    fn write(&mut self, mut plain: &[u8], sink: &mut dyn io::Write) -> Result<(), PackError> {
+        self.promise.take(plain.len())?;
+        while !plain.is_empty() {
+            let mut block = match self.block.take() {
+                Some(block) => block,
+                None => self.begin_block()?,
+            };
+            let (now, later) = plain.split_at(block.left.min(plain.len() as u64) as usize);
+            block.check.update(now);
+            self.run(&mut block, now, false, sink)?;
+            block.left -= now.len() as u64;
+            plain = later;
+            if block.left == 0 {
+                self.end_block(block, sink)?;
+            } else {
+                self.block = Some(block);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>, sink: &mut dyn io::Write) -> Result<(), PackError> {
+        self.end(sink)
     }
 }

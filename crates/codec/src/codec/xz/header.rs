@@ -4,7 +4,7 @@ use crate::decode::DECODE_WINDOW_BYTES_MAX;
 use crate::format::XZ_MAGIC;
 
 /// Filter number of LZMA2.
-const LZMA2: u64 = 0x21;
+pub(crate) const LZMA2: u64 = 0x21;
 /// Filter numbers of the branch converters: x86 to RISC-V.
 pub(crate) const BRANCH_FILTERS: std::ops::RangeInclusive<u8> = 0x04..=0x0b;
 /// The most branch converters in front of LZMA2.

@@ -32,7 +32,7 @@ impl From<OpenedNode> for Opened {
 impl OpenedNode {
     /// Puts it into a target.
     pub(super) fn at(self, target: u32, extents: Vec<Extent>) -> Built {
-        let root = Root { target, extents, node: self.node };
+        let root = Root { target, extents, copies: Vec::new(), node: self.node };
         Built { root, runs: self.runs, corrections: self.corrections }
     }
 }
