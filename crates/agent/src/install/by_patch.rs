@@ -197,7 +197,8 @@ fn apply(work: &Work<'_>, job: &Job<'_>, staged: &Staged<'_>, old: &Medium) -> R
     let journal =
         Journal::new(journal_path(work, job), header_sha256(&bytes, map_start)?, destination.inode()?);
     let sources: [&dyn ReadAt; 1] = [old];
-    let mut making = Making::begin(&patch, &sources, destination, journal, folder)?;
+    let making = Making::begin(&patch, &sources, destination, journal, folder)?;
+    let mut making = making.with_blake3(job.payload.blake3);
     if let Err(error) = run_checking(work, &mut making, &patch.header, old) {
         let frame = making.clean_up(&error);
         if matches!(&error, MakeError::Apply(ApplyError::WrongSource { .. })) {

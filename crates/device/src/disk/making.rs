@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fluvial_delta::apply::{ApplyError, ApplyObserver, Checkpoint, Patch, Target, check_target};
-use fluvial_delta::header::{Header, HeaderError, Sha256Digest, StreamInfo};
+use fluvial_delta::header::{Blake3Digest, Header, HeaderError, Sha256Digest, StreamInfo};
 use fluvial_delta::structure::ReadAt;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -120,10 +120,11 @@ pub fn only_target(header: &Header) -> Result<&StreamInfo, ApplyError> {
 /// [`Making::clean_up`].
 ///
 /// Nothing gets its name, and no device is said to be done, before the whole result was compared with the
-/// patch's SHA-256. A wrong result of what an earlier run has left is made once more from the start.
+/// patch's SHA-256, or with a BLAKE3 that is vouched for as it is. A wrong result of what an earlier run has left is made once more from the start.
 pub struct Making<'a> {
     patch: &'a Patch<'a>,
     target: &'a StreamInfo,
+    blake3: Option<Blake3Digest>,
     sources: &'a [&'a dyn ReadAt],
     destination: Destination,
     journal: Journal,
@@ -150,13 +151,29 @@ impl<'a> Making<'a> {
         let unread = |source| MakeError::ReadJournal { path: journal.path().into(), source };
         let (first_frame, restart) =
             journal.starting_point(destination.holds(target.size), frames).map_err(unread)?;
-        let making =
-            Self { patch, target, sources, destination, journal, scratch_folder, first_frame, restart };
+        let making = Self {
+            patch,
+            target,
+            blake3: None,
+            sources,
+            destination,
+            journal,
+            scratch_folder,
+            first_frame,
+            restart,
+        };
         if first_frame == 0 {
             making.remove_journal()?;
             making.destination.clear()?;
         }
         Ok(making)
+    }
+
+    /// Compares the result with this BLAKE3 instead of the patch's SHA-256 where all of it is made in one run: whoever
+    /// vouches for one vouches for both. SHA-256 waits for the first bytes, which are not made first.
+    #[must_use]
+    pub fn with_blake3(self, blake3: Blake3Digest) -> Self {
+        Self { blake3: Some(blake3), ..self }
     }
 
     /// Where the result goes.
@@ -224,7 +241,12 @@ impl<'a> Making<'a> {
         let notary = Notary::begin(vec![file], self.journal.clone()).map_err(ApplyError::Journal)?;
         let mut watch = Watch { observer, notary };
         let medium = target.try_clone().map_err(ApplyError::WriteTarget)?;
-        let verifier = Verifier::begin(medium, from == 0).map_err(ApplyError::WriteTarget)?;
+        let is_whole = from == 0;
+        let verifier = match self.blake3 {
+            Some(_) => Verifier::begin_blake3_ungathered(medium, is_whole),
+            None => Verifier::begin(medium, is_whole),
+        };
+        let verifier = verifier.map_err(ApplyError::WriteTarget)?;
         let targets: [&dyn Target; 1] = [&verifier];
         let scratch = DiskScratch::new(self.scratch_folder);
         let checkpoint = Checkpoint { frame: from };
@@ -251,7 +273,7 @@ impl<'a> Making<'a> {
     ) -> Result<(), ApplyError> {
         let unread = |source| ApplyError::ReadTarget { name: self.target.name.clone(), source };
         match verifier.finish().map_err(unread)? {
-            Some(digest) if digest == self.target.sha256 => Ok(()),
+            Some(digest) if digest == self.blake3.unwrap_or(self.target.sha256) => Ok(()),
             Some(_) => Err(ApplyError::WrongTarget { name: self.target.name.clone() }),
             None => {
                 // From the disk, not from memory.

@@ -9,7 +9,7 @@
 //! unknown part, no digest is given, and the caller reads everything again.
 //!
 //! Where nobody else syncs the medium and notes how far it is, runs are gathered to blocks before they are written
-//! ([`gather`]).
+//! ([`gather`]): what is gathered is not there for whoever keeps a journal.
 
 mod gather;
 mod tree;
@@ -233,22 +233,30 @@ impl Verifier {
     /// # Errors
     /// Where no thread can be had.
     pub fn begin(medium: Medium, whole: bool) -> io::Result<Self> {
-        Self::begin_with(medium, whole, Kind::Sha256)
+        Self::begin_with(medium, whole, Kind::Sha256, false)
     }
 
-    /// As [`Verifier::begin`] with all of it to be written, but hashes with BLAKE3.
+    /// As [`Verifier::begin`], but hashes with BLAKE3: nothing is left to be read when the last byte comes,
+    /// in whatever order.
+    ///
+    /// # Errors
+    /// Where no thread can be had.
+    pub fn begin_blake3_ungathered(medium: Medium, whole: bool) -> io::Result<Self> {
+        Self::begin_with(medium, whole, Kind::Blake3, false)
+    }
+
+    /// As [`Verifier::begin_blake3_ungathered`] with all of it to be written, but gathers runs to blocks.
     ///
     /// # Errors
     /// Where no thread can be had.
     pub fn begin_blake3(medium: Medium) -> io::Result<Self> {
-        Self::begin_with(medium, true, Kind::Blake3)
+        Self::begin_with(medium, true, Kind::Blake3, true)
     }
 
-    fn begin_with(medium: Medium, whole: bool, kind: Kind) -> io::Result<Self> {
+    fn begin_with(medium: Medium, whole: bool, kind: Kind, gathers: bool) -> io::Result<Self> {
         let pages = whole.then(|| Pages::new(medium.len()));
         let written = Mutex::new(Written::new(medium.len(), !whole));
-        // SHA-256 is made where a journal is kept: whoever keeps it syncs the medium, and what is gathered is not there.
-        let gather = (kind == Kind::Blake3).then(|| Gather::new(medium.len()));
+        let gather = gathers.then(|| Gather::new(medium.len()));
         let shared = Arc::new(Shared { medium, kind, pages, written, gather, changed: Condvar::new() });
         let mut verifier = Self { shared: Arc::clone(&shared), syncer: None, hasher: None };
         let thread = |name: &str| Builder::new().name(name.into()).stack_size(STACK_BYTES);
@@ -405,7 +413,10 @@ mod tests {
             runs.sort_by_key(|run| (run.start as u64 ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let sha256: Sha256Digest = Sha256::digest(&content).into();
             let blake3 = *blake3::hash(&content).as_bytes();
-            for (verifier, expected) in [(begin(true), sha256), (begin_blake3(), blake3)] {
+            let ungathered = Verifier::begin_blake3_ungathered(medium(), true).unwrap();
+            for (verifier, expected) in
+                [(begin(true), sha256), (begin_blake3(), blake3), (ungathered, blake3)]
+            {
                 for run in &runs {
                     verifier.write_at(run.start as u64, &content[run.clone()]).unwrap();
                 }
