@@ -119,7 +119,7 @@ pub(super) fn encode(
     let mut pieces = pieces.iter().copied().peekable();
     for (index, part) in parts.iter().enumerate() {
         // What stands before all else is text most often, and packs worse together with programs.
-        if encoder.frame.weight() >= sizes.weight || part.extent.offset == flat.readable.start {
+        if encoder.frame.weight() >= sizes.weight || part.extent.offset == flat.fronts_end {
             encoder.end_frame(None);
         }
         encoder.part_index = index;
@@ -283,7 +283,11 @@ impl Encoder<'_, '_> {
         let frame = std::mem::replace(&mut self.frame, FrameBuilder::new(self.space.len(), at));
         // The rest of a program is predicted by its head, which must be readable by then.
         let settled = self.flat.settled_end(at);
-        let head_is_settled = |program: &Extent| settled >= at.min(program.offset.saturating_add(HEAD_BYTES));
+        let head_is_settled = |program: &Extent| {
+            let head_end = at.min(program.offset.saturating_add(HEAD_BYTES));
+            let readable = self.flat.readable_around(program.offset);
+            readable.is_some_and(|readable| head_end <= settled.min(readable.end))
+        };
         let next = program.filter(head_is_settled).into_iter().collect();
         let new = std::mem::replace(&mut self.new_programs, next);
         let old = self.programs.old_programs(frame.covers(), &new);

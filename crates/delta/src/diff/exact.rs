@@ -168,7 +168,8 @@ pub(super) fn find(
                 }
             }
         }
-        if chunk.extent.offset >= flat.readable.start && chunk.extent.end() <= flat.readable.end {
+        let readable = flat.readable_around(chunk.extent.offset);
+        if readable.is_some_and(|readable| chunk.extent.end() <= readable.end) {
             search.addresses.entry(chunk.hash).or_insert(search.old_len + chunk.extent.offset);
         }
         if chunk.extent.end() - told > 16 << 20 {
@@ -198,25 +199,23 @@ impl Search<'_> {
         flat: u64,
         room: std::ops::Range<u64>,
     ) -> Result<Option<Cover>, DiffError> {
-        let forward_max = if address < self.old_len {
-            self.old_len - address
-        } else {
+        // The bytes behind and before it that may be read.
+        let (forward_max, backward_max) = if let Some(made_at) = address.checked_sub(self.old_len) {
+            let Some(readable) = self.flat.readable_around(made_at) else { return Ok(None) };
             // Only bytes that are written when the cover begins.
-            let made_at = address - self.old_len;
-            if made_at < self.flat.readable.start {
-                return Ok(None);
-            }
-            self.flat.settled_end(flat).saturating_sub(made_at)
+            let end = self.flat.settled_end(flat).min(readable.end);
+            (end.saturating_sub(made_at), made_at - readable.start)
+        } else {
+            (self.old_len - address, address)
         };
         let forward = self.common(address, flat, forward_max.min(room.end - flat), true)?;
         if forward == 0 {
             return Ok(None);
         }
-        let (backward_max, floor) = if address < self.old_len {
-            (address, room.start)
+        let floor = if address < self.old_len {
+            room.start
         } else {
-            let made_at = address - self.old_len;
-            (made_at - self.flat.readable.start, room.start.max(self.flat.piece_start(flat).unwrap_or(0)))
+            room.start.max(self.flat.piece_start(flat).unwrap_or(0))
         };
         let backward = self.common(address, flat, backward_max.min(flat - floor), false)?;
         let mut cover = Cover { flat: flat - backward, address: address - backward, len: forward + backward };

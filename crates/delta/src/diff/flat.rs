@@ -10,6 +10,9 @@ use crate::structure::{Extent, ReadAt};
 /// while others are made, in bytes.
 const LONG_BYTES: Range<u64> = 1 << 20..16 << 20;
 
+/// So many plain bytes stand together at least between packed ones: each time a copy's address is a far one.
+const PART_BYTES: u64 = 8 << 20;
+
 /// A run of flattened bytes, and where the diff can read them.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
@@ -38,10 +41,65 @@ pub(super) struct Built {
 }
 
 impl Built {
+    /// Plain bytes in one place, cut where files end; anything else as it is.
+    fn in_parts(self) -> Vec<Self> {
+        let (Node::Plain(_), [extent]) = (&self.root.node, self.root.extents.as_slice()) else {
+            return vec![self];
+        };
+        let (target, mut at) = (self.root.target, extent.offset);
+        let mut parts: Vec<Self> = Vec::new();
+        let mut runs = self.runs.into_iter().peekable();
+        while runs.peek().is_some() {
+            let mut part = Vec::new();
+            let mut len = 0;
+            while len < PART_BYTES
+                && let Some(run) = runs.next()
+            {
+                len += run.len;
+                part.push(run);
+            }
+            let root = Root {
+                target,
+                extents: vec![Extent { offset: at, len }],
+                copies: Vec::new(),
+                node: Node::Plain(len),
+            };
+            parts.push(Self { root, runs: part, corrections: Vec::new() });
+            at += len;
+        }
+        parts
+    }
+
     /// Whether it holds one file only.
     fn is_single(&self) -> bool {
         self.runs.windows(2).all(|pair| pair[0].path == pair[1].path)
     }
+}
+
+/// Puts what is written as it comes between what has to be packed: devices pack while their disks write. Both
+/// stay in their order.
+fn mixed(built: Vec<Built>) -> Vec<Built> {
+    let is_plain = |built: &Built| matches!(built.root.node, Node::Plain(_));
+    let (plain, packed): (Vec<Built>, Vec<Built>) = built.into_iter().partition(is_plain);
+    let len =
+        |built: &[Built]| built.iter().map(|built| u128::from(built.root.node.flat_len())).sum::<u128>();
+    let plain: Vec<Built> = plain.into_iter().flat_map(Built::in_parts).collect();
+    let (plain_len, packed_len) = (len(&plain), len(&packed));
+    let mut mixed = Vec::with_capacity(plain.len() + packed.len());
+    let (mut plain_done, mut packed_done) = (0, 0);
+    let mut packed = packed.into_iter().peekable();
+    for part in plain {
+        while packed_done * plain_len <= plain_done * packed_len
+            && let Some(next) = packed.next()
+        {
+            packed_done += u128::from(next.root.node.flat_len());
+            mixed.push(next);
+        }
+        plain_done += u128::from(part.root.node.flat_len());
+        mixed.push(part);
+    }
+    mixed.extend(packed);
+    mixed
 }
 
 /// A file of the new side, or a stretch of metadata, in flattened bytes.
@@ -60,8 +118,10 @@ pub(super) struct Flat<'a> {
     len: u64,
     /// Pieces that can be read again, in order: each as soon as it is packed, and not before.
     pieces: Vec<Extent>,
-    /// These bytes can be copied from by what comes later.
-    pub(super) readable: Range<u64>,
+    /// What nothing can be copied from, in order.
+    unreadable: Vec<Extent>,
+    /// The single files that take long to pack end here.
+    pub(super) fronts_end: u64,
     /// The layout, in flattened order.
     pub(super) roots: Vec<Root>,
     /// Corrections by flattened offset.
@@ -70,18 +130,23 @@ pub(super) struct Flat<'a> {
 
 impl<'a> Flat<'a> {
     /// Puts the roots in order: what can be read again once it is written stands before what cannot, so
-    /// that the latter may copy from it. A single file that takes long to pack stands at the very front: it
-    /// is packed while everything else is made, and shares little with other files.
+    /// that the latter may copy from it. Single files that take long to pack stand at the very front, as they
+    /// share little with others.
     pub(super) fn new(mut built: Vec<Built>, targets: &'a [&'a dyn ReadAt], spool: &'a dyn ReadAt) -> Self {
         let is_readable = |built: &Built| match &built.root.node {
             Node::Plain(_) => true,
             Node::Packed(packed) => packed.is_readable(),
         };
-        built.sort_by_key(|built| match is_readable(built) {
+        let class = |built: &Built| match is_readable(built) {
             false if built.is_single() && LONG_BYTES.contains(&built.root.node.flat_len()) => 0,
             true => 1,
             false => 2,
-        });
+        };
+        built.sort_by_key(class);
+        let last = built.split_off(built.partition_point(|built| class(built) < 2));
+        built = mixed(built);
+        let fronts = built.iter().rposition(|built| class(built) == 0).map_or(0, |index| index + 1);
+        built.extend(last);
         let mut flat = Self {
             targets,
             spool,
@@ -89,12 +154,14 @@ impl<'a> Flat<'a> {
             starts: Vec::new(),
             len: 0,
             pieces: Vec::new(),
-            readable: 0..0,
+            unreadable: Vec::new(),
+            fronts_end: 0,
             roots: Vec::new(),
             corrections: Vec::new(),
         };
-        for built in built {
+        for (index, built) in built.into_iter().enumerate() {
             let readable = is_readable(&built);
+            let start = flat.len;
             if let Node::Packed(packed) = &built.root.node
                 && readable
             {
@@ -112,10 +179,11 @@ impl<'a> Flat<'a> {
                 flat.len += run.len;
                 flat.runs.push(run);
             }
-            if readable {
-                flat.readable.end = flat.len;
-            } else if flat.readable.end == 0 {
-                flat.readable.start = flat.len;
+            if !readable {
+                flat.unreadable.push(Extent { offset: start, len: flat.len - start });
+            }
+            if index < fronts {
+                flat.fronts_end = flat.len;
             }
             flat.roots.push(built.root);
         }
@@ -130,10 +198,15 @@ impl<'a> Flat<'a> {
 
     /// While the byte at `offset` is made, all readable bytes before this offset can be copied from.
     pub(super) fn settled_end(&self, offset: u64) -> u64 {
-        if offset < self.readable.start {
-            return 0;
-        }
-        self.piece_start(offset).unwrap_or(offset).min(self.readable.end)
+        self.piece_start(offset).unwrap_or(offset)
+    }
+
+    /// The readable bytes around the one at `offset`; `None` if that cannot be read.
+    pub(super) fn readable_around(&self, offset: u64) -> Option<Range<u64>> {
+        let index = self.unreadable.partition_point(|unreadable| unreadable.end() <= offset);
+        let start = index.checked_sub(1).map_or(0, |before| self.unreadable[before].end());
+        let end = self.unreadable.get(index).map_or(self.len, |after| after.offset);
+        (offset < end).then_some(start..end)
     }
 
     /// The files and the stretches between them, in flattened order.
