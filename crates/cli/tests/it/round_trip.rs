@@ -130,24 +130,35 @@ fn letters(seed: u64, len: usize) -> String {
     noise(seed, len).iter().map(|byte| char::from(b'a' + byte % 16)).collect()
 }
 
-/// A long packed file is made before everything else, and nothing can copy from it.
-#[test]
-fn a_file_that_stands_in_a_long_packed_one_too_comes_back() {
+/// Two archives with a long packed log each, in which the new one has an entry more, and the files that
+/// `beside` puts to it: it is called with the workplace, the archive's folder, and the entry.
+fn packed_logs(entry: &str, beside: impl Fn(&Workplace, &str, &str)) -> Option<Workplace> {
     if !can("tar", false) || !can("gzip", false) {
-        return;
+        return None;
     }
     let work = Workplace::new();
-    let (log, entry) = (letters(1, 2 << 20), letters(2, 200_000));
-    for (side, entry) in [("old", ""), ("new", entry.as_str())] {
+    let log = letters(1, 2 << 20);
+    for (side, entry) in [("old", ""), ("new", entry)] {
         let tree = format!("tree-{side}");
         work.write(&format!("{tree}/b-log"), [&log[..500_000], entry, &log[500_000..]].concat().as_bytes());
         tool(Command::new("gzip").args(["-9n"]).arg(work.path(&format!("{tree}/b-log"))));
-        work.write(&format!("{tree}/a-entry"), entry.as_bytes());
-        work.write(&format!("{tree}/c-entry"), format!("again: {entry}").as_bytes());
+        beside(&work, &tree, entry);
         let mut tar = Command::new("tar");
         tar.args(["--sort=name", "-cf"]).arg(work.path(side)).arg("-C").arg(work.path(&tree)).arg(".");
         tool(&mut tar);
     }
+    Some(work)
+}
+
+/// A long packed file is packed first, and nothing can copy from it.
+#[test]
+fn a_file_that_stands_in_a_long_packed_one_too_comes_back() {
+    let entry = letters(2, 200_000);
+    let work = packed_logs(&entry, |work, tree, entry| {
+        work.write(&format!("{tree}/a-entry"), entry.as_bytes());
+        work.write(&format!("{tree}/c-entry"), format!("again: {entry}").as_bytes());
+    });
+    let Some(work) = work else { return };
     round_trip(&work, "default");
     let patch = work.read("patch").len();
     assert!(patch < 2 * entry.len(), "{patch} bytes: the log is unpacked, and the second entry copied");
@@ -156,20 +167,11 @@ fn a_file_that_stands_in_a_long_packed_one_too_comes_back() {
 /// Nothing can copy from a long packed file: one that stands in two places is made once for both.
 #[test]
 fn a_long_packed_file_that_stands_there_twice_is_made_once() {
-    if !can("tar", false) || !can("gzip", false) {
-        return;
-    }
-    let work = Workplace::new();
-    let (log, entry) = (letters(1, 2 << 20), letters(2, 200_000));
-    for (side, entry) in [("old", ""), ("new", entry.as_str())] {
-        let tree = format!("tree-{side}");
-        work.write(&format!("{tree}/a-log"), [&log[..500_000], entry, &log[500_000..]].concat().as_bytes());
-        tool(Command::new("gzip").args(["-9n"]).arg(work.path(&format!("{tree}/a-log"))));
-        work.write(&format!("{tree}/b-log.gz"), &work.read(&format!("{tree}/a-log.gz")));
-        let mut tar = Command::new("tar");
-        tar.args(["--sort=name", "-cf"]).arg(work.path(side)).arg("-C").arg(work.path(&tree)).arg(".");
-        tool(&mut tar);
-    }
+    let entry = letters(2, 200_000);
+    let work = packed_logs(&entry, |work, tree, _| {
+        work.write(&format!("{tree}/c-log.gz"), &work.read(&format!("{tree}/b-log.gz")));
+    });
+    let Some(work) = work else { return };
     round_trip(&work, "default");
     let inspected = work.json(&["inspect", "patch"]);
     assert_eq!(inspected["layout"]["packed_nodes"], 1, "{}", inspected["layout"]);

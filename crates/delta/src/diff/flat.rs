@@ -87,7 +87,7 @@ fn mixed(built: Vec<Built>) -> Vec<Built> {
     let (plain_len, packed_len) = (len(&plain), len(&packed));
     let mut mixed = Vec::with_capacity(plain.len() + packed.len());
     let (mut plain_done, mut packed_done) = (0, 0);
-    let mut packed = packed.into_iter().peekable();
+    let mut packed = packed.into_iter();
     for part in plain {
         while packed_done * plain_len <= plain_done * packed_len
             && let Some(next) = packed.next()

@@ -120,7 +120,8 @@ pub fn only_target(header: &Header) -> Result<&StreamInfo, ApplyError> {
 /// [`Making::clean_up`].
 ///
 /// Nothing gets its name, and no device is said to be done, before the whole result was compared with the
-/// patch's SHA-256, or with a BLAKE3 that is vouched for as it is. A wrong result of what an earlier run has left is made once more from the start.
+/// patch's SHA-256, or with a BLAKE3 that is vouched for as it is. A wrong result of what an earlier run has left
+/// is made once more from the start.
 pub struct Making<'a> {
     patch: &'a Patch<'a>,
     target: &'a StreamInfo,
