@@ -1,5 +1,6 @@
 //! The flattened target: what is packed stands here unpacked.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
@@ -22,6 +23,18 @@ pub(super) struct Run {
     pub(super) path: Option<String>,
 }
 
+impl Run {
+    /// The first `len` bytes, and what comes after them.
+    fn split_at(self, len: u64) -> (Self, Self) {
+        let place = match self.place {
+            RunPlace::Target { target, offset } => RunPlace::Target { target, offset: offset + len },
+            RunPlace::Spool(offset) => RunPlace::Spool(offset + len),
+        };
+        let rest = Self { place, len: self.len - len, path: self.path.clone() };
+        (Self { len, ..self }, rest)
+    }
+}
+
 /// Where a run's bytes can be read.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RunPlace {
@@ -41,20 +54,27 @@ pub(super) struct Built {
 }
 
 impl Built {
-    /// Plain bytes in one place, cut where files end; anything else as it is.
+    /// Plain bytes in one place, cut where files end and anywhere between them, for free blocks can be half of
+    /// an image; anything else as it is.
     fn in_parts(self) -> Vec<Self> {
         let (Node::Plain(_), [extent]) = (&self.root.node, self.root.extents.as_slice()) else {
             return vec![self];
         };
         let (target, mut at) = (self.root.target, extent.offset);
         let mut parts: Vec<Self> = Vec::new();
-        let mut runs = self.runs.into_iter().peekable();
-        while runs.peek().is_some() {
+        let mut runs = VecDeque::from(self.runs);
+        while !runs.is_empty() {
             let mut part = Vec::new();
             let mut len = 0;
             while len < PART_BYTES
-                && let Some(run) = runs.next()
+                && let Some(mut run) = runs.pop_front()
             {
+                let space = PART_BYTES - len;
+                if run.path.is_none() && run.len > space {
+                    let (first, rest) = run.split_at(space);
+                    runs.push_front(rest);
+                    run = first;
+                }
                 len += run.len;
                 part.push(run);
             }
