@@ -38,7 +38,7 @@ pub fn run(bytes: &[u8]) {
     let stream = &packed[..unpacked.packed_len];
     let recipe = Recipe::from_bytes(&unpacked.recipe.to_bytes()).expect("a recipe that was written is read");
     assert_eq!(recipe, unpacked.recipe);
-    assert!(recipe.pack_memory_bytes(plain_len) <= MEMORY_BYTES_MAX);
+    assert!(recipe.pack_memory_bytes(plain_len, u64::MAX) <= MEMORY_BYTES_MAX);
 
     let mut again = Vec::new();
     let mut context = PackContext::new();
@@ -48,7 +48,7 @@ pub fn run(bytes: &[u8]) {
     assert!(again == stream, "{recipe} makes other bytes in one go");
 
     again.clear();
-    let mut making = recipe.packer(plain_len, &unpacked.corrections).expect("it is proven");
+    let mut making = recipe.packer(plain_len, stream.len() as u64, &unpacked.corrections).expect("it is proven");
     for piece in unpacked.plain.chunks(unpacked.plain.len() / 3 + 1) {
         making.write(piece, &mut again).expect("it is proven");
     }

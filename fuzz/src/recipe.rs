@@ -19,7 +19,7 @@ pub fn run(bytes: &[u8]) {
     let Some((corrections, plain)) = rest.split_at_checked(corrections_len) else { return };
     let Ok(recipe) = Recipe::from_bytes(recipe) else { return };
     assert_eq!(Recipe::from_bytes(&recipe.to_bytes()).as_ref(), Ok(&recipe));
-    if recipe.pack_memory_bytes(plain.len() as u64) > MEMORY_BYTES_MAX {
+    if recipe.pack_memory_bytes(plain.len() as u64, u64::MAX) > MEMORY_BYTES_MAX {
         return;
     }
     let mut block = Vec::new();
@@ -29,7 +29,7 @@ pub fn run(bytes: &[u8]) {
 
     let mut stream = Vec::new();
     let in_pieces = |stream: &mut Vec<u8>| -> Result<(), PackError> {
-        let mut making = recipe.packer(plain.len() as u64, corrections)?;
+        let mut making = recipe.packer(plain.len() as u64, u64::MAX, corrections)?;
         for piece in plain.chunks(plain.len() / 3 + 1) {
             making.write(piece, stream)?;
         }

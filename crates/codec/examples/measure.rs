@@ -84,7 +84,7 @@ impl Totals {
                 self.packed_bytes += unpacked.packed_len as u64;
                 self.plain_bytes += unpacked.plain.len() as u64;
                 self.correction_bytes += unpacked.corrections.len() as u64;
-                let memory = unpacked.recipe.pack_memory_bytes(unpacked.plain.len() as u64);
+                let memory = unpacked.recipe.pack_memory_bytes(unpacked.plain.len() as u64, u64::MAX);
                 self.memory_bytes_max = self.memory_bytes_max.max(memory);
                 *self.recipes.entry(unpacked.recipe.to_string()).or_default() += 1;
                 let mut again = Vec::new();

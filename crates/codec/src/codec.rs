@@ -26,7 +26,7 @@ pub(crate) trait Method: fmt::Display {
     fn check_linked(&self) -> Result<(), RecipeError>;
 
     /// See [`Recipe::pack_memory_bytes`](crate::Recipe::pack_memory_bytes).
-    fn memory_bytes(&self, plain_len: u64) -> u64;
+    fn memory_bytes(&self, plain_len: u64, packed_len_max: u64) -> u64;
 
     /// Whether the packer gives packed bytes long before it has all of the content.
     fn streams(&self) -> bool {
@@ -46,13 +46,18 @@ pub(crate) trait Method: fmt::Display {
         _context: &mut PackContext,
         packed: &mut Vec<u8>,
     ) -> Result<(), PackError> {
-        let mut work = self.packer(plain.len() as u64, corrections)?;
+        let mut work = self.packer(plain.len() as u64, u64::MAX, corrections)?;
         work.write(plain, packed)?;
         work.finish(packed)
     }
 
     /// Packs as content comes.
-    fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError>;
+    fn packer(
+        &self,
+        plain_len: u64,
+        packed_len_max: u64,
+        corrections: &[u8],
+    ) -> Result<Box<dyn Packer>, PackError>;
 }
 
 /// Finds out how the streams of one format were packed.

@@ -212,7 +212,7 @@ impl Bench<'_> {
 
     /// Whether a recipe keeps within the memory budget. Notes those that do not.
     pub(crate) fn affords(&mut self, recipe: &Recipe, plain_len: usize) -> bool {
-        let needed = recipe.pack_memory_bytes(plain_len as u64);
+        let needed = recipe.pack_memory_bytes(plain_len as u64, u64::MAX);
         let affords = needed <= self.budget.memory_bytes;
         if !affords {
             self.needed = Some(self.needed.map_or(needed, |least| least.min(needed)));
@@ -240,7 +240,7 @@ impl Bench<'_> {
         }
         let mut rest = Expected(packed);
         let mut pack = || -> Result<(), PackError> {
-            let mut work = recipe.packer(plain.len() as u64, corrections)?;
+            let mut work = recipe.packer(plain.len() as u64, packed.len() as u64, corrections)?;
             for piece in plain.chunks(PIECE_BYTES) {
                 work.write(piece, &mut rest)?;
             }

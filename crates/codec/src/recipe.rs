@@ -141,9 +141,10 @@ impl Recipe {
     }
 
     /// The most heap that packing `plain_len` bytes takes, in bytes, the packer's own buffers
-    /// included; not the corrections, nor the buffer that takes what is packed.
-    pub fn pack_memory_bytes(&self, plain_len: u64) -> u64 {
-        self.method().memory_bytes(plain_len)
+    /// included; not the corrections, nor the buffer that takes what is packed. `packed_len_max` is what
+    /// [`Recipe::packer`] is told; [`Recipe::pack_block`] takes as much as for [`u64::MAX`].
+    pub fn pack_memory_bytes(&self, plain_len: u64, packed_len_max: u64) -> u64 {
+        self.method().memory_bytes(plain_len, packed_len_max)
     }
 
     /// Whether a difference shows before all of the content is packed.
@@ -168,14 +169,20 @@ impl Recipe {
         self.method().pack_block(plain, corrections, context, packed)
     }
 
-    /// Starts to pack `plain_len` bytes as they come.
+    /// Starts to pack `plain_len` bytes as they come. A packer that has to hold packed bytes back fails
+    /// rather than hold more than `packed_len_max` bytes; one that need not may make more of them.
     ///
     /// # Errors
     /// If the recipe cannot be followed here, or the corrections do not fit.
-    pub fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
+    pub fn packer(
+        &self,
+        plain_len: u64,
+        packed_len_max: u64,
+        corrections: &[u8],
+    ) -> Result<Box<dyn Packer>, PackError> {
         self.method().check_linked()?;
         self.check_corrections(corrections)?;
-        self.method().packer(plain_len, corrections)
+        self.method().packer(plain_len, packed_len_max, corrections)
     }
 
     fn check_corrections(&self, corrections: &[u8]) -> Result<(), PackError> {

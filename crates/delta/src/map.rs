@@ -123,10 +123,17 @@ impl PatchMap {
         blocks.map(|piece| self.piece_memory_bytes(piece)).max().unwrap_or(0)
     }
 
+    /// What the engine takes that packs a piece, in bytes.
+    pub fn engine_memory_bytes(&self, piece: &Piece) -> u64 {
+        // What is packed in one go is no promise to the engine.
+        let packed_len_max = if piece.is_block() { u64::MAX } else { piece.packed_len };
+        self.packings[piece.recipe as usize].recipe.pack_memory_bytes(piece.plain_len, packed_len_max)
+    }
+
     /// What packing a piece takes, in bytes: the engine, its corrections, and a block's bytes on both
     /// sides of it.
     pub fn piece_memory_bytes(&self, piece: &Piece) -> u64 {
-        let engine = self.packings[piece.recipe as usize].recipe.pack_memory_bytes(piece.plain_len);
+        let engine = self.engine_memory_bytes(piece);
         let whole = if piece.is_block() { piece.plain_len + piece.packed_len } else { 0 };
         engine.saturating_add(whole).saturating_add(u64::from(piece.corrections_len))
     }

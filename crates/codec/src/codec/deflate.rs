@@ -123,7 +123,7 @@ impl Method for Recipe {
         RecipeError::check_version(self.engine.name(), self.version, self.engine.version())
     }
 
-    fn memory_bytes(&self, plain_len: u64) -> u64 {
+    fn memory_bytes(&self, plain_len: u64, _packed_len_max: u64) -> u64 {
         match self.engine {
             Engine::Zlib(parameters) => parameters.memory_bytes(),
             Engine::Tokens(parameters) => parameters.memory_bytes(plain_len),
@@ -134,7 +134,12 @@ impl Method for Recipe {
         true
     }
 
-    fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
+    fn packer(
+        &self,
+        plain_len: u64,
+        _packed_len_max: u64,
+        corrections: &[u8],
+    ) -> Result<Box<dyn Packer>, PackError> {
         Ok(Box::new(DeflatePacker::new(self.wrapper, self.engine, plain_len, corrections)?))
     }
 }

@@ -178,11 +178,16 @@ impl Method for Recipe {
         Ok(())
     }
 
-    fn memory_bytes(&self, _plain_len: u64) -> u64 {
+    fn memory_bytes(&self, _plain_len: u64, _packed_len_max: u64) -> u64 {
         2 * READ_BYTES as u64
     }
 
-    fn packer(&self, plain_len: u64, _corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
+    fn packer(
+        &self,
+        plain_len: u64,
+        _packed_len_max: u64,
+        _corrections: &[u8],
+    ) -> Result<Box<dyn Packer>, PackError> {
         let exchange = Exchange::new(Some(self.seed));
         Ok(Box::new(Inodes { promise: Promise::new(plain_len), exchange, buffer: Vec::new() }))
     }
@@ -283,7 +288,7 @@ mod tests {
         let recipe = Recipe { seed: 99 };
         for step in [1, 255, 256, 1000, bytes.len()] {
             let mut packed = Vec::new();
-            let mut making = recipe.packer(plain.len() as u64, &[]).unwrap();
+            let mut making = recipe.packer(plain.len() as u64, u64::MAX, &[]).unwrap();
             plain.chunks(step).for_each(|part| making.write(part, &mut packed).unwrap());
             making.finish(&mut packed).unwrap();
             assert!(packed == bytes, "in steps of {step}");

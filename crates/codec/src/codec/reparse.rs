@@ -45,7 +45,7 @@ impl Method for Recipe {
         Ok(())
     }
 
-    fn memory_bytes(&self, plain_len: u64) -> u64 {
+    fn memory_bytes(&self, plain_len: u64, _packed_len_max: u64) -> u64 {
         self.0.pack_memory_bytes(plain_len)
     }
 
@@ -65,7 +65,12 @@ impl Method for Recipe {
         stream.finish(packed).map_err(into_pack_error)
     }
 
-    fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
+    fn packer(
+        &self,
+        plain_len: u64,
+        _packed_len_max: u64,
+        corrections: &[u8],
+    ) -> Result<Box<dyn Packer>, PackError> {
         Ok(Box::new(StreamPacker::new(self.0, plain_len, corrections.to_vec())))
     }
 }

@@ -401,11 +401,16 @@ impl Method for Recipe {
         Ok(())
     }
 
-    fn memory_bytes(&self, _plain_len: u64) -> u64 {
+    fn memory_bytes(&self, _plain_len: u64, _packed_len_max: u64) -> u64 {
         2 * (READ_BYTES as u64 + INODE_BYTES_MAX)
     }
 
-    fn packer(&self, plain_len: u64, _corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
+    fn packer(
+        &self,
+        plain_len: u64,
+        _packed_len_max: u64,
+        _corrections: &[u8],
+    ) -> Result<Box<dyn Packer>, PackError> {
         let exchange = Exchange::new(self.0, Direction::Pack);
         Ok(Box::new(TablePacker { promise: Promise::new(plain_len), exchange, buffer: Vec::new() }))
     }
@@ -489,7 +494,7 @@ mod tests {
 
     fn packed_again(recipe: &Recipe, plain: &[u8], step: usize) -> Vec<u8> {
         let mut packed = Vec::new();
-        let mut work = recipe.packer(plain.len() as u64, &[]).unwrap();
+        let mut work = recipe.packer(plain.len() as u64, u64::MAX, &[]).unwrap();
         plain.chunks(step).for_each(|part| work.write(part, &mut packed).unwrap());
         work.finish(&mut packed).unwrap();
         packed

@@ -27,11 +27,16 @@ impl Method for Recipe {
         Ok(())
     }
 
-    fn memory_bytes(&self, _plain_len: u64) -> u64 {
+    fn memory_bytes(&self, _plain_len: u64, _packed_len_max: u64) -> u64 {
         0
     }
 
-    fn packer(&self, plain_len: u64, _corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
+    fn packer(
+        &self,
+        plain_len: u64,
+        _packed_len_max: u64,
+        _corrections: &[u8],
+    ) -> Result<Box<dyn Packer>, PackError> {
         Ok(Box::new(Passer(Promise::new(plain_len))))
     }
 }

@@ -162,8 +162,8 @@ impl Method for Recipe {
         RecipeError::check_version(ENGINE, self.version, encoder::version())
     }
 
-    fn memory_bytes(&self, plain_len: u64) -> u64 {
-        encoder::memory_bytes(self, plain_len)
+    fn memory_bytes(&self, plain_len: u64, packed_len_max: u64) -> u64 {
+        encoder::memory_bytes(self, plain_len, packed_len_max)
     }
 
     fn streams(&self) -> bool {
@@ -180,8 +180,13 @@ impl Method for Recipe {
         encoder::pack_block(self, plain, &mut context.xz, packed)
     }
 
-    fn packer(&self, plain_len: u64, _corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
-        encoder::packer(self, plain_len)
+    fn packer(
+        &self,
+        plain_len: u64,
+        packed_len_max: u64,
+        _corrections: &[u8],
+    ) -> Result<Box<dyn Packer>, PackError> {
+        encoder::packer(self, plain_len, packed_len_max)
     }
 }
 

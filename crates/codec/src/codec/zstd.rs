@@ -132,7 +132,7 @@ impl Method for Recipe {
 
     /// The content, the engine's working memory, the packed bytes, and once more the packed bytes
     /// of the frame at hand where there are several.
-    fn memory_bytes(&self, plain_len: u64) -> u64 {
+    fn memory_bytes(&self, plain_len: u64, _packed_len_max: u64) -> u64 {
         let packed = plain_len.saturating_add(plain_len >> 8).saturating_add(1 << 10);
         plain_len
             .saturating_add(engine_bytes(self.level, plain_len))
@@ -159,7 +159,12 @@ impl Method for Recipe {
         self.pack_frames(plain, &frames, &mut context.zstd, &mut context.draft, packed)
     }
 
-    fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
+    fn packer(
+        &self,
+        plain_len: u64,
+        _packed_len_max: u64,
+        corrections: &[u8],
+    ) -> Result<Box<dyn Packer>, PackError> {
         let frames = read_frames(corrections)?;
         let recipe = self.clone();
         Ok(Box::new(Collector::new(plain_len, move |plain: &[u8], packed: &mut Vec<u8>| {

@@ -91,7 +91,7 @@ fn the_budget_is_kept() {
     let needed = prove(&mut Prover::new(AMPLE), Format::Zstd, &packed)
         .unwrap()
         .recipe
-        .pack_memory_bytes(plain.len() as u64);
+        .pack_memory_bytes(plain.len() as u64, u64::MAX);
     let mut tight = Prover::new(Budget { memory_bytes: needed - 1, ..AMPLE });
     assert!(matches!(tight.unpack(Format::Zstd, &packed), Err(UnpackError::OverBudget { .. })));
     let mut enough = Prover::new(Budget { memory_bytes: needed, ..AMPLE });

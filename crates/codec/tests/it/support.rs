@@ -74,7 +74,8 @@ pub fn prove(prover: &mut Prover, format: Format, packed: &[u8]) -> Result<Unpac
     assert!(block == stream, "pack_block of {recipe} differs");
 
     let mut streamed = Vec::new();
-    let mut packer = recipe.packer(unpacked.plain.len() as u64, &unpacked.corrections).unwrap();
+    let plain_len = unpacked.plain.len() as u64;
+    let mut packer = recipe.packer(plain_len, stream.len() as u64, &unpacked.corrections).unwrap();
     for piece in unpacked.plain.chunks(unpacked.plain.len() / 3 + 1) {
         packer.write(piece, &mut streamed).unwrap();
     }

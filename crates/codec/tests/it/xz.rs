@@ -1,6 +1,6 @@
 //! xz streams and `.lzma` files.
 
-use fluvial_codec::{Budget, Effort, Format, Prover, UnpackError};
+use fluvial_codec::{Budget, Effort, Format, PackError, Prover, UnpackError};
 use liblzma::stream::{Check, Filters, LzmaOptions, MtStreamBuilder, Stream};
 use proptest::prelude::*;
 
@@ -99,5 +99,21 @@ fn memory_is_that_of_the_content_where_blocks_are_larger() {
     let unpacked =
         prove(&mut Prover::new(Budget { effort: Effort::Fast, ..AMPLE }), Format::Xz, &packed).unwrap();
     // The encoder for a dictionary of 64 MiB takes 674 MiB; a block of 192 MiB would take that much more.
-    assert!(unpacked.recipe.pack_memory_bytes(plain.len() as u64) < 700 << 20);
+    assert!(unpacked.recipe.pack_memory_bytes(plain.len() as u64, u64::MAX) < 700 << 20);
+}
+
+#[test]
+fn memory_is_that_of_the_packed_bytes_where_their_length_is_known() {
+    let plain = text(2 << 20);
+    let Some(packed) = run("xz", &["-c", "-T2", "--block-size=4MiB", "-0"], &plain) else { return };
+    let unpacked = prove(&mut Prover::new(AMPLE), Format::Xz, &packed).unwrap();
+    let (recipe, plain_len, packed_len) = (unpacked.recipe, plain.len() as u64, packed.len() as u64);
+    assert!(packed_len < 1 << 20);
+    let memory_bytes = |packed_len_max| recipe.pack_memory_bytes(plain_len, packed_len_max);
+    assert!(memory_bytes(packed_len) + (1 << 20) < memory_bytes(u64::MAX));
+    // A length that is not true is found out before more is held than it says.
+    let mut packer = recipe.packer(plain_len, packed_len / 2, &[]).unwrap();
+    let mut made = Vec::new();
+    let refused = packer.write(&plain, &mut made).and_then(|()| packer.finish(&mut made));
+    assert!(matches!(refused, Err(PackError::Engine { .. })), "{refused:?}");
 }

@@ -105,7 +105,7 @@ impl<'a> Crew<'a> {
 
     /// What the engine takes that packs a piece, in bytes.
     fn engine_bytes(&self, piece: &Piece) -> u64 {
-        self.recipe(piece).pack_memory_bytes(piece.plain_len)
+        self.map.engine_memory_bytes(piece)
     }
 
     /// Takes so many bytes of the memory for a piece, once they are free.

@@ -217,7 +217,7 @@ pub(super) struct Packing {
 
 impl Packing {
     pub(super) fn begin(crew: &Crew<'_>, piece: &Piece, corrections: &[u8]) -> Result<Self, ApplyError> {
-        let packer = crew.recipe(piece).packer(piece.plain_len, corrections)?;
+        let packer = crew.recipe(piece).packer(piece.plain_len, piece.packed_len, corrections)?;
         Ok(Self { packer, made: 0, packed_len: piece.packed_len })
     }
 

@@ -81,7 +81,7 @@ impl Method for Recipe {
     }
 
     /// The engine's working memory, the content (twice as it is with content ahead), and the packed bytes before and after correction.
-    fn memory_bytes(&self, plain_len: u64) -> u64 {
+    fn memory_bytes(&self, plain_len: u64, _packed_len_max: u64) -> u64 {
         let packed = plain_len.saturating_add(plain_len / 255).saturating_add(16);
         [self.0.engine_bytes(), plain_len, plain_len, packed, packed].into_iter().fold(0, u64::saturating_add)
     }
@@ -105,7 +105,12 @@ impl Method for Recipe {
         self.pack(plain, corrections, state, &mut context.draft, packed)
     }
 
-    fn packer(&self, plain_len: u64, corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
+    fn packer(
+        &self,
+        plain_len: u64,
+        _packed_len_max: u64,
+        corrections: &[u8],
+    ) -> Result<Box<dyn Packer>, PackError> {
         let (recipe, corrections) = (self.clone(), corrections.to_vec());
         Ok(Box::new(Collector::new(plain_len, move |plain: &[u8], packed: &mut Vec<u8>| {
             recipe.pack(plain, &corrections, &mut Context::new(), &mut Vec::new(), packed)

@@ -108,13 +108,18 @@ impl Method for Recipe {
 
     /// The engine's working memory, its buffer (a block, and 128 KiB where blocks are linked), a
     /// block, and its packed bytes.
-    fn memory_bytes(&self, plain_len: u64) -> u64 {
+    fn memory_bytes(&self, plain_len: u64, _packed_len_max: u64) -> u64 {
         let full = self.flags.block_bytes() as u64;
         let block = plain_len.min(full);
         self.parameters.engine_bytes() + full + (128 << 10) + 2 * block + block / 255 + (64 << 10)
     }
 
-    fn packer(&self, plain_len: u64, _corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
+    fn packer(
+        &self,
+        plain_len: u64,
+        _packed_len_max: u64,
+        _corrections: &[u8],
+    ) -> Result<Box<dyn Packer>, PackError> {
         let mut packed = Vec::new();
         let encoder = FrameEncoder::new(self.parameters.level, self.flags, plain_len, &mut packed)
             .map_err(|_| failed())?;

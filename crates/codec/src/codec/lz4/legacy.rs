@@ -65,7 +65,7 @@ impl Method for Recipe {
     }
 
     /// The engine's working memory, a block and its packed bytes.
-    fn memory_bytes(&self, plain_len: u64) -> u64 {
+    fn memory_bytes(&self, plain_len: u64, _packed_len_max: u64) -> u64 {
         let block = plain_len.min(LEGACY_BLOCK_BYTES as u64);
         self.0.engine_bytes() + 2 * block + block / 255 + 32
     }
@@ -82,7 +82,12 @@ impl Method for Recipe {
         plain.chunks(LEGACY_BLOCK_BYTES).try_for_each(|block| self.pack_one(block, state, packed))
     }
 
-    fn packer(&self, plain_len: u64, _corrections: &[u8]) -> Result<Box<dyn Packer>, PackError> {
+    fn packer(
+        &self,
+        plain_len: u64,
+        _packed_len_max: u64,
+        _corrections: &[u8],
+    ) -> Result<Box<dyn Packer>, PackError> {
         Ok(Box::new(LegacyPacker {
             recipe: self.clone(),
             promise: Promise::new(plain_len),

@@ -52,11 +52,11 @@ impl Recipe {
 }
 
 /// Memory of the encoder and the packer.
-pub(crate) fn memory_bytes(recipe: &Recipe, plain_len: u64) -> u64 {
+pub(crate) fn memory_bytes(recipe: &Recipe, plain_len: u64, packed_len_max: u64) -> u64 {
     let told = recipe.told_block_bytes(plain_len);
     let block_len = told.map_or(plain_len, |told| told.min(plain_len));
     let engine = Filters::new(recipe, block_len).and_then(|mut filters| filters.memory_bytes());
-    let block = if told.is_some() { reserved_bytes(block_len) } else { 0 };
+    let block = if told.is_some() { reserved_bytes(block_len).min(packed_len_max) } else { 0 };
     engine.unwrap_or(u64::MAX).saturating_add(block).saturating_add(SLACK_BYTES)
 }
 
@@ -69,21 +69,25 @@ pub(crate) fn pack_block(
 ) -> Result<(), PackError> {
     let plain_len = plain.len() as u64;
     if recipe.shape == Shape::Alone {
-        let mut work = packer(recipe, plain_len)?;
+        let mut work = packer(recipe, plain_len, u64::MAX)?;
         work.write(plain, packed)?;
         return work.finish(packed);
     }
     let encoder = context.take().unwrap_or_default();
-    let mut work = XzPacker::new(recipe, plain_len, encoder);
+    let mut work = XzPacker::new(recipe, plain_len, u64::MAX, encoder);
     let done = work.write(plain, packed).and_then(|()| work.end(packed));
     *context = Some(work.encoder);
     done
 }
 
 /// Packs content as it comes.
-pub(crate) fn packer(recipe: &Recipe, plain_len: u64) -> Result<Box<dyn Packer>, PackError> {
+pub(crate) fn packer(
+    recipe: &Recipe,
+    plain_len: u64,
+    packed_len_max: u64,
+) -> Result<Box<dyn Packer>, PackError> {
     if recipe.shape != Shape::Alone {
-        return Ok(Box::new(XzPacker::new(recipe, plain_len, RawEncoder::default())));
+        return Ok(Box::new(XzPacker::new(recipe, plain_len, packed_len_max, RawEncoder::default())));
     }
     let Bits { literal_context, literal_position, position } = recipe.bits;
     let stream = LzmaOptions::new_preset(recipe.preset.number()).and_then(|mut options| {
@@ -159,6 +163,7 @@ struct XzPacker {
     /// Content that blocks to come hold.
     left: u64,
     told_block_bytes: Option<u64>,
+    packed_len_max: u64,
     flags: FilterFlags,
     header_len: usize,
     block: Option<Block>,
@@ -180,7 +185,7 @@ struct Block {
 }
 
 impl XzPacker {
-    fn new(recipe: &Recipe, plain_len: u64, encoder: RawEncoder) -> Self {
+    fn new(recipe: &Recipe, plain_len: u64, packed_len_max: u64, encoder: RawEncoder) -> Self {
         let told_block_bytes = recipe.told_block_bytes(plain_len);
         let flags = FilterFlags::new(&recipe.filters, recipe.dict_bytes);
         let header_len = flags.header_len(told_block_bytes.map(|told| [reserved_bytes(told), told]));
@@ -192,6 +197,7 @@ impl XzPacker {
             encoder,
             left: plain_len,
             told_block_bytes,
+            packed_len_max,
             flags,
             header_len,
             block: None,
@@ -206,7 +212,8 @@ impl XzPacker {
         let mut filters = Filters::new(&self.recipe, plain_len).ok_or(REFUSED)?;
         self.encoder.begin(&mut filters).map_err(|Failed| REFUSED)?;
         let packed = if self.told_block_bytes.is_some() {
-            let capacity = usize::try_from(reserved_bytes(plain_len)).map_err(|_| REFUSED)?;
+            let capacity = reserved_bytes(plain_len).min(self.packed_len_max);
+            let capacity = usize::try_from(capacity).map_err(|_| REFUSED)?;
             let mut packed = Vec::new();
             packed.try_reserve_exact(capacity).map_err(|_| OUT_OF_MEMORY)?;
             Some(packed)
@@ -228,7 +235,8 @@ impl XzPacker {
     ) -> Result<(), PackError> {
         while is_end || !plain.is_empty() {
             let out = if let Some(packed) = &mut block.packed {
-                // liblzma would begin such a block again, and not try to pack it: nobody needs that here.
+                // It is longer than its content, where liblzma would begin it again and not try to pack it, or
+                // longer than all of the stream should be: nobody needs either here.
                 if packed.len() == packed.capacity() {
                     return Err(FAILED);
                 }
