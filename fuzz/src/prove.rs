@@ -48,7 +48,8 @@ pub fn run(bytes: &[u8]) {
     assert!(again == stream, "{recipe} makes other bytes in one go");
 
     again.clear();
-    let mut making = recipe.packer(plain_len, stream.len() as u64, &unpacked.corrections).expect("it is proven");
+    let mut making =
+        recipe.packer(plain_len, stream.len() as u64, &unpacked.corrections).expect("it is proven");
     for piece in unpacked.plain.chunks(unpacked.plain.len() / 3 + 1) {
         making.write(piece, &mut again).expect("it is proven");
     }
