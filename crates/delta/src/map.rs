@@ -125,7 +125,7 @@ impl PatchMap {
 
     /// What the engine takes that packs a piece, in bytes.
     pub fn engine_memory_bytes(&self, piece: &Piece) -> u64 {
-        // What is packed in one go is no promise to the engine.
+        // Only packers that take content as it comes are told the length.
         let packed_len_max = if piece.is_block() { u64::MAX } else { piece.packed_len };
         self.packings[piece.recipe as usize].recipe.pack_memory_bytes(piece.plain_len, packed_len_max)
     }

@@ -103,11 +103,6 @@ impl<'a> Crew<'a> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the engine takes that packs a piece, in bytes.
-    fn engine_bytes(&self, piece: &Piece) -> u64 {
-        self.map.engine_memory_bytes(piece)
-    }
-
     /// Takes so many bytes of the memory for a piece, once they are free.
     pub(super) fn hold(&self, bytes: u64) {
         let mut state = self.make_room(bytes, self.lock());
@@ -117,7 +112,7 @@ impl<'a> Crew<'a> {
     /// Takes the memory for a block, once it is free.
     pub(super) fn hold_block(&self, piece: &Piece) {
         self.hold(self.piece_bytes(piece));
-        self.lock().awaited_bytes += self.engine_bytes(piece);
+        self.lock().awaited_bytes += self.map.engine_memory_bytes(piece);
     }
 
     /// What collecting and packing a piece takes that could be packed as it comes, in bytes.
@@ -273,7 +268,7 @@ impl<'a> Crew<'a> {
         corrections: &[u8],
         sink: &mut dyn Sink<'a>,
     ) -> Result<(), ApplyError> {
-        let engine = self.engine_bytes(piece);
+        let engine = self.map.engine_memory_bytes(piece);
         let mut state = self.lock();
         state.awaited_bytes = state.awaited_bytes.saturating_sub(engine);
         let (mut context, mut context_bytes) = state.idle.pop().unwrap_or_default();
