@@ -18,6 +18,7 @@
 mod addresses;
 mod arm64;
 mod atlas;
+mod boot_image;
 mod elf;
 mod field;
 mod go;
@@ -64,6 +65,8 @@ pub const STEP_BYTES: u64 = 64 * 1024;
 pub const COVERS_MAX: usize = 1 << 22;
 /// So much of the start of a program tells all that predicting needs, in bytes.
 pub const HEAD_BYTES: u64 = HEADER_BYTES_MAX as u64;
+/// So much of it tells whether it is one, in bytes.
+pub const MAGIC_BYTES: usize = boot_image::MAGIC_END;
 /// Covers before and behind the current one that are asked first.
 const COVERS_AROUND: usize = 8;
 /// References for which tables are asked before they are needed: these are larger than the caches.
@@ -71,6 +74,12 @@ const FIELDS_AHEAD: usize = 8;
 /// Times that headers are read in one frame for each of its covers: those that jump between many files
 /// must not make a decoder read headers without end.
 const IMAGES_READ_PER_COVER_MAX: usize = 4;
+
+/// Whether a file that starts with `head` is a program whose references may be understood. No more than
+/// [`MAGIC_BYTES`] are looked at.
+pub fn is_program(head: &[u8]) -> bool {
+    head.starts_with(elf::MAGIC) || boot_image::is_magic(head)
+}
 
 /// Old bytes that resemble new ones, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -718,8 +727,8 @@ impl<'a> Predictor<'a> {
     }
 
     fn base(field: &Field, votes: impl Fn(u64) -> Votes) -> u64 {
-        if field.base == 0 {
-            return 0;
+        if field.base == 0 || field.form == Form::Loaded64 {
+            return field.base;
         }
         votes(field.base).choose(Trust::default()).map_or(field.base, |(base, _)| base)
     }

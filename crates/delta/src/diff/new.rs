@@ -18,6 +18,7 @@ use super::{DiffError, Named, programs};
 use crate::layout::{Node, Piece, Root};
 use crate::limits::NESTING_MAX;
 use crate::map::Packing;
+use crate::predict;
 use crate::scratch::Scratch;
 use crate::structure::{Block, Content, Dissector, Extent, Gathered, Member, Part, ReadAt};
 use extents::{join, read_extents};
@@ -448,13 +449,13 @@ fn merge_copies(stream: &dyn ReadAt, mut built: Vec<Built>) -> Result<Vec<Built>
     Ok(merged)
 }
 
-/// Whether a block starts an ELF file (System V ABI, chapter 4).
+/// Whether a block starts a program.
 fn is_program(first: &Block, packed: &[u8]) -> bool {
     let limit = first.plain_len.unwrap_or(crate::limits::BLOCK_PLAIN_BYTES_MAX) as usize;
     let mut plain = Vec::new();
     match first.format {
-        Format::Stored => packed.starts_with(b"\x7fELF"),
-        format => format.decode_block(packed, limit, &mut plain).is_ok() && plain.starts_with(b"\x7fELF"),
+        Format::Stored => predict::is_program(packed),
+        format => format.decode_block(packed, limit, &mut plain).is_ok() && predict::is_program(&plain),
     }
 }
 

@@ -6,13 +6,13 @@ use std::sync::Mutex;
 use super::flat::{Flat, FlatPart};
 use super::{DiffError, Preset};
 use crate::frame::Cover;
+use crate::predict::{self, MAGIC_BYTES};
 use crate::space::Space;
 use crate::structure::{Extent, Part, ReadAt};
 
-/// The first bytes of an ELF file (System V ABI, chapter 4).
-const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
 /// Shorter files hold next to no references.
 const PROGRAM_BYTES_MIN: u64 = 1 << 10;
+const _: () = assert!(MAGIC_BYTES as u64 <= PROGRAM_BYTES_MIN);
 
 /// Holes of a program are filled up to so many bytes: they have to be spooled.
 const HOLES_BYTES_MAX: u64 = 16 << 20;
@@ -26,10 +26,11 @@ pub(super) fn has_fillable_holes(stream: &dyn ReadAt, part: &Part, extents: &[Ex
 
 /// Whether a part begins as a program does. `extents` are those of its content in `stream`.
 pub(super) fn is_program_at(stream: &dyn ReadAt, part: &Part, extents: &[Extent]) -> bool {
-    let mut magic = [0; 4];
     part.holes.first().is_none_or(|hole| hole.offset > 0)
         && extents.first().is_some_and(|first| {
-            first.len >= 4 && stream.read_at(first.offset, &mut magic).is_ok() && magic == ELF_MAGIC
+            let mut head = [0; MAGIC_BYTES];
+            let head = &mut head[..first.len.min(MAGIC_BYTES as u64) as usize];
+            stream.read_at(first.offset, head).is_ok() && predict::is_program(head)
         })
 }
 
@@ -71,9 +72,9 @@ impl<'a> ProgramFinder<'a> {
         if !self.enabled || part.path.is_none() || part.extent.len < PROGRAM_BYTES_MIN {
             return Ok(false);
         }
-        let mut magic = [0; 4];
-        self.flat.read_at(part.extent.offset, &mut magic).map_err(DiffError::ReadNew)?;
-        Ok(magic == ELF_MAGIC)
+        let mut head = [0; MAGIC_BYTES];
+        self.flat.read_at(part.extent.offset, &mut head).map_err(DiffError::ReadNew)?;
+        Ok(predict::is_program(&head))
     }
 
     /// The old programs that the covers of new ones come from.
@@ -123,9 +124,9 @@ impl<'a> ProgramFinder<'a> {
     fn is_old_program(&self, index: usize) -> bool {
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *known[index].get_or_insert_with(|| {
-            let mut magic = [0; 4];
+            let mut head = [0; MAGIC_BYTES];
             // A file that cannot be read here is found out elsewhere; it is only not predicted.
-            self.space.read_at(self.old_files[index].offset, &mut magic).is_ok() && magic == ELF_MAGIC
+            self.space.read_at(self.old_files[index].offset, &mut head).is_ok() && predict::is_program(&head)
         })
     }
 }

@@ -26,6 +26,9 @@ pub(super) const SYMBOL_BYTES: usize = 24;
 /// Less behind the section headers is no table of relocations.
 const APPENDIX_BYTES_MIN: u64 = 1 << 14;
 
+/// The first bytes of an ELF file.
+pub(super) const MAGIC: &[u8] = b"\x7fELF";
+
 const STT_SECTION: u8 = 3;
 const ET_REL: u16 = 1;
 const ET_EXEC: u16 = 2;
@@ -70,6 +73,9 @@ pub(super) struct Layout {
     pub relocatable: bool,
     /// A program for one address, so that constants may be addresses.
     pub fixed: bool,
+    /// Constants are addresses that count from here, those of [`Layout::segments`] from zero. `None` where both
+    /// count from the same; zero where it is not known.
+    pub loaded_at: Option<u64>,
     pub segments: Vec<Segment>,
     /// Address of `.eh_frame_hdr`.
     pub frame_index: Option<u64>,
@@ -79,7 +85,7 @@ impl Layout {
     /// Reads the headers at the start of a file. `None` where there are none that are understood.
     pub fn parse(head: &[u8], file_len: u64) -> Option<Self> {
         if head.get(..6)? != b"\x7fELF\x02\x01" {
-            return None;
+            return super::boot_image::layout(head, file_len);
         }
         let machine = match u16_at(head, 18)? {
             62 => Machine::X86_64,
@@ -88,7 +94,8 @@ impl Layout {
         };
         let kind = u16_at(head, 16)?;
         let (relocatable, fixed) = (kind == ET_REL, kind == ET_EXEC);
-        let mut layout = Self { machine, relocatable, fixed, segments: Vec::new(), frame_index: None };
+        let mut layout =
+            Self { machine, relocatable, fixed, loaded_at: None, segments: Vec::new(), frame_index: None };
         if relocatable {
             let whole = Segment { offset: 0, address: 0, file_len, memory_len: file_len, executable: true };
             layout.segments.push(whole);
@@ -232,8 +239,13 @@ impl Image {
     pub fn read(old: &dyn ReadAt, extent: Extent) -> Option<Self> {
         let mut head = vec![0; HEADER_BYTES_MAX.min(usize::try_from(extent.len).ok()?)];
         old.read_at(extent.offset, &mut head).ok()?;
-        let layout = Layout::parse(&head, extent.len)?;
-        let sections = sections(old, extent, &head, &layout).unwrap_or_default();
+        let mut layout = Layout::parse(&head, extent.len)?;
+        let sections = if layout.loaded_at.is_some() {
+            let regions = super::boot_image::regions(old, extent, &mut layout).ok()?;
+            Sections { regions, ..Sections::default() }
+        } else {
+            sections(old, extent, &head, &layout).unwrap_or_default()
+        };
         let Sections { mut regions, bases, names: section_names } = sections;
         if regions.is_empty() {
             regions = layout.segments.iter().filter(|segment| segment.executable).map(code).collect();
@@ -248,7 +260,9 @@ impl Image {
             }
             fits
         });
-        super::kallsyms::split(old, extent, &layout, &mut regions);
+        if layout.loaded_at.is_none() {
+            super::kallsyms::split(old, extent, &layout, &mut regions);
+        }
         let section_symbols = section_symbols(old, extent, &layout, &regions);
         // Of a program that is linked those for the loader, which stand first.
         let symbols = regions.iter().find(|region| region.content == Content::Symbols);

@@ -28,6 +28,8 @@ pub(super) enum Form {
     Back,
     /// Eight bytes: the target.
     Absolute64,
+    /// Eight bytes: the target and the field's base together. The base is an address that stays.
+    Loaded64,
     /// Four bytes: the low half of the target.
     Absolute32,
     /// Four bytes: target minus the field's base.
@@ -75,13 +77,18 @@ pub(super) struct Field {
 impl Form {
     /// Bytes that the field takes.
     pub fn width(self) -> usize {
-        if matches!(self, Self::Absolute64 | Self::InFile64 | Self::Length64) { 8 } else { 4 }
+        if matches!(self, Self::Absolute64 | Self::Loaded64 | Self::InFile64 | Self::Length64) {
+            8
+        } else {
+            4
+        }
     }
 
     /// What eight bytes count from.
     fn base64(self, base: u64) -> u64 {
         match self {
             Self::InFile64 => base,
+            Self::Loaded64 => base.wrapping_neg(),
             Self::Length64 => base.wrapping_sub(1),
             _ => 0,
         }
@@ -105,7 +112,7 @@ impl Form {
         let word = match self {
             Self::Relative(span) => distance.wrapping_sub(u64::from(span)) as u32,
             Self::Back => distance.wrapping_neg() as u32,
-            Self::Absolute32 | Self::Absolute64 | Self::Number => target as u32,
+            Self::Absolute32 | Self::Absolute64 | Self::Loaded64 | Self::Number => target as u32,
             Self::Below => base.wrapping_sub(target) as u32,
             Self::Based | Self::InFile | Self::InFile64 | Self::Length64 => target.wrapping_sub(base) as u32,
             Self::Branch26 => bits(distance >> 2, 26, 0),
@@ -134,7 +141,7 @@ impl Form {
         match self {
             Self::Relative(span) => address.wrapping_add(u64::from(span)).wrapping_add(signed),
             Self::Back => address.wrapping_sub(signed),
-            Self::Absolute32 | Self::Absolute64 => signed,
+            Self::Absolute32 | Self::Absolute64 | Self::Loaded64 => signed,
             Self::Number => u64::from(word),
             Self::Below => base.wrapping_sub(signed),
             Self::Based => base.wrapping_add(signed),

@@ -8,7 +8,7 @@ use crate::structure::{Extent, ReadAt};
 
 use super::elf::{Content, Layout, Region, u32_at};
 use super::field::{Field, Form};
-use super::scan::Run;
+use super::scan::{Run, records};
 
 /// Fewer sorted numbers are a coincidence.
 const ENTRIES_MIN: u64 = 4096;
@@ -56,10 +56,46 @@ fn find(old: &dyn ReadAt, extent: Extent, region: Region) -> Option<(u64, u64)> 
     start.filter(|start| (end - start) / 4 >= ENTRIES_MIN).map(|start| (start, end))
 }
 
+/// The first long run of offsets of `end` at most that rise, and stand nowhere twice in a row for long: the
+/// table of a kernel that has no symbols of processors of their own, where all count from its start.
+pub(super) fn find_rising(old: &dyn ReadAt, extent: Extent, region: Region, end: u64) -> Option<(u64, u64)> {
+    let mut window = vec![0; WINDOW_BYTES];
+    let (mut start, mut last, mut rises) = (region.offset, 0, 0);
+    let mut done = 0;
+    while done + 4 <= region.len {
+        let len = (region.len - done).min(WINDOW_BYTES as u64) as usize & !3;
+        old.read_at(extent.offset + region.offset + done, &mut window[..len]).ok()?;
+        for word in window[..len].as_chunks().0 {
+            let value = u64::from(u32::from_le_bytes(*word));
+            let at = region.offset + done;
+            if value < last || value > end || value == 0 {
+                if rises >= ENTRIES_MIN {
+                    return Some((start, at));
+                }
+                (start, rises) = (at, 0);
+            } else {
+                rises += u64::from(value > last);
+            }
+            last = value;
+            done += 4;
+        }
+    }
+    (rises >= ENTRIES_MIN).then_some((start, region.offset + done))
+}
+
 /// Appends the addresses in a run of the table.
 pub(super) fn references(run: &Run<'_>, fields: &mut Vec<Field>) {
     let bytes = &run.bytes[run.before..];
-    let Some(first) = run.image.layout.segments.first() else { return };
+    let layout = &run.image.layout;
+    let Some(first) = layout.segments.first() else { return };
+    if layout.loaded_at.is_some() {
+        for at in records(run, 4) {
+            let Some(word) = u32_at(bytes, at).filter(|&word| word != 0) else { continue };
+            let target = first.address.wrapping_add(u64::from(word));
+            fields.push(Field { at: at as u32, form: Form::Based, target, base: first.address, context: 0 });
+        }
+        return;
+    }
     let base = first.address.wrapping_sub(1);
     let skew = (run.offset - run.region.offset).wrapping_neg() & 3;
     for at in (skew as usize..bytes.len()).step_by(4) {

@@ -109,6 +109,7 @@ mod tests {
             executable,
         };
         Layout {
+            loaded_at: None,
             machine,
             relocatable: false,
             fixed: false,

@@ -132,7 +132,7 @@ fn x86_code(run: &Run<'_>, sweep: &mut u64, fields: &mut Vec<Field>) {
 }
 
 /// Offsets in the run, from its start, at which records of `size` bytes of the region start.
-fn records(run: &Run<'_>, size: u64) -> impl Iterator<Item = usize> + use<> {
+pub(super) fn records(run: &Run<'_>, size: u64) -> impl Iterator<Item = usize> + use<> {
     let phase = (run.offset - run.region.offset) % size;
     let first = if phase == 0 { 0 } else { size - phase };
     let len = (run.bytes.len() - run.before) as u64;
@@ -141,11 +141,13 @@ fn records(run: &Run<'_>, size: u64) -> impl Iterator<Item = usize> + use<> {
 
 /// Appends an address of eight bytes, where there is one at `at`.
 pub(super) fn absolute(layout: &Layout, bytes: &[u8], at: usize, fields: &mut Vec<Field>) {
-    if let Some(target) = u64_at(bytes, at)
-        && target != 0
-        && layout.holds(target)
-    {
-        fields.push(Field { at: at as u32, form: Form::Absolute64, target, base: 0, context: 0 });
+    let Some(value) = u64_at(bytes, at).filter(|&value| value != 0) else { return };
+    let (form, target, base) = match layout.loaded_at {
+        Some(start) => (Form::Loaded64, value.wrapping_sub(start), start),
+        None => (Form::Absolute64, value, 0),
+    };
+    if layout.holds(target) && layout.loaded_at != Some(0) {
+        fields.push(Field { at: at as u32, form, target, base, context: 0 });
     }
 }
 

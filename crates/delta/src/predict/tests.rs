@@ -7,7 +7,7 @@ use super::{Cover, PredictError, Predictor, Shared, labels, x86};
 use crate::structure::{Extent, ReadAt};
 
 /// Encodes and decodes `new`, proves that it comes back, and returns the differences.
-fn round_trip(
+pub(super) fn round_trip(
     covers: &[Cover],
     old: &[u8],
     new: &[u8],
@@ -26,12 +26,12 @@ fn round_trip(
     differences
 }
 
-fn whole(bytes: &[u8]) -> Vec<Extent> {
+pub(super) fn whole(bytes: &[u8]) -> Vec<Extent> {
     vec![Extent { offset: 0, len: bytes.len() as u64 }]
 }
 
 pub(super) const X86_64: u16 = 62;
-const AARCH64: u16 = 183;
+pub(super) const AARCH64: u16 = 183;
 
 /// Name, type, flags, content.
 pub(super) type Section = (&'static str, u32, u64, Vec<u8>);
@@ -80,7 +80,7 @@ pub(super) fn program(machine: u16, kind: u16, sections: &[Section]) -> Vec<u8> 
 
 /// Functions of 32 bytes, `count` of them; each calls another and takes the address of a third.
 /// `extra` functions that refer to nothing stand in front of number `count / 2`.
-fn functions(machine: u16, count: usize, extra: usize) -> Vec<u8> {
+pub(super) fn functions(machine: u16, count: usize, extra: usize) -> Vec<u8> {
     const LEN: usize = 32;
     let place = |index: usize| (index + if index >= count / 2 { extra } else { 0 }) * LEN;
     let mut code = vec![0; (count + extra) * LEN];

@@ -45,6 +45,15 @@ fn shape(info: u32) -> Option<Shape> {
     Some(Shape { aims, words, members, names, types })
 }
 
+/// The bytes of types that start with `head`. `None` where none do.
+pub(super) fn len(head: &[u8]) -> Option<u64> {
+    if u16_at(head, 0)? != MAGIC || u32_at(head, 4)? as usize != HEADER_BYTES {
+        return None;
+    }
+    let end = |at| Some(u64::from(u32_at(head, at)?) + u64::from(u32_at(head, at + 4)?));
+    Some(HEADER_BYTES as u64 + end(8)?.max(end(16)?))
+}
+
 /// Offsets of types in the section of types, one in every [`LOOK_BACK_BYTES`] where types are that
 /// short. Notes in the region where its names start.
 pub(super) fn starts(old: &dyn ReadAt, extent: Extent, regions: &mut [Region]) -> Vec<u32> {

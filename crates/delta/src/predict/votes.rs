@@ -121,6 +121,7 @@ pub(super) fn context(region: &Region, form: Form) -> u8 {
         Form::PageLow(..) => 12,
         Form::Below => 13,
         Form::Length64 => 14,
+        Form::Loaded64 => 15,
     };
     // Fibonacci hashing, as for learned targets.
     ((region.offset ^ form << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
