@@ -14,7 +14,7 @@ use crate::structure::{Extent, ReadAt};
 
 use super::elf::{Content, Layout, Machine, Region, Segment, u64_at};
 use super::field::Form;
-use super::kallsyms;
+use super::kallsyms::Rising;
 use super::scan::RELA_BYTES;
 use super::types;
 
@@ -81,7 +81,7 @@ pub(super) fn layout(head: &[u8], file_len: u64) -> Option<Layout> {
 /// Whatever the medium reports.
 pub(super) fn regions(old: &dyn ReadAt, extent: Extent, layout: &mut Layout) -> io::Result<Vec<Region>> {
     let memory_len = layout.segments.first().map_or(0, |segment| segment.memory_len);
-    let mut look = Look { memory_len, ..Look::default() };
+    let mut look = Look { memory_len, symbols: Rising::new(memory_len), ..Look::default() };
     let mut window = vec![0; WINDOW_BYTES];
     let mut at = 0;
     while at < extent.len {
@@ -93,12 +93,11 @@ pub(super) fn regions(old: &dyn ReadAt, extent: Extent, layout: &mut Layout) -> 
     layout.loaded_at = Some(look.start_address());
     look.relocations.end();
     let region = |offset, len, content| Region { offset, len, content, linked: 0 };
-    let whole = region(0, extent.len, Content::Constants);
     let mut tables = Vec::new();
     if let Some(types) = look.types.filter(|&(start, len)| extent.len.saturating_sub(start) >= len) {
         tables.push(region(types.0, types.1, Content::Types));
     }
-    if let Some((start, end)) = kallsyms::find_rising(old, extent, whole, memory_len) {
+    if let Some((start, end)) = look.symbols.end(extent.len) {
         tables.push(region(start, end - start, Content::SymbolOffsets));
     }
     if let Some((start, count)) = look.relocations.longest.filter(|&(_, count)| count >= RELOCATIONS_MIN) {
@@ -110,21 +109,23 @@ pub(super) fn regions(old: &dyn ReadAt, extent: Extent, layout: &mut Layout) -> 
     close_gaps(&mut pages, Page::Relative, RELATIVE_GAP_PAGES);
     let mut regions: Vec<Region> = Vec::new();
     let mut at = 0;
-    for table in tables.into_iter().chain([region(extent.len, 0, Content::Other)]) {
-        if table.offset < at {
-            continue;
+    for table in tables {
+        if table.offset >= at {
+            fill(&mut regions, &pages, at, table.offset);
+            at = table.offset + table.len;
+            regions.push(table);
         }
-        fill(&mut regions, &pages, at, table.offset);
-        at = table.offset + table.len;
-        regions.push(table);
     }
+    fill(&mut regions, &pages, at, extent.len);
     regions.truncate(REGIONS_MAX);
     Ok(regions)
 }
 
 /// Adds what pages between two tables hold.
-fn fill(regions: &mut Vec<Region>, pages: &[Page], mut at: u64, end: u64) {
+fn fill(regions: &mut Vec<Region>, pages: &[Page], start: u64, end: u64) {
     let first = regions.len();
+    // Words count from the start of their region.
+    let mut at = start.next_multiple_of(4);
     while at < end {
         let page = (at / PAGE_BYTES as u64) as usize;
         let content = pages.get(page).map_or(Content::Constants, |page| page.content());
@@ -132,8 +133,7 @@ fn fill(regions: &mut Vec<Region>, pages: &[Page], mut at: u64, end: u64) {
         let len = page_end.min(end) - at;
         match regions[first..].last_mut() {
             Some(last) if last.content == content => last.len += len,
-            // Words count from the start of their region.
-            _ => regions.push(Region { offset: at.next_multiple_of(4), len, content, linked: 0 }),
+            _ => regions.push(Region { offset: at, len, content, linked: 0 }),
         }
         at += len;
     }
@@ -180,6 +180,7 @@ struct Look {
     memory_len: u64,
     pages: Vec<Page>,
     relocations: Relocations,
+    symbols: Rising,
     /// Where the types start, and their bytes.
     types: Option<(u64, u64)>,
     /// How often addresses begin in each way.
@@ -204,6 +205,9 @@ impl Look {
             {
                 *self.starts.entry(start).or_default() += 1;
             }
+        }
+        for (index, word) in window.as_chunks().0.iter().enumerate() {
+            self.symbols.note(offset + 4 * index as u64, u32::from_le_bytes(*word));
         }
         if self.types.is_none() {
             let mut words = (0..window.len()).step_by(4);

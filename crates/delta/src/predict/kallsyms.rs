@@ -56,31 +56,42 @@ fn find(old: &dyn ReadAt, extent: Extent, region: Region) -> Option<(u64, u64)> 
     start.filter(|start| (end - start) / 4 >= ENTRIES_MIN).map(|start| (start, end))
 }
 
-/// The first long run of offsets of `end` at most that rise, and stand nowhere twice in a row for long: the
-/// table of a kernel that has no symbols of processors of their own, where all count from its start.
-pub(super) fn find_rising(old: &dyn ReadAt, extent: Extent, region: Region, end: u64) -> Option<(u64, u64)> {
-    let mut window = vec![0; WINDOW_BYTES];
-    let (mut start, mut last, mut rises) = (region.offset, 0, 0);
-    let mut done = 0;
-    while done + 4 <= region.len {
-        let len = (region.len - done).min(WINDOW_BYTES as u64) as usize & !3;
-        old.read_at(extent.offset + region.offset + done, &mut window[..len]).ok()?;
-        for word in window[..len].as_chunks().0 {
-            let value = u64::from(u32::from_le_bytes(*word));
-            let at = region.offset + done;
-            if value < last || value > end || value == 0 {
-                if rises >= ENTRIES_MIN {
-                    return Some((start, at));
-                }
-                (start, rises) = (at, 0);
-            } else {
-                rises += u64::from(value > last);
-            }
-            last = value;
-            done += 4;
-        }
+/// Finds the first long run of offsets that rise: the table of a kernel that has no symbols of processors of their own,
+/// where all count from its start.
+#[derive(Default)]
+pub(super) struct Rising {
+    /// Larger numbers are no offsets.
+    max: u64,
+    start: u64,
+    last: u64,
+    rises: u64,
+    found: Option<(u64, u64)>,
+}
+
+impl Rising {
+    pub fn new(max: u64) -> Self {
+        Self { max, ..Self::default() }
     }
-    (rises >= ENTRIES_MIN).then_some((start, region.offset + done))
+
+    /// Hears of the next word, which stands at `at`.
+    pub fn note(&mut self, at: u64, word: u32) {
+        let value = u64::from(word);
+        if value < self.last || value > self.max || value == 0 {
+            self.end(at);
+            (self.start, self.rises) = (at, 0);
+        } else {
+            self.rises += u64::from(value > self.last);
+        }
+        self.last = value;
+    }
+
+    /// Where the table starts and ends, if there is one, and nothing stands behind `end`.
+    pub fn end(&mut self, end: u64) -> Option<(u64, u64)> {
+        if self.found.is_none() && self.rises >= ENTRIES_MIN {
+            self.found = Some((self.start, end));
+        }
+        self.found
+    }
 }
 
 /// Appends the addresses in a run of the table.
